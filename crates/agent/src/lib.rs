@@ -1,0 +1,1 @@
+//! Readings to observations: deltas, local identity, batches, shipping.

@@ -1,0 +1,1 @@
+//! Detectors and the alert life cycle. Pure: windows in, transitions out.

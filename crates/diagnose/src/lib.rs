@@ -1,0 +1,1 @@
+//! Symptoms, localisation, verdict, evidence. Pure functions over tables.

@@ -1,0 +1,1 @@
+//! Who an address was at a time: directory, local sources, static rules.

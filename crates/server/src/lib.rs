@@ -1,0 +1,1 @@
+//! Intake, API, metrics and the embedded UI.

@@ -1,0 +1,1 @@
+//! The edges tables: commit, compact, roll up, expire, query.

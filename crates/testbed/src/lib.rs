@@ -1,0 +1,1 @@
+//! A small company in network namespaces: services, traffic, faults with known truth.

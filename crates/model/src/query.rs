@@ -1,0 +1,167 @@
+//! The one query over edges, its answer, and the trait that answers it.
+
+use crate::dims::{Dim, UnknownDim};
+use crate::signal::{Measure, UnknownMeasure};
+use chrono::{DateTime, Utc};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Most rows of one answer; a larger `limit` is an error, not a silent cut.
+pub const LIMIT_MAX: usize = 100_000;
+/// Most steps of one answer: 3 h of 10 s windows, with room for compaction of longer ranges into wider steps.
+pub const STEPS_MAX: i64 = 1_500;
+
+/// What to ask of the edges between two moments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EdgeQuery {
+    /// Inclusive.
+    pub from: DateTime<Utc>,
+    /// Exclusive.
+    pub to: DateTime<Utc>,
+    /// Seconds of one step of the series; absent: totals only.
+    #[serde(default)]
+    pub step_s: Option<u32>,
+    /// Dimension names; empty: one group of all edges.
+    #[serde(default)]
+    pub group_by: Vec<String>,
+    /// SQL expression over dimension and measure names, such as `source.zone = 'a' AND tcp.retrans > 0`.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Measure names (see the catalogue).
+    pub measures: Vec<String>,
+    /// Totals of the same groups over another range, for comparison.
+    #[serde(default)]
+    pub compare_from: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub compare_to: Option<DateTime<Utc>>,
+    /// A measure or dimension name; `-` in front sorts descending.
+    #[serde(default)]
+    pub sort: Option<String>,
+    /// Most groups returned; [`EdgeTable::groups_total`] tells how many there are.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+/// The answer: one row a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EdgeTable {
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    pub step_s: Option<u32>,
+    /// Start of each step; empty without a step.
+    pub steps: Vec<DateTime<Utc>>,
+    pub group_by: Vec<String>,
+    pub measures: Vec<String>,
+    pub rows: Vec<EdgeRow>,
+    /// Groups before the limit.
+    pub groups_total: usize,
+    /// Seconds of the windows that answered: 10 or 60.
+    pub resolution_s: u32,
+}
+
+/// One group of edges.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EdgeRow {
+    /// Values of `group_by`, in its order; empty string: unknown.
+    pub key: Vec<String>,
+    /// Over the whole range, in the order of `measures`, in shown units; null: no row had it.
+    pub totals: Vec<Option<f64>>,
+    /// The same over the compare range; empty without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compare: Vec<Option<f64>>,
+    /// By measure, then by step; empty without a step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Vec<Option<f64>>>,
+}
+
+impl EdgeTable {
+    /// Position of a measure in `totals` and `series`.
+    pub fn measure(&self, name: &str) -> Option<usize> {
+        self.measures.iter().position(|m| m == name)
+    }
+
+    /// Position of a dimension in `key`.
+    pub fn dim(&self, name: &str) -> Option<usize> {
+        self.group_by.iter().position(|d| d == name)
+    }
+}
+
+/// Why a query was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    #[error(transparent)]
+    Dim(#[from] UnknownDim),
+    #[error(transparent)]
+    Measure(#[from] UnknownMeasure),
+    #[error("range is empty: from {from} is not before to {to}")]
+    Range { from: DateTime<Utc>, to: DateTime<Utc> },
+    #[error("step of {step_s} s gives {steps} steps, at most {STEPS_MAX}: take a longer step or a shorter range")]
+    Steps { step_s: u32, steps: i64 },
+    #[error("limit {0} is above {LIMIT_MAX}")]
+    Limit(usize),
+    #[error("filter: {0}")]
+    Filter(String),
+    #[error("sort: '{0}' is neither a measure nor a dimension of this query")]
+    Sort(String),
+    #[error("query took longer than {0} s: take a shorter range or fewer groups")]
+    Timeout(u64),
+    #[error("query needs more than its {0} MiB of memory: take a shorter range or fewer groups")]
+    Memory(u64),
+    #[error("{0}")]
+    Store(String),
+}
+
+impl EdgeQuery {
+    /// Totals of all edges between two moments; fill in the rest.
+    pub fn totals(from: DateTime<Utc>, to: DateTime<Utc>, group_by: &[&str], measures: &[&str]) -> Self {
+        let own = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
+        Self { from, to, step_s: None, group_by: own(group_by), filter: None, measures: own(measures), compare_from: None, compare_to: None, sort: None, limit: None }
+    }
+
+    /// Checks names and bounds against the catalogue. The filter is checked by whoever answers.
+    pub fn check(&self) -> Result<(Vec<Dim>, Vec<Measure>), QueryError> {
+        if self.from >= self.to {
+            return Err(QueryError::Range { from: self.from, to: self.to });
+        }
+        if let Some(step_s) = self.step_s {
+            let steps = (self.to - self.from).num_seconds() / i64::from(step_s.max(1)) + 1;
+            if steps > STEPS_MAX || step_s == 0 {
+                return Err(QueryError::Steps { step_s, steps });
+            }
+        }
+        if let Some(limit) = self.limit.filter(|&l| l > LIMIT_MAX) {
+            return Err(QueryError::Limit(limit));
+        }
+        let dims = self.group_by.iter().map(|d| Dim::parse(d)).collect::<Result<Vec<_>, _>>()?;
+        let measures = self.measures.iter().map(|m| Measure::parse(m)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(sort) = &self.sort {
+            let name = sort.strip_prefix('-').unwrap_or(sort);
+            if !self.group_by.iter().chain(&self.measures).any(|n| n == name) {
+                return Err(QueryError::Sort(name.to_owned()));
+            }
+        }
+        Ok((dims, measures))
+    }
+}
+
+/// How much of what should have been seen was seen.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Coverage {
+    /// Agent windows received ÷ agent windows expected, 0..=1.
+    pub fraction: f64,
+    pub agents_reporting: usize,
+    pub agents_expected: usize,
+    /// Agents that are silent now, with the moment of their last window.
+    pub silent: BTreeMap<String, DateTime<Utc>>,
+    /// Everything lost in the range, by reason.
+    pub losses: BTreeMap<String, u64>,
+}
+
+/// Whoever can answer an [`EdgeQuery`]: the store; in tests, a table in memory.
+#[async_trait]
+pub trait EdgeSource: Send + Sync {
+    /// Answers the query, within the answerer's limits of time and memory.
+    async fn edges(&self, query: &EdgeQuery) -> Result<EdgeTable, QueryError>;
+}

@@ -1,0 +1,325 @@
+//! The signal catalogue: every measured series, once. Columns, API, command line, UI and docs follow it.
+//!
+//! Stored values are unsigned integers in the signal's stored unit (microseconds, socket-milliseconds, bytes, …); [`Unit::scale`] turns them into
+//! what is shown (seconds, socket-seconds, bytes). Rows add up: a sum adds, a max and a min compare, a histogram merges.
+//!
+//! **Two ends.** An observation at a local end L of a conversation with R carries what L *sent*, which belongs to the edge L→R, and what L *received*, which
+//! belongs to R→L. A signal that both ends can see ([`Ends::Both`]) has three columns: `X` (the one that stands for the edge: the
+//! sender's where an agent owns the source address, else the receiver's), `X.sent` and `X.received`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How values of a signal merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Sum,
+    Max,
+    Min,
+    Histogram,
+}
+
+/// Which end of an edge can see the signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ends {
+    /// Only the source of the edge.
+    Sender,
+    /// Only the destination of the edge.
+    Receiver,
+    /// Both; see the module's words on which stands.
+    Both,
+}
+
+/// What a stored integer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Shown in bytes.
+    Bytes,
+    /// A plain count of segments, connections, resets, …
+    Count,
+    /// Stored in microseconds, shown in seconds.
+    Seconds,
+    /// Stored in socket-milliseconds, shown in socket-seconds.
+    SocketSeconds,
+    /// A quotient, 0..=1 for shares.
+    Ratio,
+}
+
+impl Unit {
+    /// Factor from stored to shown.
+    pub const fn scale(self) -> f64 {
+        match self {
+            Self::Bytes | Self::Count | Self::Ratio => 1.0,
+            Self::Seconds => 1e-6,
+            Self::SocketSeconds => 1e-3,
+        }
+    }
+
+    /// UCUM symbol of the shown unit.
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Bytes => "By",
+            Self::Count | Self::Ratio => "1",
+            Self::Seconds | Self::SocketSeconds => "s",
+        }
+    }
+}
+
+/// One measured series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Signal {
+    /// Number on the wire; never reused.
+    pub id: u16,
+    pub name: &'static str,
+    pub kind: Kind,
+    pub ends: Ends,
+    pub unit: Unit,
+    pub brief: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($constant:ident = $id:literal, $name:literal, $kind:ident, $ends:ident, $unit:ident, $brief:literal;)*) => {
+        $(#[doc = $brief] pub const $constant: Signal = Signal { id: $id, name: $name, kind: Kind::$kind, ends: Ends::$ends, unit: Unit::$unit, brief: $brief };)*
+        /// Every signal, in the order of the docs.
+        pub const CATALOGUE: &[Signal] = &[$($constant),*];
+    };
+}
+
+catalogue! {
+    TCP_BYTES = 1, "tcp.bytes", Sum, Both, Bytes, "payload bytes: acknowledged at the sender, received in order at the receiver";
+    TCP_SEGMENTS = 2, "tcp.segments", Sum, Both, Count, "segments with payload, retransmissions included";
+    TCP_RETRANS = 3, "tcp.retrans", Sum, Sender, Count, "segments sent again, those of SYN and SYN-ACK included";
+    TCP_RETRANS_SYN = 4, "tcp.retrans_syn", Sum, Sender, Count, "SYN segments sent again";
+    TCP_RETRANS_SYNACK = 5, "tcp.retrans_synack", Sum, Sender, Count, "SYN-ACK segments sent again";
+    TCP_RETRANS_BYTES = 6, "tcp.retrans_bytes", Sum, Sender, Bytes, "payload bytes sent again";
+    TCP_RTO = 7, "tcp.rto", Sum, Sender, Count, "retransmission time-outs";
+    TCP_RETRANS_SPURIOUS = 8, "tcp.retrans_spurious", Sum, Sender, Count, "retransmissions that the receiver reported as duplicates (DSACK)";
+    TCP_OUT_OF_ORDER = 9, "tcp.out_of_order", Sum, Receiver, Count, "segments that arrived out of order";
+    TCP_RTT = 10, "tcp.rtt", Histogram, Sender, Seconds, "round-trip time, one raw sample a round trip";
+    TCP_RTT_MAX = 11, "tcp.rtt_max", Max, Sender, Seconds, "longest round-trip time; delayed acknowledgements sit in it";
+    TCP_RTT_MIN = 12, "tcp.rtt_min", Min, Sender, Seconds, "shortest round-trip time";
+    TCP_SRTT = 13, "tcp.srtt", Sum, Sender, Seconds, "sum of smoothed round-trip times read at window ends";
+    TCP_SRTT_SAMPLES = 14, "tcp.srtt_samples", Sum, Sender, Count, "number of smoothed round-trip times in tcp.srtt";
+    TCP_ACTIVE = 15, "tcp.active", Sum, Sender, SocketSeconds, "open connections, as socket-seconds";
+    TCP_STALLED = 16, "tcp.stalled", Sum, Sender, SocketSeconds, "connections with unacknowledged data and RTO backoff >= 2 or no ACK for 3 s, as socket-seconds";
+    TCP_BLOCKED_RWND = 17, "tcp.blocked_rwnd", Sum, Sender, Seconds, "time blocked by the receiver's window";
+    TCP_BLOCKED_SNDBUF = 18, "tcp.blocked_sndbuf", Sum, Sender, Seconds, "time blocked by the send buffer";
+    TCP_BUSY = 19, "tcp.busy", Sum, Sender, Seconds, "time with data in flight or to send";
+    TCP_CONNECTS = 20, "tcp.connects", Sum, Sender, Count, "connections attempted";
+    TCP_CONNECTS_ESTABLISHED = 21, "tcp.connects_established", Sum, Sender, Count, "attempts that succeeded";
+    TCP_CONNECT_TIMEOUTS = 22, "tcp.connect_timeouts", Sum, Sender, Count, "attempts that timed out, or that the client gave up after a SYN retransmission";
+    TCP_CONNECTS_CANCELLED = 23, "tcp.connects_cancelled", Sum, Sender, Count, "attempts closed by the client before any retransmission";
+    TCP_CONNECTS_REFUSED = 24, "tcp.connects_refused", Sum, Sender, Count, "attempts answered by a reset";
+    TCP_CONNECTS_UNREACHABLE = 25, "tcp.connects_unreachable", Sum, Sender, Count, "attempts answered by ICMP unreachable, or without a route";
+    TCP_CONNECTS_RESET = 26, "tcp.connects_reset", Sum, Sender, Count, "attempts that failed by another error";
+    TCP_HANDSHAKE = 27, "tcp.handshake", Histogram, Sender, Seconds, "time from SYN to established, at the client";
+    TCP_ACCEPTS = 28, "tcp.accepts", Sum, Receiver, Count, "connections established at the server";
+    TCP_CLOSES = 29, "tcp.closes", Sum, Sender, Count, "connections closed";
+    TCP_RESETS = 30, "tcp.resets", Sum, Both, Count, "reset segments, from source to destination";
+    TCP_ACCEPT_OVERFLOW = 31, "tcp.accept_overflow", Sum, Receiver, Count, "connections dropped since the server's accept queue was full";
+}
+
+/// A quotient of sums taken from the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Derived {
+    pub name: &'static str,
+    pub unit: Unit,
+    pub brief: &'static str,
+    /// `(column, sign)`; the first must be present, absent others count as zero.
+    pub numerator: &'static [(&'static str, i8)],
+    pub denominator: &'static [(&'static str, i8)],
+}
+
+/// Quotients that the query layer computes; no column holds them.
+pub const DERIVED: &[Derived] = &[
+    Derived {
+        name: "tcp.retrans_rate",
+        unit: Unit::Ratio,
+        brief: "data segments sent again ÷ data segments sent",
+        numerator: &[("tcp.retrans", 1), ("tcp.retrans_syn", -1), ("tcp.retrans_synack", -1)],
+        denominator: &[("tcp.segments.sent", 1)],
+    },
+    Derived {
+        name: "tcp.connect_timeout_rate",
+        unit: Unit::Ratio,
+        brief: "connect time-outs ÷ attempts",
+        numerator: &[("tcp.connect_timeouts", 1)],
+        denominator: &[("tcp.connects", 1)],
+    },
+    Derived {
+        name: "tcp.connect_failure_rate",
+        unit: Unit::Ratio,
+        brief: "attempts that timed out, were refused, unreachable or reset ÷ attempts",
+        numerator: &[("tcp.connect_timeouts", 1), ("tcp.connects_refused", 1), ("tcp.connects_unreachable", 1), ("tcp.connects_reset", 1)],
+        denominator: &[("tcp.connects", 1)],
+    },
+    Derived {
+        name: "tcp.stalled_share",
+        unit: Unit::Ratio,
+        brief: "stalled socket-seconds ÷ open socket-seconds",
+        numerator: &[("tcp.stalled", 1)],
+        denominator: &[("tcp.active", 1)],
+    },
+    Derived {
+        name: "tcp.rwnd_share",
+        unit: Unit::Ratio,
+        brief: "time blocked by the receiver's window ÷ busy time",
+        numerator: &[("tcp.blocked_rwnd", 1)],
+        denominator: &[("tcp.busy", 1)],
+    },
+    Derived {
+        name: "tcp.srtt_mean",
+        unit: Unit::Seconds,
+        brief: "mean smoothed round-trip time",
+        numerator: &[("tcp.srtt", 1)],
+        denominator: &[("tcp.srtt_samples", 1)],
+    },
+    Derived {
+        name: "tcp.path_loss",
+        unit: Unit::Ratio,
+        brief: "data segments sent but not received ÷ sent; over a minute or more, where both ends have an agent",
+        numerator: &[("tcp.segments.sent", 1), ("tcp.segments.received", -1)],
+        denominator: &[("tcp.segments.sent", 1)],
+    },
+];
+
+/// Which end's word is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// What stands for the edge.
+    Merged,
+    Sent,
+    Received,
+}
+
+/// What a query asks of a signal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Measure {
+    /// A sum, max or min.
+    Value(Signal, Side),
+    /// A sum divided by the seconds of the range or step: bytes per second, open sockets.
+    Rate(Signal, Side),
+    /// A quantile (0..=1) of a histogram.
+    Quantile(Signal, f64),
+    /// Number of values in a histogram.
+    Count(Signal),
+    Derived(Derived),
+}
+
+/// A measure that the catalogue does not know.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no measure '{0}': write a catalogue name (tcp.bytes), with .sent or .received, .rate for a sum, .p50/.p90/.p95/.p99/.count for a histogram; `edgescope config --catalogue` lists all")]
+pub struct UnknownMeasure(pub String);
+
+impl Measure {
+    /// Reads `tcp.bytes`, `tcp.bytes.sent`, `tcp.bytes.rate`, `tcp.rtt.p95`, `tcp.rtt.count`, `tcp.retrans_rate`.
+    pub fn parse(text: &str) -> Result<Self, UnknownMeasure> {
+        let unknown = || UnknownMeasure(text.to_owned());
+        if let Some(derived) = DERIVED.iter().find(|d| d.name == text) {
+            return Ok(Self::Derived(*derived));
+        }
+        if let Some((signal, side)) = sided(text) {
+            return if signal.kind == Kind::Histogram { Err(unknown()) } else { Ok(Self::Value(signal, side)) };
+        }
+        let (stem, suffix) = text.rsplit_once('.').ok_or_else(unknown)?;
+        let (signal, side) = sided(stem).ok_or_else(unknown)?;
+        match (signal.kind, suffix) {
+            (Kind::Sum, "rate") => Ok(Self::Rate(signal, side)),
+            (Kind::Histogram, "count") => Ok(Self::Count(signal)),
+            (Kind::Histogram, _) => {
+                let percent: u32 = suffix.strip_prefix('p').and_then(|p| p.parse().ok()).filter(|p| (1..100).contains(p)).ok_or_else(unknown)?;
+                Ok(Self::Quantile(signal, f64::from(percent) / 100.0))
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    /// Unit of the shown value.
+    pub const fn unit(&self) -> Unit {
+        match self {
+            Self::Value(s, _) | Self::Rate(s, _) | Self::Quantile(s, _) => s.unit,
+            Self::Count(_) => Unit::Count,
+            Self::Derived(d) => d.unit,
+        }
+    }
+}
+
+/// The signal with this name.
+pub fn by_name(name: &str) -> Option<Signal> {
+    CATALOGUE.iter().find(|s| s.name == name).copied()
+}
+
+/// The signal with this wire number.
+pub fn by_id(id: u32) -> Option<Signal> {
+    CATALOGUE.iter().find(|s| u32::from(s.id) == id).copied()
+}
+
+/// A column's name split into signal and side: `tcp.bytes.sent`.
+fn sided(text: &str) -> Option<(Signal, Side)> {
+    if let Some(signal) = by_name(text) {
+        return Some((signal, Side::Merged));
+    }
+    let (stem, side) = match text.rsplit_once('.')? {
+        (stem, "sent") => (stem, Side::Sent),
+        (stem, "received") => (stem, Side::Received),
+        _ => return None,
+    };
+    let signal = by_name(stem)?;
+    (signal.ends == Ends::Both).then_some((signal, side))
+}
+
+/// Name of the stored column: dots become underscores (`tcp_bytes_sent`).
+pub fn column(signal: &Signal, side: Side) -> String {
+    let stem = signal.name.replace('.', "_");
+    match side {
+        Side::Merged => stem,
+        Side::Sent => stem + "_sent",
+        Side::Received => stem + "_received",
+    }
+}
+
+/// Every stored column: signal, side.
+pub fn columns() -> impl Iterator<Item = (Signal, Side)> {
+    CATALOGUE.iter().flat_map(|&signal| {
+        let sides: &[Side] = if signal.ends == Ends::Both { &[Side::Merged, Side::Sent, Side::Received] } else { &[Side::Merged] };
+        sides.iter().map(move |&side| (signal, side))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_names_and_columns_are_unique() {
+        let ids: HashSet<_> = CATALOGUE.iter().map(|s| s.id).collect();
+        assert_eq!(ids.len(), CATALOGUE.len());
+        let names: HashSet<_> = CATALOGUE.iter().map(|s| s.name).chain(DERIVED.iter().map(|d| d.name)).collect();
+        assert_eq!(names.len(), CATALOGUE.len() + DERIVED.len());
+        let all: Vec<_> = columns().map(|(s, side)| column(&s, side)).collect();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+    }
+
+    #[test]
+    fn derived_parts_are_columns() {
+        for derived in DERIVED {
+            for (part, _) in derived.numerator.iter().chain(derived.denominator) {
+                assert!(sided(part).is_some(), "{}: {part}", derived.name);
+            }
+        }
+    }
+
+    #[test]
+    fn measures_parse() {
+        assert_eq!(Measure::parse("tcp.bytes.sent"), Ok(Measure::Value(TCP_BYTES, Side::Sent)));
+        assert_eq!(Measure::parse("tcp.bytes.received.rate"), Ok(Measure::Rate(TCP_BYTES, Side::Received)));
+        assert_eq!(Measure::parse("tcp.rtt.p95"), Ok(Measure::Quantile(TCP_RTT, 0.95)));
+        for bad in ["tcp.rtt", "tcp.bytes.p95", "tcp.retrans.sent", "tcp.rtt.p0", "tcp.rtt_max.rate", "bytes", ""] {
+            assert!(Measure::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

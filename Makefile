@@ -1,0 +1,30 @@
+# The front door. Each target is a small script in scripts/; `make help` lists them.
+.PHONY: help demo test lint bench bench-verdict build fmt contracts
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a shop on real packets, a network fault, the verdict: in the terminal and in the browser (ARGS="--once --json")
+	@scripts/demo $(ARGS)
+
+test: ## everything that must hold: formats, lints, tests of each crate, of the interface and of the whole product
+	@scripts/test
+
+lint: ## format, lints, order of the tree, licences, generated contracts
+	@scripts/lint
+
+bench: ## measure: cost of the agent, store, queries (ARGS="name…" for some)
+	@scripts/bench $(ARGS)
+
+bench-verdict: ## every fault at every scope with three seeds: how often the verdict is right (resumable, hours)
+	@scripts/bench verdict
+
+build: ## build the interface and the programs, print the path of the edgescope binary
+	@scripts/setup build
+	@scripts/build
+
+fmt: ## format all code
+	@cargo fmt --all
+
+contracts: ## rewrite the committed files that code generates (OpenAPI, protocol, catalogue, command reference)
+	@scripts/contracts update

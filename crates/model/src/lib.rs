@@ -8,6 +8,7 @@
 
 pub mod alert;
 pub mod dims;
+pub mod fact;
 pub mod histogram;
 pub mod query;
 pub mod signal;

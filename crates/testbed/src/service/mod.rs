@@ -1,0 +1,142 @@
+//! One replica of one workload: a process in its own network namespace that serves HTTP/1.1, calls others, and counts at its
+//! sockets what it really did. Those counts are the witness that a product's numbers are held against.
+
+pub mod client;
+pub mod control;
+pub mod counters;
+mod load;
+mod server;
+mod stream;
+
+use crate::effect::Behaviour;
+use counters::Ledger;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// What a replica is told at its start, as a JSON file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceConfig {
+    pub pod: String,
+    pub workload: String,
+    /// How often this pod was started before: a crashed pod comes back as the next generation.
+    pub generation: u32,
+    /// Absent for a load generator.
+    pub listen: Option<u16>,
+    /// One socket for both families (IPv4 peers appear as `::ffff:a.b.c.d`), else one each: real services do either.
+    pub listen_dual: bool,
+    pub think_us: u32,
+    pub response_bytes: u32,
+    /// Made in this order for each request.
+    pub calls: Vec<CallConfig>,
+    /// Requests per second that a load generator makes of its own accord.
+    pub rate_per_s: f64,
+    pub behaviour: Behaviour,
+    /// Unix socket for [`control::Command`]s.
+    pub control: PathBuf,
+    /// Where the last counters are written when the process ends.
+    pub witness: PathBuf,
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallConfig {
+    pub target: String,
+    pub port: u16,
+    /// Names are resolved beforehand; a client picks a replica at random, whatever its zone.
+    pub replicas: Vec<IpAddr>,
+    pub probability: f64,
+    pub request_bytes: u32,
+    pub connect_timeout_ms: u32,
+}
+
+/// What all tasks of the process share. One thread runs them, so that locks are never waited for.
+pub(crate) struct Shared {
+    pub config: ServiceConfig,
+    pub ledger: Arc<Ledger>,
+    behaviour: Mutex<Behaviour>,
+    rng: Mutex<StdRng>,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    pub fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
+        self.behaviour.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A number from 0 to below 1.
+    pub fn dice(&self) -> f64 {
+        self.rng.lock().unwrap_or_else(|e| e.into_inner()).random()
+    }
+
+    /// A size around `mean`, from half to one and a half of it.
+    pub fn size(&self, mean: u32) -> usize {
+        (f64::from(mean) * (0.5 + self.dice())) as usize
+    }
+
+    /// Exponentially distributed with mean `mean_s`.
+    pub fn exponential(&self, mean_s: f64) -> Duration {
+        // 1 - dice is above 0, so that the logarithm is finite.
+        Duration::from_secs_f64(-mean_s * (1.0 - self.dice()).ln())
+    }
+
+    /// After a drain nothing new is asked and idle connections are closed.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{pod} cannot {what}: {source}")]
+pub struct ServiceError {
+    pod: String,
+    what: &'static str,
+    source: io::Error,
+}
+
+/// Serves, calls and counts until told to stop or until standard input ends, that is until the testbed's process does.
+///
+/// # Errors
+/// When the service cannot listen, on its port or for commands.
+pub fn run(config: ServiceConfig) -> Result<(), ServiceError> {
+    let pod = config.pod.clone();
+    let failed = |what| {
+        let pod = pod.clone();
+        move |source| ServiceError { pod, what, source }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed("start"))?;
+    runtime.block_on(async {
+        let shared = Arc::new(Shared {
+            ledger: Arc::new(Ledger::new(&config)),
+            behaviour: Mutex::new(config.behaviour.clone()),
+            rng: Mutex::new(StdRng::seed_from_u64(config.seed)),
+            draining: AtomicBool::new(false),
+            config,
+        });
+        let client = Arc::new(client::Client::new(shared.clone()));
+        for listener in server::listeners(&shared.config).map_err(failed("listen on its port"))? {
+            tokio::spawn(server::serve(listener, shared.clone(), client.clone()));
+        }
+        if shared.config.listen.is_none() {
+            tokio::spawn(load::generate(shared.clone(), client.clone()));
+        }
+        let lifeline = control::lifeline().map_err(failed("watch its standard input"))?;
+        let commands = control::listen(&shared.config.control).map_err(failed("listen for commands"))?;
+        crate::child::say_ready();
+        tokio::select! {
+            () = lifeline => {}
+            () = control::obey(commands, shared.clone(), client) => {}
+        }
+        shared.ledger.write_final().map_err(failed("write its last counters"))
+    })
+}

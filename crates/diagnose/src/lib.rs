@@ -1,1 +1,229 @@
-//! Symptoms, localisation, verdict, evidence. Pure functions over tables.
+//! Is it the network? Symptoms, localisation, verdict and evidence, as pure functions over a table.
+//!
+//! In goes an [`EdgeTable`] of pod-level edges by step (the answer to [`query`]), the coverage of that range and the range itself; out
+//! comes a [`Verdict`]. On the way: the table becomes numbered flows and talks, with silence told from zero (`view`); each kind of symptom
+//! is held against each unit's own past, and dated (`symptoms`, `onset`); every component is weighed by all units that pass it, healthy ones
+//! too (`component`, `localise`); the kinds are weighed against each other and against causes that are not the network (`gate`, `app`);
+//! what is well clears the others (`exonerate`), and numbers become words (`summary`). `docs/detection.md` has the rules with their figures.
+#![forbid(unsafe_code)]
+
+mod app;
+mod case;
+mod component;
+mod exonerate;
+mod gate;
+mod localise;
+mod onset;
+mod stats;
+mod summary;
+mod symptoms;
+mod view;
+
+use case::Case;
+use component::Component;
+use edgescope_model::query::{Coverage, EdgeQuery, EdgeTable};
+use edgescope_model::time::{Time, window_start};
+use edgescope_model::verdict::{Answer, Class, Culprit, Hypothesis, Verdict};
+use gate::{Found, Gate};
+use summary::Sides;
+use view::View;
+
+/// Past that is asked for before the range, in seconds: enough windows for a baseline, few enough that yesterday's trouble is not in it.
+pub const BASELINE_S: i64 = 600;
+/// How long before the range trouble may have begun and still be the range's, in seconds: what an alert takes to fire.
+pub const LEAD_S: i64 = 60;
+/// Most steps asked for; a longer range gets wider steps. 1 h of 10 s windows.
+const STEPS_MAX: i64 = 360;
+/// Most rows: pods times peers of a large environment; what is cut is said in the verdict's evidence.
+const ROWS_MAX: usize = 20_000;
+/// Coverage below which "nothing is wrong" is not said.
+const COVERAGE_MIN: f64 = 0.8;
+/// Seconds without a window after which an agent's silence counts; two windows may be on their way.
+const SILENT_S: i64 = 40;
+
+/// What to diagnose.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Answer to [`query`].
+    pub table: &'a EdgeTable,
+    /// Of the range.
+    pub coverage: &'a Coverage,
+    pub from: Time,
+    pub to: Time,
+    pub now: Time,
+    /// A workload whose trouble is asked about; trouble that does not touch it is left out.
+    pub scope: Option<&'a str>,
+}
+
+/// What [`diagnose`] wants to know: pod-level edges from a baseline before `from` up to `to`.
+pub fn query(from: Time, to: Time) -> EdgeQuery {
+    let start = window_start(from - chrono::Duration::seconds(BASELINE_S), 10);
+    let to = window_start(to + chrono::Duration::seconds(9), 10).max(start + chrono::Duration::seconds(10));
+    let seconds = (to - start).num_seconds();
+    let step_s = [10, 60, 300, 600, 3_600].into_iter().find(|s| seconds / s <= STEPS_MAX).unwrap_or(86_400);
+    let ends = ["source", "dest"].iter().flat_map(|side| view::END_DIMS.iter().map(move |d| format!("{side}.{d}")));
+    EdgeQuery {
+        from: start,
+        to,
+        step_s: Some(step_s as u32),
+        group_by: ends.chain(["role".to_owned()]).collect(),
+        filter: None,
+        measures: view::measure_names().map(str::to_owned).collect(),
+        compare_from: None,
+        compare_to: None,
+        sort: Some("-tcp.active".to_owned()),
+        limit: Some(ROWS_MAX),
+    }
+}
+
+/// The verdict on a range.
+pub fn diagnose(inputs: &Inputs<'_>) -> Verdict {
+    let view = View::new(inputs.table);
+    if view.flows.is_empty() || view.steps == 0 {
+        return plain(inputs, Answer::InsufficientEvidence, 0.0, "No edges were seen in this range: nothing can be said".into());
+    }
+    let earliest = inputs.from - chrono::Duration::seconds(LEAD_S);
+    let first = (0..view.steps).find(|&s| view.time(s) >= earliest).unwrap_or(view.steps - 1);
+    let Gate { found, others } = gate::judge(&view, first..view.steps);
+    let verdict = match found {
+        Found::Network(case, culprit) => network(inputs, &view, &case, culprit, &others),
+        Found::Down(case, culprit) => down(inputs, &view, &case, culprit, &others),
+        Found::App(app) => not_network(inputs, &view, &app, &others),
+        Found::Unclear(case, why) => unclear(inputs, &view, &case, why, &others),
+        Found::Thin(case) => thin(inputs, &view, &case, &others),
+        Found::Nothing => nothing(inputs, &view),
+    };
+    match inputs.scope {
+        Some(workload) if !touches(&verdict, workload) => elsewhere(inputs, verdict, workload),
+        _ => verdict,
+    }
+}
+
+/// A verdict without a case.
+fn plain(inputs: &Inputs<'_>, verdict: Answer, confidence: f64, summary: String) -> Verdict {
+    Verdict {
+        verdict,
+        class: Class::None,
+        confidence,
+        culprit: Culprit::none(),
+        since: None,
+        summary,
+        evidence: Vec::new(),
+        affected: Vec::new(),
+        controls: Vec::new(),
+        hypotheses: Vec::new(),
+        coverage: inputs.coverage.clone(),
+        from: inputs.from,
+        to: inputs.to,
+        edges: inputs.table.rows.len() as u64,
+    }
+}
+
+fn network(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, others: &[Case]) -> Verdict {
+    let affected = summary::affected(view, case, culprit);
+    let twins = exonerate::twins(case);
+    let summary = summary::network_sentence(view, case, culprit, affected.len(), &twins);
+    Verdict {
+        class: case.class,
+        culprit: culprit.culprit(view),
+        since: Some(case.since(view)),
+        evidence: summary::evidence(view, case, culprit),
+        controls: exonerate::controls(view, case, culprit),
+        hypotheses: exonerate::hypotheses(view, case, Some(culprit), others),
+        affected,
+        ..plain(inputs, Answer::Network, confidence(inputs, case, !twins.is_empty()), summary)
+    }
+}
+
+fn down(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, others: &[Case]) -> Verdict {
+    let silent = case.class == Class::Unreachable;
+    let (class, how) = if silent { (Class::ServiceSlow, "its accept queue is full and drops connections") } else { (Class::ServiceDown, "its host answers connections with resets: nobody listens") };
+    let since = case.since(view);
+    let summary = format!("Not the network: {} is {}, {how}, since {}", culprit.phrase(view), if silent { "overloaded" } else { "down" }, since.format("%H:%M:%S"));
+    let mut hypotheses = exonerate::hypotheses(view, case, Some(culprit), others);
+    if let Some(first) = hypotheses.first_mut() {
+        first.class = class;
+    }
+    Verdict {
+        class,
+        culprit: culprit.culprit(view),
+        since: Some(since),
+        evidence: summary::evidence(view, case, culprit),
+        controls: exonerate::controls(view, case, culprit),
+        affected: summary::touched(view, culprit, Sides::Any, how),
+        hypotheses,
+        ..plain(inputs, Answer::NotNetwork, confidence(inputs, case, false), summary)
+    }
+}
+
+fn not_network(inputs: &Inputs<'_>, view: &View<'_>, app: &app::AppFinding, others: &[Case]) -> Verdict {
+    let (evidence, summary) = summary::app_words(view, app);
+    let (sides, symptom) = match app.class {
+        Class::ReceiverLimited => (Sides::Any, "waits for the receiver"),
+        Class::ServiceSlow => (Sides::Server, "waits for the server"),
+        _ => (Sides::Client, "asks less"),
+    };
+    let chosen = Hypothesis {
+        class: app.class,
+        culprit: app.component.culprit(view),
+        log_likelihood: app.score,
+        edges: app.talks.len() as u64,
+        edges_bad: app.talks.len() as u64,
+        why: "taken: the ends explain it and no path shows a symptom".into(),
+    };
+    let cleared = others.iter().flat_map(|case| exonerate::hypotheses(view, case, None, &[]).into_iter().take(1));
+    Verdict {
+        class: app.class,
+        culprit: app.component.culprit(view),
+        since: Some(view.time(app.start)),
+        evidence,
+        affected: summary::touched(view, app.component, sides, symptom),
+        hypotheses: std::iter::once(chosen).chain(cleared).collect(),
+        ..plain(inputs, Answer::NotNetwork, sureness(inputs, app.score), summary)
+    }
+}
+
+fn unclear(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, why: String, others: &[Case]) -> Verdict {
+    let summary = format!("Signs of {} since {}, but {why}", case.class, case.since(view).format("%H:%M:%S"));
+    Verdict { class: case.class, since: Some(case.since(view)), hypotheses: exonerate::hypotheses(view, case, None, others), ..plain(inputs, Answer::Ambiguous, 0.4, summary) }
+}
+
+fn thin(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, others: &[Case]) -> Verdict {
+    let edges = case.localised.bad_units.len();
+    let summary = format!("Faint signs of {} on {edges} edges since {}: too few samples to name a culprit", case.class, case.since(view).format("%H:%M:%S"));
+    Verdict { class: case.class, since: Some(case.since(view)), hypotheses: exonerate::hypotheses(view, case, None, others), ..plain(inputs, Answer::InsufficientEvidence, 0.3, summary) }
+}
+
+fn nothing(inputs: &Inputs<'_>, view: &View<'_>) -> Verdict {
+    let silent: Vec<&str> = inputs.coverage.silent.iter().filter(|(_, last)| (inputs.now - **last).num_seconds() > SILENT_S).map(|(agent, _)| agent.as_str()).collect();
+    let (edges, minutes) = (view.flows.len(), (view.time(view.steps) - view.time(0)).num_minutes());
+    if inputs.coverage.fraction < COVERAGE_MIN || !silent.is_empty() {
+        let gap = if silent.is_empty() { String::new() } else { format!(", no word from {}", silent.join(", ")) };
+        let summary = format!("No network problem seen on {edges} edges, but only {:.0} % of the agents' windows arrived{gap}: what is not seen cannot be cleared", 100.0 * inputs.coverage.fraction);
+        return plain(inputs, Answer::InsufficientEvidence, 0.5, summary);
+    }
+    plain(inputs, Answer::NotNetwork, 0.5 + 0.5 * inputs.coverage.fraction * (edges as f64 / (edges as f64 + 5.0)), format!("No network problem seen: {edges} edges over {minutes} minutes are as always"))
+}
+
+/// The verdict is about somebody else.
+fn elsewhere(inputs: &Inputs<'_>, verdict: Verdict, workload: &str) -> Verdict {
+    let summary = format!("No network problem seen at {workload}. Elsewhere: {}", verdict.summary);
+    Verdict { hypotheses: verdict.hypotheses, ..plain(inputs, Answer::NotNetwork, verdict.confidence, summary) }
+}
+
+fn touches(verdict: &Verdict, workload: &str) -> bool {
+    let named = verdict.culprit.name == workload || verdict.culprit.peer.as_deref() == Some(workload);
+    named || verdict.class == Class::None || verdict.affected.is_empty() || verdict.affected.iter().any(|a| a.source == workload || a.dest == workload)
+}
+
+/// How sure: grows with the likelihood and with what is explained, shrinks with what was not seen, and halves where another fits as well.
+fn confidence(inputs: &Inputs<'_>, case: &Case, has_twin: bool) -> f64 {
+    let Some(guess) = case.localised.guesses.first() else { return 0.0 };
+    let twin = if has_twin { 0.6 } else { 1.0 };
+    sureness(inputs, guess.score) * guess.explained.sqrt() * twin
+}
+
+/// A score of 25 is as good as 63 % of certainty, 75 is 95 %.
+fn sureness(inputs: &Inputs<'_>, score: f64) -> f64 {
+    (1.0 - (-score / 25.0).exp()) * (0.5 + 0.5 * inputs.coverage.fraction.clamp(0.0, 1.0))
+}

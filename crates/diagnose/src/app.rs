@@ -1,0 +1,291 @@
+//! Causes that are not the network: a receiver that does not read, a server that thinks, clients that ask less.
+//!
+//! Each is told by what the kernel sees at the ends while the path is well: time blocked by the peer's window; connections that live longer
+//! with flat round trips; connects that fall without any failing.
+
+use crate::component::Component;
+use crate::stats::median;
+use crate::view::{M, NONE, View};
+use edgescope_model::verdict::Class;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// Share of its busy time that a sender must be blocked by the receiver's window, and the increase over before.
+const RWND_SHARE_MIN: f64 = 0.15;
+const RWND_RISE_MIN: f64 = 0.10;
+/// Seconds that it must be blocked, so that one short stop is none.
+const RWND_S_MIN: f64 = 1.0;
+/// Lifetime of connections must rise by this factor and this much, and open sockets by this factor.
+const LIFE_RATIO_MIN: f64 = 1.3;
+const LIFE_RISE_S_MIN: f64 = 0.02;
+const ACTIVE_RATIO_MIN: f64 = 1.2;
+/// Connects that must fall to this share, and their least number before.
+const DEMAND_RATIO_MAX: f64 = 0.8;
+const DEMAND_BEFORE_MIN: f64 = 20.0;
+/// Counts of connects vary more than Poisson's: retries and bursts.
+const DEMAND_OVERDISPERSION: f64 = 3.0;
+const DEMAND_SCORE_MIN: f64 = 15.0;
+/// A caller's own loss of demand explains its callee's if it is at least this share of it.
+const EXPLAINED_SHARE: f64 = 0.5;
+
+/// One cause with its numbers.
+#[derive(Debug, Clone)]
+pub struct AppFinding {
+    pub class: Class,
+    pub component: Component,
+    pub start: usize,
+    /// What was measured: before and in the span.
+    pub signal: &'static str,
+    pub before: f64,
+    pub after: f64,
+    /// Opportunities behind the value.
+    pub samples: f64,
+    pub score: f64,
+    /// Talks that show it.
+    pub talks: Vec<usize>,
+}
+
+/// Flows whose sender is blocked by the receiver's window more than before, from `start` on.
+pub fn window_blocked(view: &View<'_>, start: usize) -> Vec<bool> {
+    let blocked = |f: usize| {
+        let share = |steps: Range<usize>| {
+            let (rwnd, busy) = (view.sum(Some(f), M::BlockedRwnd, steps.clone()), view.sum(Some(f), M::Busy, steps));
+            (rwnd, if busy > 0.0 { rwnd / busy } else { 0.0 })
+        };
+        let ((_, before), (rwnd_s, after)) = (share(0..start), share(start..view.steps));
+        rwnd_s >= RWND_S_MIN && after >= RWND_SHARE_MIN && after >= before + RWND_RISE_MIN
+    };
+    (0..view.flows.len()).map(blocked).collect()
+}
+
+/// The step from which on the time blocked by windows, over all flows, is most unlike before.
+fn blocked_since(view: &View<'_>, starts: Range<usize>) -> Option<usize> {
+    let by_step: Vec<f64> = (0..view.steps)
+        .map(|s| (0..view.flows.len()).map(|f| view.at(f, M::BlockedRwnd, s)).filter(|v| !v.is_nan()).sum())
+        .collect();
+    rise(&by_step, starts)
+}
+
+/// Where a series rises: the split with the largest difference of means, weighted as a two-sample test does.
+fn rise(series: &[f64], starts: Range<usize>) -> Option<usize> {
+    let mean = |r: &[f64]| if r.is_empty() { 0.0 } else { r.iter().sum::<f64>() / r.len() as f64 };
+    let gain = |s: usize| {
+        let (before, after) = series.split_at(s);
+        (mean(after) - mean(before)) * ((before.len() * after.len()) as f64).sqrt()
+    };
+    starts.filter(|&s| s > 0 && s < series.len()).map(|s| (gain(s), s)).max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(g, _)| *g > 0.0).map(|(_, s)| s)
+}
+
+/// A receiver whose window closes on its senders.
+pub fn receiver_limited(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
+    let start = blocked_since(view, starts)?;
+    let blocked = window_blocked(view, start);
+    let bad: Vec<usize> = (0..view.flows.len()).filter(|&f| blocked[f]).collect();
+    let seconds = |f: usize, steps: Range<usize>| view.sum(Some(f), M::BlockedRwnd, steps);
+    let component = heaviest(view, &bad, |f| seconds(f, start..view.steps), |f| view.flows[f].to)?;
+    let into = |f: &usize| component.half(&view.ends[view.flows[*f].to], 0);
+    let hit: Vec<usize> = bad.into_iter().filter(into).collect();
+    let share = |steps: Range<usize>| {
+        let busy: f64 = hit.iter().map(|&f| view.sum(Some(f), M::Busy, steps.clone())).sum();
+        let rwnd: f64 = hit.iter().map(|&f| seconds(f, steps.clone())).sum();
+        if busy > 0.0 { rwnd / busy } else { 0.0 }
+    };
+    let rwnd_s: f64 = hit.iter().map(|&f| seconds(f, start..view.steps)).sum();
+    let touches = |t: &usize| {
+        let talk = view.talks[*t];
+        [talk.there, talk.back].into_iter().flatten().any(|f| hit.contains(&f))
+    };
+    Some(AppFinding {
+        class: Class::ReceiverLimited,
+        component,
+        start,
+        signal: "tcp.rwnd_share",
+        before: share(0..start),
+        after: share(start..view.steps),
+        samples: rwnd_s,
+        score: 10.0 * rwnd_s.min(10.0),
+        talks: (0..view.talks.len()).filter(touches).collect(),
+    })
+}
+
+/// The workload, or the pod of it, at whose end nearly all of the weight is; `None` if it is spread over several workloads.
+fn heaviest(view: &View<'_>, units: &[usize], weight: impl Fn(usize) -> f64, end: impl Fn(usize) -> usize) -> Option<Component> {
+    let mut by_workload: BTreeMap<u32, (f64, BTreeSet<u32>)> = BTreeMap::new();
+    for &unit in units {
+        let at = &view.ends[end(unit)];
+        let entry = by_workload.entry(at.workload).or_default();
+        entry.0 += weight(unit);
+        entry.1.insert(at.pod);
+    }
+    let total: f64 = by_workload.values().map(|(w, _)| w).sum();
+    let (&workload, (most, pods)) = by_workload.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
+    if *most < 0.7 * total {
+        return None;
+    }
+    Some(one_or_all(view, workload, pods))
+}
+
+/// The workload if all its pods are hit, the pod if it is one of several.
+fn one_or_all(view: &View<'_>, workload: u32, hit: &BTreeSet<u32>) -> Component {
+    let all: BTreeSet<u32> = view.ends.iter().filter(|e| e.workload == workload && e.pod != NONE).map(|e| e.pod).collect();
+    match hit.first() {
+        Some(&pod) if hit.len() == 1 && all.len() > 1 && pod != NONE => Component::Pod(pod),
+        _ => Component::Workload(workload),
+    }
+}
+
+/// Open socket-seconds and connects of a set of talks.
+fn life(view: &View<'_>, talks: &[usize], steps: Range<usize>) -> (f64, f64) {
+    let sum = |m| talks.iter().map(|&t| view.sum(view.talks[t].there, m, steps.clone())).sum::<f64>();
+    (sum(M::Active), sum(M::Connects))
+}
+
+/// How much longer connections to one server pod live, if clearly longer.
+struct Slower {
+    before_s: f64,
+    after_s: f64,
+    connects: f64,
+}
+
+fn slower(view: &View<'_>, talks: &[usize], start: usize) -> Option<Slower> {
+    let settled = (start + 1).min(view.steps - 1);
+    let ((active_before, connects_before), (active_after, connects_after)) = (life(view, talks, 0..start), life(view, talks, settled..view.steps));
+    if connects_before < DEMAND_BEFORE_MIN || connects_after < 10.0 {
+        return None;
+    }
+    let (before_s, after_s) = (active_before / connects_before, active_after / connects_after);
+    let rate = |active: f64, steps: usize| active / steps.max(1) as f64;
+    let more_open = rate(active_after, view.steps - settled) >= ACTIVE_RATIO_MIN * rate(active_before, start);
+    let longer = after_s >= LIFE_RATIO_MIN * before_s && after_s >= before_s + LIFE_RISE_S_MIN;
+    (more_open && longer).then_some(Slower { before_s, after_s, connects: connects_after })
+}
+
+/// A server that thinks longer: connections to it live longer, and those to whatever it calls do not.
+pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
+    let active: Vec<f64> = (0..view.steps)
+        .map(|s| view.talks.iter().filter_map(|t| t.there).map(|f| view.at(f, M::Active, s)).filter(|v| !v.is_nan()).sum())
+        .collect();
+    let start = rise(&active, starts)?;
+    let mut inbound: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
+    for (t, talk) in view.talks.iter().enumerate() {
+        let server = &view.ends[talk.server];
+        inbound.entry((server.workload, server.pod)).or_default().push(t);
+    }
+    let slow: BTreeMap<(u32, u32), Slower> = inbound.iter().filter_map(|(&pod, talks)| Some((pod, slower(view, talks, start)?))).collect();
+    let calls_slow = |(workload, pod): (u32, u32)| {
+        view.talks.iter().any(|t| {
+            let (client, server) = (&view.ends[t.client], &view.ends[t.server]);
+            (client.workload, client.pod) == (workload, pod) && slow.contains_key(&(server.workload, server.pod))
+        })
+    };
+    let roots: Vec<(u32, u32)> = slow.keys().copied().filter(|&p| !calls_slow(p)).collect();
+    let weight = |&(w, p): &(u32, u32)| (slow[&(w, p)].after_s - slow[&(w, p)].before_s) * slow[&(w, p)].connects;
+    let mut by_workload: BTreeMap<u32, f64> = BTreeMap::new();
+    for root in &roots {
+        *by_workload.entry(root.0).or_default() += weight(root);
+    }
+    let (&workload, _) = by_workload.iter().max_by(|a, b| a.1.total_cmp(b.1))?;
+    let hit: BTreeSet<u32> = roots.iter().filter(|r| r.0 == workload).map(|r| r.1).collect();
+    let talks: Vec<usize> = hit.iter().flat_map(|&pod| inbound[&(workload, pod)].iter().copied()).collect();
+    let (before, after) = (life(view, &talks, 0..start), life(view, &talks, start + 1..view.steps));
+    Some(AppFinding {
+        class: Class::ServiceSlow,
+        component: one_or_all(view, workload, &hit),
+        start,
+        signal: "tcp.active per tcp.connects",
+        before: before.0 / before.1.max(1.0),
+        after: after.0 / after.1.max(1.0),
+        samples: after.1,
+        score: 20.0,
+        talks,
+    })
+}
+
+/// What one client pod asks of one server workload: connects by step.
+struct Asks {
+    client: usize,
+    server: u32,
+    connects: Vec<f64>,
+    talks: Vec<usize>,
+}
+
+fn asks(view: &View<'_>) -> Vec<Asks> {
+    let mut by: BTreeMap<(usize, u32), Vec<usize>> = BTreeMap::new();
+    for (t, talk) in view.talks.iter().enumerate() {
+        by.entry((talk.client, view.ends[talk.server].workload)).or_default().push(t);
+    }
+    let connects = |talks: &[usize], s: usize| {
+        let said = talks.iter().filter_map(|&t| view.talks[t].there).map(|f| view.at(f, M::Connects, s));
+        said.filter(|v| !v.is_nan()).sum::<f64>()
+    };
+    by.into_iter()
+        .map(|((client, server), talks)| Asks { client, server, connects: (0..view.steps).map(|s| if view.reported(client, s) { connects(&talks, s) } else { f64::NAN }).collect(), talks })
+        .collect()
+}
+
+/// Mean of the known steps, and how many they are.
+fn mean(series: &[f64]) -> (f64, f64) {
+    let known = series.iter().filter(|v| !v.is_nan());
+    let n = known.clone().count() as f64;
+    (if n > 0.0 { known.sum::<f64>() / n } else { 0.0 }, n)
+}
+
+/// Usual connects a step: the median, so that a start-up or an odd step does not count.
+fn usual(series: &[f64]) -> f64 {
+    let mut known: Vec<f64> = series.iter().copied().filter(|v| !v.is_nan()).collect();
+    median(&mut known).unwrap_or(0.0)
+}
+
+/// Poisson log-likelihood ratio that fewer are asked from `start` on.
+fn fewer(series: &[f64], start: usize) -> f64 {
+    let before = usual(&series[..start]);
+    let (after, steps) = mean(&series[start..]);
+    if before * (start as f64) < DEMAND_BEFORE_MIN || steps == 0.0 || after > DEMAND_RATIO_MAX * before {
+        return 0.0;
+    }
+    let after_floor = after.max(0.05);
+    steps * (after * (after_floor / before).ln() + before - after) / DEMAND_OVERDISPERSION
+}
+
+/// Clients that ask less, while nothing fails.
+pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
+    let asks = asks(view);
+    let total = |s: usize| asks.iter().map(|a| fewer(&a.connects, s)).sum::<f64>();
+    let (score, start) = starts.filter(|&s| s > 0).map(|s| (total(s), s)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    if score < DEMAND_SCORE_MIN {
+        return None;
+    }
+    let drop = |series: &[f64]| 1.0 - mean(&series[start..]).0 / usual(&series[..start]).max(1e-9);
+    let inbound = |end: usize| {
+        let mut sum = vec![0.0; view.steps];
+        let mut any = false;
+        for a in &asks {
+            for &t in a.talks.iter().filter(|&&t| view.talks[t].server == end) {
+                any = true;
+                sum.iter_mut().enumerate().for_each(|(s, total)| *total += view.talks[t].there.map_or(0.0, |f| view.at(f, M::Connects, s).max(0.0)));
+            }
+        }
+        any.then_some(sum)
+    };
+    let own = |a: &&Asks| match inbound(a.client) {
+        Some(sum) => drop(&sum) < EXPLAINED_SHARE * drop(&a.connects),
+        None => true,
+    };
+    let roots: Vec<&Asks> = asks.iter().filter(|a| fewer(&a.connects, start) >= 2.0).filter(own).collect();
+    let score_of = |w: u32| roots.iter().filter(|a| view.ends[a.client].workload == w).map(|a| fewer(&a.connects, start)).sum::<f64>();
+    let workloads: BTreeSet<u32> = roots.iter().map(|a| view.ends[a.client].workload).collect();
+    let workload = workloads.into_iter().max_by(|&a, &b| score_of(a).total_cmp(&score_of(b)))?;
+    let roots: Vec<&Asks> = roots.into_iter().filter(|a| view.ends[a.client].workload == workload).collect();
+    let pods: BTreeSet<u32> = roots.iter().map(|a| view.ends[a.client].pod).collect();
+    let servers: BTreeSet<u32> = roots.iter().map(|a| a.server).collect();
+    let has_inbound = view.talks.iter().any(|t| view.ends[t.server].workload == workload);
+    let component = match servers.first() {
+        Some(&server) if has_inbound && servers.len() == 1 => Component::Edge(workload, server),
+        _ => one_or_all(view, workload, &pods),
+    };
+    let before: f64 = roots.iter().map(|a| usual(&a.connects[..start])).sum::<f64>() / view.step_s;
+    let after: f64 = roots.iter().map(|a| mean(&a.connects[start..]).0).sum::<f64>() / view.step_s;
+    let talks = roots.iter().flat_map(|a| a.talks.iter().copied()).collect();
+    let samples = after * view.step_s * (view.steps - start) as f64;
+    Some(AppFinding { class: Class::DemandDrop, component, start, signal: "tcp.connects", before, after, samples, score, talks })
+}

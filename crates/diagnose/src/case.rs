@@ -1,0 +1,113 @@
+//! One kind of network symptom, examined: when, who, how sure.
+
+use crate::component::{Sense, crossings};
+use crate::localise::{Guess, Localised, localise};
+use crate::onset::{Span, find_span, refine};
+use crate::symptoms::{Evidence, Family, Rates, RoundTrips, Shifts};
+use crate::view::View;
+use edgescope_model::time::Time;
+use edgescope_model::verdict::Class;
+use std::ops::Range;
+
+/// Log-likelihood ratio from which a culprit is named: below it quiet runs of the simulator reach now and then (docs/detection.md).
+pub const SCORE_MIN: f64 = 12.0;
+/// Suspicion from which "nothing is wrong" is no longer said.
+pub const SUSPICION_MIN: f64 = 6.0;
+/// Share of all suspicion that a culprit must explain.
+const EXPLAINED_MIN: f64 = 0.5;
+
+/// What a symptom's units show.
+pub enum Shown {
+    Rates(Rates),
+    Shifts(Shifts),
+}
+
+impl Shown {
+    pub fn evidence(&self) -> &dyn Evidence {
+        match self {
+            Self::Rates(r) => r,
+            Self::Shifts(s) => s,
+        }
+    }
+}
+
+/// A symptom with its span, its units and the components weighed.
+pub struct Case {
+    pub class: Class,
+    pub sense: Sense,
+    pub span: Span,
+    pub units: Vec<(usize, usize)>,
+    /// The unit's talk or flow index, by unit.
+    pub index: Vec<usize>,
+    pub shown: Shown,
+    pub localised: Localised,
+    /// Seconds from the span's first step to the onset within it.
+    pub offset_s: f64,
+}
+
+impl Case {
+    /// Rates against the past.
+    pub fn rates(view: &View<'_>, class: Class, family: Family, starts: Range<usize>) -> Option<Self> {
+        let span = parts_span(&family, starts, view.steps)?;
+        let shown = Shown::Rates(Rates::new(&family, span.steps.clone()));
+        let index = (0..family.units.len()).collect();
+        Some(Self::finish(view, class, family, index, span, shown))
+    }
+
+    /// Shifts of round trips.
+    pub fn latency(view: &View<'_>, starts: Range<usize>) -> Option<Self> {
+        let trips = RoundTrips::new(view);
+        let family = trips.family(view);
+        // Without a past there is no shift.
+        let span = parts_span(&family, starts.start.max(1)..starts.end, view.steps)?;
+        let shown = Shown::Shifts(trips.shifts(&span.steps));
+        Some(Self::finish(view, Class::Latency, family, trips.talks, span, shown))
+    }
+
+    fn finish(view: &View<'_>, class: Class, family: Family, index: Vec<usize>, span: Span, shown: Shown) -> Self {
+        let crossings = crossings(view, &family.units, family.sense);
+        let localised = localise(&crossings, shown.evidence(), family.units.len());
+        let mut case = Self { class, sense: family.sense, span, units: family.units, index, shown, localised, offset_s: 0.0 };
+        if let Some(guess) = case.localised.guesses.first() {
+            let part = &family.parts[0];
+            let guilty: Vec<_> = guess.units.iter().map(|&u| &part.counts[u]).collect();
+            case.offset_s = view.step_s * refine(&guilty, part.rule.normal, &case.span.steps);
+        }
+        case
+    }
+
+    /// The culprit, if it is sound, likely enough and explains most.
+    pub fn culprit(&self) -> Option<&Guess> {
+        self.localised.guesses.first().filter(|g| g.is_sound() && g.score >= SCORE_MIN && g.explained >= EXPLAINED_MIN && self.lasts(g))
+    }
+
+    /// A burst that filled one step and is over is no state to report; one that began in the newest step needs more to be believed.
+    fn lasts(&self, guess: &Guess) -> bool {
+        self.span.steps.len() >= 2 || guess.score >= 2.0 * SCORE_MIN
+    }
+
+    /// Whether something is there though nobody can be blamed.
+    pub fn is_suspicious(&self) -> bool {
+        self.localised.support >= SUSPICION_MIN
+    }
+
+    /// Best score of any component.
+    pub fn score(&self) -> f64 {
+        self.culprit().map_or(0.0, |g| g.score)
+    }
+
+    /// How hard the culprit hits, in the symptom's own measure (a rate, or seconds).
+    pub fn strength(&self) -> f64 {
+        self.localised.guesses.first().map_or(0.0, |g| g.strength[0])
+    }
+
+    pub fn since(&self, view: &View<'_>) -> Time {
+        view.time(self.span.steps.start) + chrono::Duration::milliseconds((self.offset_s * 1000.0) as i64)
+    }
+}
+
+/// The most telling span over all parts of a family.
+fn parts_span(family: &Family, starts: Range<usize>, steps: usize) -> Option<Span> {
+    let spans = family.parts.iter().filter_map(|p| find_span(&p.counts, &p.rule, starts.clone(), steps));
+    spans.max_by(|a, b| a.score.total_cmp(&b.score))
+}

@@ -1,0 +1,190 @@
+//! Is it the network? Which kind of trouble stands, where several show, and what clears or accuses the ends.
+
+use crate::app::{self, AppFinding};
+use crate::case::Case;
+use crate::component::Component;
+use crate::symptoms;
+use crate::view::{M, View};
+use edgescope_model::verdict::{Class, Scope};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// Share of connects without an answer from which a path is cut, whatever else it loses.
+const CUT_SHARE: f64 = 0.5;
+/// Share of refusals for which the server's own host must have sent the reset for the server to be down.
+const OWN_RESETS_SHARE: f64 = 0.5;
+/// A delay that is larger than this and than the usual round trip is the main thing, though segments are lost too.
+const DELAY_MAIN_S: f64 = 0.003;
+
+/// What was found.
+pub enum Found {
+    /// The network: the symptom and its (possibly re-directed) culprit.
+    Network(Case, Component),
+    /// Not the network, though it looked so: refused by the server's own host.
+    Down(Case, Component),
+    /// Not the network.
+    App(AppFinding),
+    /// Something is there, and two explanations hold.
+    Unclear(Case, String),
+    /// Too little to say.
+    Thin(Case),
+    Nothing,
+}
+
+/// All symptoms examined, and the one that stands.
+pub struct Gate {
+    pub found: Found,
+    /// Symptoms that were examined and do not stand, for the ranking of explanations.
+    pub others: Vec<Case>,
+}
+
+/// Examines everything; `starts` are the steps at which trouble may begin.
+pub fn judge(view: &View<'_>, starts: Range<usize>) -> Gate {
+    let receiver = app::receiver_limited(view, starts.clone());
+    // A window that closes makes senders send again what was dropped at its edge: that is not the path's doing.
+    let skip = receiver.as_ref().map_or_else(|| vec![false; view.flows.len()], |r| app::window_blocked(view, r.start));
+    let silent = Case::rates(view, Class::Unreachable, symptoms::silent(view), starts.clone());
+    let refused = Case::rates(view, Class::Policy, symptoms::refused(view), starts.clone());
+    let loss = Case::rates(view, Class::Loss, symptoms::loss(view, &skip), starts.clone());
+    let latency = Case::latency(view, starts.clone());
+    let mut cases: Vec<Case> = [silent, refused, loss, latency].into_iter().flatten().collect();
+    if let Some(at) = strongest(&cases) {
+        let case = cases.swap_remove(at);
+        return Gate { found: accuse(view, case), others: cases };
+    }
+    let app = receiver.or_else(|| app::service_slow(view, starts.clone())).or_else(|| app::demand_drop(view, starts));
+    if let Some(app) = app {
+        return Gate { found: Found::App(app), others: cases };
+    }
+    let suspect = (0..cases.len()).filter(|&c| cases[c].is_suspicious()).max_by(|&a, &b| cases[a].localised.support.total_cmp(&cases[b].localised.support));
+    match suspect {
+        Some(at) => Gate { found: unclear(view, cases.swap_remove(at)), others: cases },
+        None => Gate { found: Found::Nothing, others: cases },
+    }
+}
+
+/// Which symptom stands: those that say that nothing gets through before those that say that it gets through badly.
+fn strongest(cases: &[Case]) -> Option<usize> {
+    let of = |class: Class| (0..cases.len()).find(|&c| cases[c].class == class && cases[c].culprit().is_some());
+    let (silent, refused, loss, latency) = (of(Class::Unreachable), of(Class::Policy), of(Class::Loss), of(Class::Latency));
+    let score = |at: Option<usize>| at.map_or(0.0, |c| cases[c].score());
+    if refused.is_some() && score(refused) >= 0.5 * score(silent) {
+        return refused;
+    }
+    match (silent, loss) {
+        (Some(s), Some(l)) if !is_cut(&cases[s], &cases[l]) => return Some(l),
+        (Some(s), _) => return Some(s),
+        _ => {}
+    }
+    match (loss, latency) {
+        (Some(l), Some(d)) => Some(if delay_is_main(&cases[d]) { d } else { l }),
+        (l, d) => l.or(d),
+    }
+}
+
+/// Random loss keeps some connects from an answer too: the path is cut if far more than its data's loss explains get none.
+fn is_cut(silent: &Case, loss: &Case) -> bool {
+    let lost_either_way = 1.0 - (1.0 - loss.strength()).powi(2);
+    silent.strength() >= CUT_SHARE || silent.strength() > 2.0 * lost_either_way + 0.05
+}
+
+fn delay_is_main(latency: &Case) -> bool {
+    let crate::case::Shown::Shifts(shifts) = &latency.shown else { return false };
+    let Some(guess) = latency.culprit() else { return false };
+    let mut bases: Vec<f64> = guess.units.iter().filter_map(|&u| shifts.shifts[u]).map(|s| s.base_s).collect();
+    latency.strength() >= DELAY_MAIN_S.max(crate::stats::median(&mut bases).unwrap_or(0.0))
+}
+
+/// Names the culprit of the symptom that stands.
+fn accuse(view: &View<'_>, case: Case) -> Found {
+    let Some(component) = case.culprit().map(|g| g.component) else { return Found::Thin(case) };
+    match case.class {
+        Class::Policy => refused_by(view, case, component),
+        Class::Unreachable => {
+            if let Some(overflow) = overflowing(view, &case) {
+                return Found::Down(case, overflow);
+            }
+            let component = direction(view, component, case.span.steps.clone());
+            Found::Network(case, component)
+        }
+        _ => Found::Network(case, component),
+    }
+}
+
+/// Who refused: the server's own host (nobody listens), or something before it.
+fn refused_by(view: &View<'_>, case: Case, component: Component) -> Found {
+    let steps = case.span.steps.clone();
+    let bad = &case.localised.bad_units;
+    let refused: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::Refused, steps.clone())).sum();
+    let own: f64 = bad.iter().map(|&t| view.sum(view.talks[t].back, M::ResetsSent, steps.clone())).sum();
+    if own >= OWN_RESETS_SHARE * refused {
+        let server = server_component(&case).unwrap_or(component);
+        return Found::Down(case, server);
+    }
+    let servers: BTreeSet<usize> = bad.iter().map(|&t| view.talks[t].server).collect();
+    let settled = (steps.start + 1).min(steps.end)..steps.end;
+    if servers.iter().any(|&s| lives(view, s, settled.clone())) || settled.is_empty() {
+        return Found::Network(case, component);
+    }
+    if servers.iter().all(|&s| view.reported_in(s, settled.clone()) == 0) {
+        return Found::Unclear(case, "connects are refused and no agent reports from the servers' side: a dead server and a middlebox look alike".into());
+    }
+    Found::Unclear(case, "connects are refused, no open sockets are left at the servers, and their hosts sent no resets: a dead server and a middlebox look alike".into())
+}
+
+/// Whether a server still has open sockets or accepts.
+fn lives(view: &View<'_>, server: usize, steps: Range<usize>) -> bool {
+    let at = |t: &&crate::view::Talk| t.server == server;
+    view.talks.iter().filter(at).any(|t| view.sum(t.back, M::Active, steps.clone()) > 0.0 || view.sum(t.there, M::Accepts, steps.clone()) > 0.0)
+}
+
+/// The best guess that is a server.
+fn server_component(case: &Case) -> Option<Component> {
+    let is_server = |c: Component| matches!(c.scope(), Scope::Pod | Scope::Workload);
+    let guesses = case.localised.guesses.iter().filter(|g| is_server(g.component));
+    guesses.max_by(|a, b| a.score.total_cmp(&b.score)).map(|g| g.component)
+}
+
+/// A server whose accept queue is full drops SYNs itself.
+fn overflowing(view: &View<'_>, case: &Case) -> Option<Component> {
+    let steps = case.span.steps.clone();
+    let bad = &case.localised.bad_units;
+    let silent: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::Timeouts, steps.clone()) + view.sum(view.talks[t].there, M::Cancelled, steps.clone())).sum();
+    let dropped: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::AcceptOverflow, steps.clone())).sum();
+    (dropped > 0.0 && dropped >= 0.5 * silent).then(|| server_component(case)).flatten()
+}
+
+/// Which way a cut pair is cut. Bytes sent that way never arrive, and servers at its near end send their SYN-ACKs again, since the SYNs reached them.
+fn direction(view: &View<'_>, component: Component, steps: Range<usize>) -> Component {
+    if !matches!(component, Component::ZonePair(..) | Component::NodePair(..) | Component::Edge(..)) {
+        return component;
+    }
+    let vanished = |c: Component| {
+        let flows = view.flows.iter().enumerate().filter(|(_, f)| c.carries(&view.ends[f.from], &view.ends[f.to]));
+        flows.map(|(f, flow)| undelivered(view, f, flow.to, steps.clone()) + view.sum(Some(f), M::RetransSynack, steps.clone())).sum::<f64>()
+    };
+    let reversed = component.reversed();
+    if vanished(reversed) > vanished(component) { reversed } else { component }
+}
+
+/// Data segments that were sent and did not arrive, where both ends reported.
+fn undelivered(view: &View<'_>, flow: usize, to: usize, steps: Range<usize>) -> f64 {
+    let both = steps.filter(|&s| view.reported(to, s) && !view.at(flow, M::SegmentsSent, s).is_nan());
+    both.map(|s| view.at(flow, M::SegmentsSent, s) - view.at(flow, M::SegmentsReceived, s)).sum::<f64>().max(0.0)
+}
+
+fn unclear(view: &View<'_>, case: Case) -> Found {
+    let bad = case.localised.bad_units.len();
+    let best = case.localised.guesses.first();
+    if best.is_none_or(|g| g.score < crate::case::SCORE_MIN) || case.span.steps.len() < 2 {
+        return Found::Thin(case);
+    }
+    let everywhere = bad as f64 >= 0.8 * case.units.len() as f64;
+    let why = if everywhere {
+        "nearly everything is hit at once, so nothing healthy is left to compare with".to_owned()
+    } else {
+        let worst = best.map(|g| g.component.phrase(view)).unwrap_or_default();
+        format!("{bad} of {} are hit and no single component explains them; the nearest is {worst}", case.units.len())
+    };
+    Found::Unclear(case, why)
+}

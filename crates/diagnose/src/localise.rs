@@ -1,0 +1,83 @@
+//! Who did it: the component under which all units together are most likely, hit ones and healthy ones alike.
+//!
+//! For each component the log-likelihood of every unit that passes it, as hit against as always, is added up (in the manner of Flock):
+//! healthy units that pass it speak against it, so that a zone is not blamed for one of its nodes. Of components that explain equally well
+//! the largest is taken (BlameIt), and only if four fifths of its units with enough samples are bad, each counted once.
+
+use crate::component::{Component, Cross, Crossings};
+use crate::symptoms::Evidence;
+
+/// Share of a component's units with enough samples that must be bad (BlameIt's tau).
+const BAD_SHARE_MIN: f64 = 0.8;
+/// Log-likelihood within which two components explain equally well: a factor of about 7.
+const TIE: f64 = 2.0;
+
+/// One component weighed.
+#[derive(Debug, Clone)]
+pub struct Guess {
+    pub component: Component,
+    /// Log-likelihood ratio against "nothing is wrong", less the price of choosing among its like.
+    pub score: f64,
+    pub strength: Vec<f64>,
+    /// Units that must suffer under it.
+    pub units: Vec<usize>,
+    /// Of those, how many have enough samples, and how many of these are bad.
+    pub enough: usize,
+    pub bad: usize,
+    /// Share of all suspicion that it explains, 0..=1.
+    pub explained: f64,
+}
+
+impl Guess {
+    /// Whether enough of it is bad to blame all of it.
+    pub fn is_sound(&self) -> bool {
+        self.bad > 0 && self.bad as f64 >= BAD_SHARE_MIN * self.enough as f64
+    }
+}
+
+/// Sound guesses first, best first; `support` is the sum over units of what each says by itself.
+pub struct Localised {
+    pub guesses: Vec<Guess>,
+    pub support: f64,
+    /// Units that are bad by themselves.
+    pub bad_units: Vec<usize>,
+}
+
+/// Weighs all components.
+pub fn localise(crossings: &Crossings, evidence: &dyn Evidence, units: usize) -> Localised {
+    let supports: Vec<f64> = (0..units).map(|u| evidence.support(u)).collect();
+    let support: f64 = supports.iter().sum();
+    let mut siblings = [0usize; 8];
+    for component in crossings.keys() {
+        siblings[component.rank()] += 1;
+    }
+    let worth = |(_, passing): &(&Component, &Vec<(usize, Cross)>)| passing.iter().any(|&(u, _)| supports[u] > 0.0);
+    let weigh = |(&component, passing): (&Component, &Vec<(usize, Cross)>)| {
+        let price = (siblings[component.rank()] as f64).ln();
+        guess(component, passing, evidence, &supports, support, price)
+    };
+    let mut guesses: Vec<Guess> = crossings.iter().filter(worth).map(weigh).collect();
+    guesses.sort_by(|a, b| b.is_sound().cmp(&a.is_sound()).then(b.score.total_cmp(&a.score)).then(a.component.cmp(&b.component)));
+    prefer_largest(&mut guesses);
+    let bad_units = (0..units).filter(|&u| supports[u] > 0.0).collect();
+    Localised { guesses, support, bad_units }
+}
+
+fn guess(component: Component, passing: &[(usize, Cross)], evidence: &dyn Evidence, supports: &[f64], support: f64, price: f64) -> Guess {
+    let units: Vec<usize> = passing.iter().filter(|(_, c)| *c == Cross::Must).map(|&(u, _)| u).collect();
+    let strength = evidence.strength(&units);
+    let score: f64 = units.iter().map(|&u| evidence.score(u, &strength)).sum();
+    let witnesses: Vec<usize> = units.iter().copied().filter(|&u| evidence.enough(u, &strength)).collect();
+    let bad = witnesses.iter().filter(|&&u| evidence.score(u, &strength) > 0.0).count();
+    let explained: f64 = passing.iter().map(|&(u, _)| supports[u]).sum();
+    Guess { component, score: score - price, strength, units, enough: witnesses.len(), bad, explained: if support > 0.0 { explained / support } else { 0.0 } }
+}
+
+/// Moves the largest of those that explain as well as the best to the front.
+fn prefer_largest(guesses: &mut [Guess]) {
+    let Some(best) = guesses.first() else { return };
+    let (score, sound) = (best.score, best.is_sound());
+    let tied = guesses.iter().take_while(|g| g.is_sound() == sound && g.score >= score - TIE);
+    let Some((at, _)) = tied.enumerate().min_by_key(|(_, g)| g.component.rank()) else { return };
+    guesses[..=at].rotate_right(1);
+}

@@ -1,0 +1,281 @@
+//! The verdict in numbers and in words: evidence, who is hit, one sentence for a person at 2 AM.
+
+use crate::app::AppFinding;
+use crate::case::{Case, Shown};
+use crate::component::{Component, Sense};
+use crate::exonerate::{hit_units, passes};
+use crate::view::{M, View};
+use edgescope_model::verdict::{Affected, Class, Evidence};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Most pairs listed.
+const AFFECTED_MAX: usize = 100;
+/// Evidence against a pair's being hit, from which it is left out though it passes the culprit.
+const CLEARED: f64 = -3.0;
+
+/// Name of the signal that a class is told by.
+pub fn signal(class: Class) -> &'static str {
+    match class {
+        Class::Loss => "tcp.retrans_rate",
+        Class::Latency => "tcp.handshake.p50",
+        Class::Unreachable => "tcp.connect_timeout_rate",
+        Class::Policy | Class::ServiceDown => "tcp.connects_refused",
+        _ => "",
+    }
+}
+
+/// Workload pairs (client → server) that pass the culprit and are not cleared by their own numbers, the worst first.
+pub fn affected(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Affected> {
+    let evidence = case.shown.evidence();
+    let strength = case.localised.guesses.first().map(|g| g.strength.clone()).unwrap_or_else(|| vec![0.0; 2]);
+    let mut pairs: BTreeMap<(u32, u32), Pair> = BTreeMap::new();
+    for (unit, _) in hit_units(view, case, culprit) {
+        let pair = pairs.entry(client_server(view, case, unit)).or_default();
+        pair.hit += 1;
+        pair.score += evidence.score(unit, &strength);
+        pair.add(case, unit);
+    }
+    for unit in 0..case.units.len() {
+        pairs.entry(client_server(view, case, unit)).and_modify(|p| p.all += 1);
+    }
+    let list = pairs.into_iter().filter(|(_, p)| p.score > CLEARED);
+    let words = list.map(|((client, server), p)| Affected {
+        source: view.workloads[client as usize].clone(),
+        dest: view.workloads[server as usize].clone(),
+        impact: p.severity(case.class) * p.hit as f64 / p.all.max(1) as f64,
+        symptom: p.words(case.class),
+    });
+    worst_first(words.collect())
+}
+
+/// Every pair of which a pod belongs to the culprit, as client or server, by the wish of `sides`.
+pub fn touched(view: &View<'_>, culprit: Component, sides: Sides, symptom: &str) -> Vec<Affected> {
+    let mut pairs: BTreeMap<(u32, u32), (usize, usize)> = BTreeMap::new();
+    for talk in &view.talks {
+        let (client, server) = (&view.ends[talk.client], &view.ends[talk.server]);
+        let hit = match (culprit, sides) {
+            (Component::Edge(..), _) => culprit.carries(client, server),
+            (_, Sides::Server) => culprit.half(server, 0),
+            (_, Sides::Client) => culprit.half(client, 0),
+            (_, Sides::Any) => culprit.half(client, 0) || culprit.half(server, 0),
+        };
+        let count = pairs.entry((client.workload, server.workload)).or_default();
+        count.0 += usize::from(hit);
+        count.1 += 1;
+    }
+    let hit = pairs.into_iter().filter(|(_, (hit, _))| *hit > 0);
+    let words = hit.map(|((client, server), (hit, all))| Affected {
+        source: view.workloads[client as usize].clone(),
+        dest: view.workloads[server as usize].clone(),
+        impact: hit as f64 / all as f64,
+        symptom: symptom.to_owned(),
+    });
+    worst_first(words.collect())
+}
+
+/// Which end of a talk must be the culprit's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sides {
+    Client,
+    Server,
+    Any,
+}
+
+fn worst_first(mut pairs: Vec<Affected>) -> Vec<Affected> {
+    pairs.sort_by(|a, b| b.impact.total_cmp(&a.impact).then_with(|| (&a.source, &a.dest).cmp(&(&b.source, &b.dest))));
+    pairs.truncate(AFFECTED_MAX);
+    pairs
+}
+
+/// Workloads of a unit as client and server, whichever way its bytes go.
+fn client_server(view: &View<'_>, case: &Case, unit: usize) -> (u32, u32) {
+    let (from, to) = case.units[unit];
+    let (from_workload, to_workload) = (view.ends[from].workload, view.ends[to].workload);
+    let forward = case.sense != Sense::Flow || view.flows[case.index[unit]].from_client;
+    if forward { (from_workload, to_workload) } else { (to_workload, from_workload) }
+}
+
+/// A workload pair's sums.
+#[derive(Default)]
+struct Pair {
+    hit: usize,
+    all: usize,
+    score: f64,
+    k: f64,
+    n: f64,
+    shift_s: f64,
+    base_s: f64,
+    shifts: usize,
+}
+
+impl Pair {
+    fn add(&mut self, case: &Case, unit: usize) {
+        match &case.shown {
+            Shown::Rates(rates) => {
+                let rate = rates.main(unit);
+                self.k += rate.k;
+                self.n += rate.n;
+            }
+            Shown::Shifts(shifts) => {
+                if let Some(shift) = shifts.shifts[unit] {
+                    self.shift_s += shift.by_s;
+                    self.base_s += shift.base_s;
+                    self.shifts += 1;
+                }
+            }
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        if self.n > 0.0 { self.k / self.n } else { 0.0 }
+    }
+
+    /// 0..=1: what part of the pair's work is spoilt. A tenth of the segments lost spoils nearly all of TCP's throughput.
+    fn severity(&self, class: Class) -> f64 {
+        match class {
+            Class::Loss => (10.0 * self.rate()).min(1.0),
+            Class::Latency => self.shift_s.max(0.0) / (self.shift_s.max(0.0) + self.base_s).max(1e-9),
+            _ => self.rate().min(1.0),
+        }
+    }
+
+    fn words(&self, class: Class) -> String {
+        let edges = format!("{} of {} pod pairs", self.hit, self.all.max(self.hit));
+        match class {
+            Class::Loss => format!("{:.1} % of segments sent again, {edges}", 100.0 * self.rate()),
+            Class::Latency if self.shifts > 0 => format!("round trip {:+.1} ms, {edges}", 1e3 * self.shift_s / self.shifts as f64),
+            Class::Latency => format!("on the way, no round trip measured, {edges}"),
+            Class::Unreachable => format!("{:.0} of {:.0} connects without an answer, {edges}", self.k, self.n),
+            _ => format!("{:.0} of {:.0} connects refused, {edges}", self.k, self.n),
+        }
+    }
+}
+
+/// The numbers for and against the culprit: its own units, and all others as control.
+pub fn evidence(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Evidence> {
+    let passing = |u: &usize| passes(culprit, case.sense, &view.ends[case.units[*u].0], &view.ends[case.units[*u].1]);
+    let (inside, outside): (Vec<usize>, Vec<usize>) = (0..case.units.len()).partition(passing);
+    let place = culprit.phrase(view);
+    let guess = case.localised.guesses.first();
+    let test = guess.map(|g| format!("log-likelihood ratio {:.1}; {} of {} edges with enough samples are bad", g.score, g.bad, g.enough)).unwrap_or_default();
+    let mut all = vec![
+        one(view, case, &inside, format!("edges that pass {place}"), test),
+        one(view, case, &outside, "all other edges".into(), "control".into()),
+    ];
+    all.extend(second(view, case, &inside, &place));
+    all
+}
+
+fn one(view: &View<'_>, case: &Case, units: &[usize], scope: String, test: String) -> Evidence {
+    let (value, baseline, samples) = match &case.shown {
+        Shown::Rates(_) => {
+            let (now, n) = measured(view, case, units, case.span.steps.clone());
+            let (before, _) = measured(view, case, units, 0..case.span.steps.start);
+            (now, before, n)
+        }
+        Shown::Shifts(shifts) => {
+            let known: Vec<_> = units.iter().filter_map(|&u| shifts.shifts[u]).collect();
+            let mean = |f: &dyn Fn(&crate::symptoms::Shift) -> f64| (!known.is_empty()).then(|| known.iter().map(f).sum::<f64>() / known.len() as f64);
+            (mean(&|s| s.base_s + s.by_s), mean(&|s| s.base_s), known.iter().map(|s| s.samples as f64).sum())
+        }
+    };
+    let ratio = value.zip(baseline).filter(|(_, b)| *b > 0.0).map(|(v, b)| v / b);
+    Evidence { signal: signal(case.class).to_owned(), scope, value, baseline, ratio, samples: samples as u64, test }
+}
+
+/// The case's own rate over units and steps, and its opportunities.
+fn measured(view: &View<'_>, case: &Case, units: &[usize], steps: Range<usize>) -> (Option<f64>, f64) {
+    let sum = |f: &dyn Fn(usize) -> f64| units.iter().map(|&u| f(u)).sum::<f64>();
+    let talk = |u: usize, m: M| view.sum(view.talks[case.index[u]].there, m, steps.clone());
+    let flow = |u: usize, m: M| view.sum(Some(case.index[u]), m, steps.clone());
+    let (k, n) = match case.class {
+        Class::Loss => (
+            sum(&|u| (flow(u, M::Retrans) - flow(u, M::RetransSyn) - flow(u, M::RetransSynack) - flow(u, M::RetransSpurious)).max(0.0)),
+            sum(&|u| flow(u, M::SegmentsSent)),
+        ),
+        Class::Unreachable => (sum(&|u| talk(u, M::Timeouts) + talk(u, M::Cancelled) + talk(u, M::Unreachable)), sum(&|u| talk(u, M::Connects))),
+        _ => (sum(&|u| talk(u, M::Refused) + talk(u, M::ConnectsReset)), sum(&|u| talk(u, M::Connects))),
+    };
+    ((n > 0.0).then(|| (k / n).min(1.0)), n)
+}
+
+/// A second witness, of another kind than the symptom itself.
+fn second(view: &View<'_>, case: &Case, inside: &[usize], place: &str) -> Vec<Evidence> {
+    let after = case.span.steps.clone();
+    let before = 0..after.start;
+    let scope = format!("edges that pass {place}");
+    let per_s = |steps: &Range<usize>, value: f64| (!steps.is_empty()).then(|| value / (steps.len() as f64 * view.step_s));
+    let over = |steps: &Range<usize>, m: M, back: bool| {
+        let flow = |u: usize| match (case.sense, back) {
+            (Sense::Flow, _) => Some(case.index[u]),
+            (_, true) => view.talks[case.index[u]].back,
+            (_, false) => view.talks[case.index[u]].there,
+        };
+        inside.iter().map(|&u| view.sum(flow(u), m, steps.clone())).sum::<f64>()
+    };
+    let make = |signal: &str, m: M, back: bool, test: &str| {
+        let (value, baseline) = (per_s(&after, over(&after, m, back)), per_s(&before, over(&before, m, back)));
+        let ratio = value.zip(baseline).filter(|(_, b)| *b > 0.0).map(|(v, b)| v / b);
+        Evidence { signal: signal.to_owned(), scope: scope.clone(), value, baseline, ratio, samples: inside.len() as u64, test: test.to_owned() }
+    };
+    match case.class {
+        Class::Unreachable => vec![make("tcp.bytes.received.rate", M::BytesReceived, false, "what still arrives, bytes a second"), make("tcp.stalled", M::Stalled, false, "sockets that wait for acknowledgements")],
+        Class::Policy | Class::ServiceDown => vec![
+            make("tcp.resets.sent", M::ResetsSent, true, "resets a second that the servers' own hosts sent: none, and the network answered in their stead"),
+            make("tcp.accepts", M::Accepts, false, "connections a second that still reach the servers"),
+        ],
+        Class::Loss => vec![make("tcp.rto", M::Retrans, false, "segments a second sent again, those of handshakes included")],
+        Class::Latency => vec![make("tcp.retrans", M::Retrans, false, "segments a second sent again: a slow path need not lose any")],
+        _ => Vec::new(),
+    }
+}
+
+/// The sentence of a network verdict.
+pub fn network_sentence(view: &View<'_>, case: &Case, culprit: Component, pairs: usize, twins: &[Component]) -> String {
+    let place = culprit.phrase(view);
+    let since = case.since(view).format("%H:%M:%S");
+    let own = evidence(view, case, culprit);
+    let percent = |e: Option<&Evidence>| e.and_then(|e| e.value).map_or("no data".to_owned(), |v| format!("{:.1} %", 100.0 * v));
+    let (inside, outside) = (percent(own.first()), percent(own.get(1)));
+    let what = match case.class {
+        Class::Loss => format!("the network loses segments on {place}: {inside} are sent again, elsewhere {outside}"),
+        Class::Unreachable => format!("the network is cut at {place}: {inside} of connects get no answer, elsewhere {outside}"),
+        Class::Policy => format!("something in the network refuses connections at {place}: {inside} of connects, elsewhere {outside}, and the servers live"),
+        Class::Latency => {
+            let ms = |v: Option<f64>| v.map_or("unknown".to_owned(), |v| format!("{:.1} ms", 1e3 * v));
+            let first = own.first();
+            format!("the network is slow on {place}: round trip {} where it was {}", ms(first.and_then(|e| e.value)), ms(first.and_then(|e| e.baseline)))
+        }
+        other => format!("{other} at {place}"),
+    };
+    let direction = if case.class == Class::Latency && culprit.reversed() != culprit { "; a round trip does not say which way" } else { "" };
+    let alike = if twins.is_empty() { String::new() } else { format!("; {} cannot be told from it", twins.iter().take(3).map(|t| t.phrase(view)).collect::<Vec<_>>().join(", ")) };
+    let mut sentence = format!("{what}, since {since}; {pairs} workload pairs are hit{direction}{alike}");
+    if let Some(first) = sentence.get_mut(0..1) {
+        first.make_ascii_uppercase();
+    }
+    sentence
+}
+
+/// The evidence and the sentence of a cause that is not the network.
+pub fn app_words(view: &View<'_>, app: &AppFinding) -> (Vec<Evidence>, String) {
+    let place = app.component.phrase(view);
+    let since = view.time(app.start).format("%H:%M:%S");
+    let ratio = (app.before > 0.0).then(|| app.after / app.before);
+    let evidence = Evidence {
+        signal: app.signal.to_owned(),
+        scope: place.clone(),
+        value: Some(app.after),
+        baseline: Some(app.before),
+        ratio,
+        samples: app.samples as u64,
+        test: format!("change against {} steps before; paths lose nothing and round trips are flat", app.start),
+    };
+    let sentence = match app.class {
+        Class::ReceiverLimited => format!("Not the network: {place} does not read fast enough, its senders wait for its window {:.0} % of their busy time (before {:.0} %), since {since}", 100.0 * app.after, 100.0 * app.before),
+        Class::ServiceSlow => format!("Not the network: {place} is slow, connections to it live {:.0} ms where they lived {:.0} ms and the path is well, since {since}", 1e3 * app.after, 1e3 * app.before),
+        _ => format!("Not the network: fewer requests are made at {place}, {:.1} connects/s where there were {:.1} and none fail, since {since}", app.after, app.before),
+    };
+    (vec![evidence], sentence)
+}

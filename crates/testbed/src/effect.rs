@@ -30,7 +30,7 @@ pub fn zone_interface(zone: usize) -> String {
 }
 
 /// Towards the next router up.
-pub const UPLINK: &str = "up";
+pub const UPLINK: &str = "uplink";
 
 /// How a service behaves other than usual.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -21,6 +21,8 @@ pub enum NetnsError {
     Tool { tool: String, source: io::Error },
     #[error("{tool} failed: {said}")]
     Failed { tool: String, said: String },
+    #[error("cannot set up namespace {netns}: {source}")]
+    SetUp { netns: String, source: Box<NetnsError> },
     #[error("cannot set {key} to {value}: {source}")]
     Sysctl { key: String, value: String, source: io::Error },
 }

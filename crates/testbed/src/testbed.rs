@@ -470,7 +470,7 @@ impl Parts {
         let facts = serde_json::json!({
             "topology": self.topology,
             "nodes": info::nodes(&self.topology, &self.names),
-            "congestion_control": wire::CONGESTION_CONTROL,
+            "congestion_control": crate::service::CONGESTION_CONTROL,
             "relay_realtime": self.relay_realtime,
             "seed": self.options.seed,
         });

@@ -15,10 +15,6 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Set in every namespace with services, and recorded in `topology.json`. The machine's default may be another (BBR reacts to
-/// loss quite differently).
-pub const CONGESTION_CONTROL: &str = "cubic";
-
 /// The relay's device in each zone's namespace.
 pub const RELAY_DEVICE: &str = "relay0";
 
@@ -112,7 +108,7 @@ impl Space {
     /// A device through which `relay` takes packets, and the table that leads there.
     pub fn relay_device(&mut self) {
         self.line(format_args!("tuntap add dev {RELAY_DEVICE} mode tun"));
-        self.line(format_args!("link set {RELAY_DEVICE} addrgenmode none txqueuelen {RELAY_QUEUE_PACKETS} up"));
+        self.line(format_args!("link set dev {RELAY_DEVICE} addrgenmode none txqueuelen {RELAY_QUEUE_PACKETS} up"));
         self.line(format_args!("route add 0.0.0.0/0 dev {RELAY_DEVICE} table {RELAY_TABLE}"));
         self.line(format_args!("route add ::/0 dev {RELAY_DEVICE} table {RELAY_TABLE}"));
     }
@@ -129,7 +125,7 @@ impl Space {
         for interface in &self.interfaces {
             let Interface { name, is_upper } = interface;
             let address = if *is_upper { "fe80::1" } else { "fe80::2" };
-            writeln!(lines, "link set {name} addrgenmode none up").expect("writing to a string");
+            writeln!(lines, "link set dev {name} addrgenmode none up").expect("writing to a string");
             writeln!(lines, "addr add {address}/64 dev {name} nodad").expect("writing to a string");
         }
         tool("ip", &["-batch", "-"], &(lines + &self.lines))?;
@@ -156,7 +152,6 @@ impl Space {
         if self.forwards {
             sysctl("net/ipv4/ip_forward", "1")?;
         }
-        sysctl("net/ipv4/tcp_congestion_control", CONGESTION_CONTROL)?;
         // A connection does not start with what an earlier one learnt during a fault.
         sysctl("net/ipv4/tcp_no_metrics_save", "1")
     }
@@ -239,6 +234,7 @@ pub(crate) fn build(plan: &Plan) -> Result<(), NetnsError> {
                 while let Some(space) = plan.spaces.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let done = in_netns(&netns::path_of(&space.name), || space.set_up());
                     if let Err(error) = done.and_then(|inner| inner) {
+                        let error = NetnsError::SetUp { netns: space.name.clone(), source: Box::new(error) };
                         failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
                         return;
                     }

@@ -8,6 +8,8 @@ mod load;
 mod server;
 mod stream;
 
+pub use stream::CONGESTION_CONTROL;
+
 use crate::effect::Behaviour;
 use counters::Ledger;
 use rand::rngs::StdRng;

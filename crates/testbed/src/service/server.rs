@@ -2,7 +2,7 @@
 
 use super::client::{Client, body};
 use super::counters::{PeerCounts, Role};
-use super::stream::Counted;
+use super::stream::{Counted, socket};
 use super::{ServiceConfig, Shared};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -16,7 +16,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Waiting connections; more than a burst of all callers' bulkheads.
 const BACKLOG: u32 = 512;
@@ -30,16 +30,17 @@ const CONNECTIONS_MAX: u64 = 2_048;
 /// Sockets of the service: one for both families or one for each, as the config says; none for a load generator.
 pub(crate) fn listeners(config: &ServiceConfig) -> io::Result<Vec<TcpListener>> {
     let Some(port) = config.listen else { return Ok(Vec::new()) };
-    let v4 = || listen(TcpSocket::new_v4()?, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
-    let v6 = |only: bool| {
-        let socket = TcpSocket::new_v6()?;
-        rustix::net::sockopt::set_ipv6_v6only(&socket, only)?;
-        listen(socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-    };
-    if config.listen_dual { Ok(vec![v6(false)?]) } else { Ok(vec![v4()?, v6(true)?]) }
+    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    if config.listen_dual { Ok(vec![listen(v6, false)?]) } else { Ok(vec![listen(v4, false)?, listen(v6, true)?]) }
 }
 
-fn listen(socket: TcpSocket, address: SocketAddr) -> io::Result<TcpListener> {
+/// Accepted sockets have the listener's congestion control.
+fn listen(address: SocketAddr, v6only: bool) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, v6only)?;
+    }
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

@@ -3,13 +3,25 @@
 use super::Shared;
 use super::counters::PeerCounts;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
+
+/// Set on every socket of a service, and recorded in `topology.json`. The machine's default may be another (BBR reacts to loss
+/// quite differently), and a namespace may not choose any but the machine's as its own default.
+pub const CONGESTION_CONTROL: &str = "cubic";
+
+/// A socket for `address`'s family that is not connected yet.
+pub(crate) fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    rustix::net::sockopt::set_tcp_congestion(&socket, CONGESTION_CONTROL)?;
+    Ok(socket)
+}
 
 /// A slow reader reads this often, a little each time.
 const SLOW_READS_PER_S: u32 = 50;

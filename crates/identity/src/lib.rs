@@ -1,1 +1,88 @@
-//! Who an address was at a time: directory, local sources, static rules.
+//! Who an address was at a time.
+//!
+//! Two sides use this crate. An **agent** asks [`local`] who owns a socket on its node: static [`rules`] first, then the systemd unit, then the
+//! process; the answer says by which way it was found. A **server** keeps a [`directory`] of what every agent said of its addresses, with times, and
+//! lets [`resolve`] turn a batch of observations into rows of edges: both ends named as of the window, and the merged column of each signal
+//! filled exactly once, by the end that stands for the edge. In flow wire messages and facts read from `/proc`; out flow names and
+//! [`edgescope_model::fact::FactRow`]s. Everything but [`host`] is pure: data and time come as arguments.
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod directory;
+pub mod host;
+pub mod local;
+pub mod resolve;
+pub mod rules;
+
+use edgescope_model::dims::{EndDims, VALUE_BYTES_MAX};
+use edgescope_model::wire::Owner;
+
+/// How a name was found, as `resolution_type` says it.
+pub mod found_by {
+    /// A static rule of the configuration.
+    pub const RULE: &str = "rule";
+    /// The systemd unit of the socket's cgroup.
+    pub const UNIT: &str = "systemd";
+    /// The name of the process.
+    pub const PROCESS: &str = "process";
+    /// The node that holds an address which several workloads share.
+    pub const NODE: &str = "node";
+    /// A public address, grouped by its prefix.
+    pub const PREFIX: &str = "prefix";
+    /// The address itself.
+    pub const IP: &str = "ip";
+    /// The node's own loopback.
+    pub const LOOPBACK: &str = "loopback";
+    /// Nothing is known of the owner.
+    pub const UNKNOWN: &str = "unknown";
+}
+
+/// The dimensions of an owner as an agent sent it. The second value counts the texts that were longer than [`VALUE_BYTES_MAX`] and were cut.
+pub fn dims_of(owner: &Owner) -> (EndDims, u64) {
+    let mut cut = 0;
+    let mut text = |value: &str| {
+        if value.len() > VALUE_BYTES_MAX {
+            cut += 1;
+        }
+        shortened(value).to_owned()
+    };
+    let dims = EndDims {
+        workload: text(&owner.workload),
+        namespace: text(&owner.namespace),
+        node: text(&owner.node),
+        zone: text(&owner.zone),
+        region: text(&owner.region),
+        environment: text(&owner.environment),
+        process: text(&owner.process),
+        image: text(&owner.image),
+        resolution_type: text(&owner.resolution_type),
+        pod: text(&owner.pod),
+        ip: String::new(),
+    };
+    (dims, cut)
+}
+
+/// The wire form of an owner's dimensions.
+pub fn owner_of(dims: &EndDims) -> Owner {
+    Owner {
+        workload: dims.workload.clone(),
+        namespace: dims.namespace.clone(),
+        pod: dims.pod.clone(),
+        process: dims.process.clone(),
+        node: dims.node.clone(),
+        zone: dims.zone.clone(),
+        region: dims.region.clone(),
+        environment: dims.environment.clone(),
+        image: dims.image.clone(),
+        resolution_type: dims.resolution_type.clone(),
+    }
+}
+
+/// At most [`VALUE_BYTES_MAX`] bytes of a text, cut between characters.
+fn shortened(value: &str) -> &str {
+    if value.len() <= VALUE_BYTES_MAX {
+        return value;
+    }
+    let end = (0..=VALUE_BYTES_MAX).rev().find(|&at| value.is_char_boundary(at)).unwrap_or(0);
+    &value[..end]
+}

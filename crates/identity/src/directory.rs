@@ -1,0 +1,413 @@
+//! Who held an address at a time, from what agents say of their own addresses.
+//!
+//! An agent repeats its whole list whenever it changes and whenever it connects. A **claim** (this agent, this address, this port, this owner) grows with every list
+//! that holds it and ends where a newer list lacks it; so lists may come late, twice or in any order, and two servers that got the same
+//! lists have the same directory. A claim in an agent's newest list is open: it holds on until the agent says otherwise, or has been silent for [`Limits::silent_us_max`].
+//!
+//! Claims have a port where several workloads share the address; then the claim of the whole address (port 0) only says which node holds it.
+//! Closed claims stay for [`Limits::linger_us`], so that late data finds the name of its own time; a reused address never inherits an old one.
+
+use crate::rules::Rules;
+use crate::{address, dims_of, found_by};
+use edgescope_model::dims::EndDims;
+use edgescope_model::wire;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Bounds of a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most claims: 500,000 × about 100 bytes is 50 MB; a node with 100 pods on two addresses each holds some 500.
+    pub claims_max: usize,
+    /// Most claims of one address: its shared ports, and its past owners.
+    pub claims_per_address_max: usize,
+    /// Most agents.
+    pub agents_max: usize,
+    /// How long closed claims stay, in microseconds: late data is named for so long.
+    pub linger_us: i64,
+    /// How long the claims of a silent agent stay open, in microseconds; then the far ends' words stand for its edges.
+    pub silent_us_max: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const HOUR_US: i64 = 3_600_000_000;
+        Self { claims_max: 500_000, claims_per_address_max: 4_096, agents_max: 10_000, linger_us: 24 * HOUR_US, silent_us_max: HOUR_US }
+    }
+}
+
+/// Moments of a window, in microseconds since the epoch, server time; the end is not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub from_us: i64,
+    pub to_us: i64,
+}
+
+/// One end of an edge, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct End {
+    pub address: IpAddr,
+    /// The port it serves; `None` for a client, whose own port is not known.
+    pub port: Option<u16>,
+}
+
+/// What the directory says of an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub dims: Arc<EndDims>,
+    /// An agent reports what this end sends and receives.
+    pub owned: bool,
+    /// False where several workloads share the address and the port tells none of them: `dims` is then the node that holds the address.
+    pub named: bool,
+}
+
+/// Events that cost a name, since the directory was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Claims turned away: the directory, the address or the list of agents was full.
+    pub claims_dropped: u64,
+    /// Endpoints that made no sense: a wrong address, port or owner.
+    pub endpoints_invalid: u64,
+    /// Texts that were longer than a dimension may be.
+    pub texts_cut: u64,
+    /// Claims forgotten since they had been closed for long enough.
+    pub claims_expired: u64,
+}
+
+/// One claim, for the `endpoints` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    pub agent: String,
+    pub address: IpAddr,
+    /// 0: the whole address.
+    pub port: u16,
+    pub owner: Arc<EndDims>,
+    pub shared: bool,
+    pub from_us: i64,
+    /// The last moment at which the agent said so.
+    pub until_us: i64,
+    /// It is in the agent's newest list.
+    pub open: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Claim {
+    agent: u32,
+    port: u16,
+    shared: bool,
+    owner: Arc<EndDims>,
+    from_us: i64,
+    until_us: i64,
+}
+
+#[derive(Debug)]
+struct Agent {
+    id: String,
+    /// Moment of its newest list: claims confirmed then are open.
+    listed_us: i64,
+    /// End of the newest window or connection heard of.
+    heard_us: i64,
+    owners: HashSet<Arc<EndDims>>,
+    /// Addresses of its newest list.
+    addresses: HashSet<IpAddr>,
+}
+
+/// The directory. Not shared between threads by itself.
+#[derive(Debug, Default)]
+pub struct Directory {
+    limits: Limits,
+    rules: Rules,
+    claims: HashMap<IpAddr, Vec<Claim>>,
+    claims_count: usize,
+    agents: Vec<Agent>,
+    by_id: HashMap<String, u32>,
+    changed: HashSet<IpAddr>,
+    counters: Counters,
+}
+
+impl Directory {
+    /// `rules` name far ends that no agent owns, by address and port.
+    pub fn new(limits: Limits, rules: Rules) -> Self {
+        Self { limits, rules, ..Self::default() }
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Claims held now.
+    pub fn len(&self) -> usize {
+        self.claims_count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.claims_count == 0
+    }
+
+    /// Takes an agent's whole list, as true at `at_us` (server time): an endpoint that it lacks is no longer held.
+    /// For `Hello` that is the moment of its receipt, for a batch the end of its window.
+    pub fn list(&mut self, agent: &str, owners: &[wire::Owner], endpoints: &[wire::Endpoint], at_us: i64) {
+        let Some(number) = self.agent_number(agent) else {
+            self.counters.claims_dropped += endpoints.len() as u64;
+            return;
+        };
+        let owners: Vec<Arc<EndDims>> = owners.iter().map(|owner| self.interned(number, owner)).collect();
+        let of = &mut self.agents[number as usize];
+        let newest = at_us > of.listed_us;
+        of.listed_us = of.listed_us.max(at_us);
+        of.heard_us = of.heard_us.max(at_us);
+        let former = if newest { std::mem::take(&mut of.addresses) } else { HashSet::new() };
+        for endpoint in endpoints {
+            let known = address::from_bytes(&endpoint.address).zip(u16::try_from(endpoint.port).ok()).zip(owners.get(endpoint.owner as usize));
+            let Some(((address, port), owner)) = known else {
+                self.counters.endpoints_invalid += 1;
+                continue;
+            };
+            let until_us = if endpoint.to_us > 0 { endpoint.to_us.min(at_us) } else { at_us };
+            let from_us = endpoint.from_us.min(until_us);
+            self.claim(address, Claim { agent: number, port, shared: endpoint.shared, owner: Arc::clone(owner), from_us, until_us });
+            if newest {
+                self.agents[number as usize].addresses.insert(address);
+            }
+        }
+        let closed = former.into_iter().filter(|address| self.is_closed_in(*address, number));
+        let closed: Vec<IpAddr> = closed.collect();
+        self.changed.extend(closed);
+    }
+
+    /// Takes what a batch says of its agent's endpoints: an empty list means that nothing changed.
+    pub fn list_of_batch(&mut self, batch: &wire::Batch) {
+        if batch.endpoints.is_empty() {
+            self.heard(&batch.agent_id, batch.window_end_us);
+        } else {
+            self.list(&batch.agent_id, &batch.owners, &batch.endpoints, batch.window_end_us);
+        }
+    }
+
+    /// The agent lives, and its last list still holds.
+    pub fn heard(&mut self, agent: &str, at_us: i64) {
+        if let Some(number) = self.agent_number(agent) {
+            let of = &mut self.agents[number as usize];
+            of.heard_us = of.heard_us.max(at_us);
+        }
+    }
+
+    /// Takes back what was stored, at a start. Open claims are taken as just heard of, until their agents speak again.
+    pub fn restore(&mut self, stored: impl IntoIterator<Item = Claimed>, now_us: i64) {
+        for claimed in stored {
+            let Some(number) = self.agent_number(&claimed.agent) else {
+                self.counters.claims_dropped += 1;
+                continue;
+            };
+            let until_us = if claimed.open { now_us } else { claimed.until_us };
+            let of = &mut self.agents[number as usize];
+            (of.listed_us, of.heard_us) = (now_us, now_us);
+            of.addresses.insert(claimed.address);
+            let owner = intern(&mut of.owners, claimed.owner);
+            let claim = Claim { agent: number, port: claimed.port, shared: claimed.shared, owner, from_us: claimed.from_us, until_us };
+            self.claim(claimed.address, claim);
+        }
+        // What came from the table need not go back into it.
+        self.changed.clear();
+    }
+
+    /// All claims of the addresses for which a claim was made or closed since the last call, to be stored.
+    pub fn take_changed(&mut self) -> Vec<Claimed> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.iter().flat_map(|address| self.claimed(*address)).collect()
+    }
+
+    /// Whether anything is known of who has the address in the window: an agent's claim or a static rule.
+    pub fn knows(&self, asking: &str, end: End, window: Span) -> bool {
+        self.valid(self.by_id.get(asking).copied(), end.address, window).next().is_some() || self.rules.find_far(end.address, end.port).is_some()
+    }
+
+    /// Who has the end in the window, as seen by an agent: its own word goes first for addresses that it holds itself, and alone for node-local ones.
+    pub fn find(&self, asking: &str, end: End, window: Span) -> Found {
+        let asking = self.by_id.get(asking).copied();
+        let valid: Vec<&Claim> = self.valid(asking, end.address, window).collect();
+        match self.holder_of(asking, &valid, window) {
+            Some(agent) => {
+                let of_agent: Vec<&Claim> = valid.into_iter().filter(|claim| claim.agent == agent).collect();
+                self.find_among(&of_agent, end, window)
+            }
+            None => self.unowned(end),
+        }
+    }
+
+    /// Forgets what has been closed for [`Limits::linger_us`], and agents that have nothing left.
+    pub fn expire(&mut self, now_us: i64) {
+        let before = self.claims_count;
+        let (agents, limits) = (&self.agents, self.limits);
+        self.claims.retain(|_, claims| {
+            claims.retain(|claim| ends_us(claim, &agents[claim.agent as usize], limits.silent_us_max).saturating_add(limits.linger_us) > now_us);
+            !claims.is_empty()
+        });
+        self.claims_count = self.claims.values().map(Vec::len).sum();
+        self.counters.claims_expired += (before - self.claims_count) as u64;
+        for agent in &mut self.agents {
+            agent.owners.retain(|owner| Arc::strong_count(owner) > 1);
+        }
+    }
+
+    /// Claims of an address that hold at some moment of the window and that the asking agent may use.
+    fn valid(&self, asking: Option<u32>, address: IpAddr, window: Span) -> impl Iterator<Item = &Claim> {
+        let own_only = address::is_node_local(address);
+        let claims = self.claims.get(&address).map(Vec::as_slice).unwrap_or_default();
+        claims
+            .iter()
+            .filter(move |claim| (!own_only || Some(claim.agent) == asking) && claim.from_us < window.to_us && self.ends_us(claim) > window.from_us)
+    }
+
+    /// The agent whose word counts: the asking one if it still holds the address at the window's end, else the one that came to it last.
+    fn holder_of(&self, asking: Option<u32>, valid: &[&Claim], window: Span) -> Option<u32> {
+        if let Some(asking) = asking
+            && valid.iter().any(|claim| claim.agent == asking && self.ends_us(claim) >= window.to_us)
+        {
+            return Some(asking);
+        }
+        let whole = valid.iter().filter(|claim| claim.port == 0);
+        let newest = whole.max_by_key(|claim| (claim.from_us, &self.agents[claim.agent as usize].id));
+        newest.or_else(|| valid.iter().max_by_key(|claim| (claim.from_us, &self.agents[claim.agent as usize].id))).map(|claim| claim.agent)
+    }
+
+    /// Looks among one agent's claims of the address: the port first, then the whole address.
+    fn find_among(&self, claims: &[&Claim], end: End, window: Span) -> Found {
+        let port = end.port.filter(|&port| port != 0);
+        if let Some(claim) = port.and_then(|port| self.current(claims.iter().filter(|claim| claim.port == port), window).ok().flatten()) {
+            return Found { dims: Arc::clone(&claim.owner), owned: true, named: true };
+        }
+        let whole = claims.iter().filter(|claim| claim.port == 0);
+        match whole.clone().find(|claim| claim.shared) {
+            Some(holder) => Found { dims: Arc::clone(&holder.owner), owned: true, named: false },
+            None => match self.current(whole.clone(), window) {
+                Ok(Some(claim)) => Found { dims: Arc::clone(&claim.owner), owned: true, named: true },
+                // Two workloads claim the whole address at once: the newest, the same for everyone who asks.
+                Err(newest) => Found { dims: Arc::clone(&newest.owner), owned: true, named: true },
+                Ok(None) => self.unowned(end),
+            },
+        }
+    }
+
+    /// The claim that holds at the window's end, else the last of those that ended in it; `Err` with the newest if two owners hold it at the end.
+    fn current<'a>(&self, claims: impl Iterator<Item = &'a &'a Claim>, window: Span) -> Result<Option<&'a Claim>, &'a Claim> {
+        let mut best: Option<&'a Claim> = None;
+        let mut clash = false;
+        let rank = |claim: &Claim| (self.ends_us(claim) >= window.to_us, claim.from_us);
+        for &claim in claims {
+            let Some(former) = best else {
+                best = Some(claim);
+                continue;
+            };
+            clash |= rank(former).0 && rank(claim).0 && former.owner != claim.owner;
+            let newer = (rank(claim), &claim.owner) > (rank(former), &former.owner);
+            best = Some(if newer { claim } else { former });
+        }
+        match best {
+            Some(newest) if clash => Err(newest),
+            best => Ok(best),
+        }
+    }
+
+    /// An end that no agent owns: a static rule, the loopback, a prefix for public addresses, else the address itself.
+    fn unowned(&self, end: End) -> Found {
+        let mut dims = EndDims { ip: end.address.to_string(), ..EndDims::default() };
+        let (workload, found) = if end.address.is_loopback() {
+            (found_by::LOOPBACK.to_owned(), found_by::LOOPBACK)
+        } else if address::is_private(end.address) {
+            (dims.ip.clone(), found_by::IP)
+        } else {
+            (address::prefix_of(end.address), found_by::PREFIX)
+        };
+        (dims.workload, dims.resolution_type) = (workload, found.to_owned());
+        if let Some(rule) = self.rules.find_far(end.address, end.port) {
+            rule.apply(&mut dims);
+            if rule.workload.is_some() {
+                dims.resolution_type = found_by::RULE.to_owned();
+                dims.ip.clear();
+            }
+        }
+        Found { dims: Arc::new(dims), owned: false, named: true }
+    }
+
+    fn ends_us(&self, claim: &Claim) -> i64 {
+        ends_us(claim, &self.agents[claim.agent as usize], self.limits.silent_us_max)
+    }
+
+    fn claim(&mut self, address: IpAddr, new: Claim) {
+        let (per_address_max, full) = (self.limits.claims_per_address_max, self.claims_count >= self.limits.claims_max);
+        let claims = self.claims.entry(address).or_default();
+        let same = |old: &&mut Claim| old.agent == new.agent && old.port == new.port && old.shared == new.shared && old.owner == new.owner;
+        if let Some(old) = claims.iter_mut().find(same) {
+            if old.from_us > new.from_us {
+                self.changed.insert(address);
+            }
+            old.from_us = old.from_us.min(new.from_us);
+            old.until_us = old.until_us.max(new.until_us);
+            return;
+        }
+        if claims.len() >= per_address_max || full {
+            self.counters.claims_dropped += 1;
+            return;
+        }
+        claims.push(new);
+        self.claims_count += 1;
+        self.changed.insert(address);
+    }
+
+    fn claimed(&self, address: IpAddr) -> impl Iterator<Item = Claimed> {
+        let claims = self.claims.get(&address).map(Vec::as_slice).unwrap_or_default();
+        claims.iter().map(move |claim| Claimed {
+            agent: self.agents[claim.agent as usize].id.clone(),
+            address,
+            port: claim.port,
+            owner: Arc::clone(&claim.owner),
+            shared: claim.shared,
+            from_us: claim.from_us,
+            until_us: claim.until_us,
+            open: claim.until_us >= self.agents[claim.agent as usize].listed_us,
+        })
+    }
+
+    fn is_closed_in(&self, address: IpAddr, agent: u32) -> bool {
+        let listed_us = self.agents[agent as usize].listed_us;
+        self.claims.get(&address).is_some_and(|claims| claims.iter().any(|claim| claim.agent == agent && claim.until_us < listed_us))
+    }
+
+    fn agent_number(&mut self, id: &str) -> Option<u32> {
+        if let Some(&number) = self.by_id.get(id) {
+            return Some(number);
+        }
+        if self.agents.len() >= self.limits.agents_max {
+            return None;
+        }
+        let number = self.agents.len() as u32;
+        self.agents.push(Agent { id: id.to_owned(), listed_us: i64::MIN, heard_us: i64::MIN, owners: HashSet::new(), addresses: HashSet::new() });
+        self.by_id.insert(id.to_owned(), number);
+        Some(number)
+    }
+
+    fn interned(&mut self, agent: u32, owner: &wire::Owner) -> Arc<EndDims> {
+        let (dims, cut) = dims_of(owner);
+        self.counters.texts_cut += cut;
+        intern(&mut self.agents[agent as usize].owners, Arc::new(dims))
+    }
+}
+
+/// When a claim ends: never, as far as known, while it is in the agent's newest list and the agent is heard of.
+fn ends_us(claim: &Claim, agent: &Agent, silent_us_max: i64) -> i64 {
+    if claim.until_us >= agent.listed_us { agent.heard_us.max(claim.until_us).saturating_add(silent_us_max) } else { claim.until_us }
+}
+
+fn intern(owners: &mut HashSet<Arc<EndDims>>, owner: Arc<EndDims>) -> Arc<EndDims> {
+    if let Some(known) = owners.get(&owner) {
+        return Arc::clone(known);
+    }
+    owners.insert(Arc::clone(&owner));
+    owner
+}

@@ -1,0 +1,164 @@
+//! Who owns a socket on this node: the strongest source that knows, and by which way it was found.
+
+use crate::found_by;
+use crate::rules::{Rules, Subject};
+use edgescope_model::dims::EndDims;
+use std::net::IpAddr;
+
+/// Where an agent's node is; rules may say otherwise for single workloads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    pub node: String,
+    pub zone: String,
+    pub region: String,
+    pub environment: String,
+}
+
+/// What is known of a socket's owner.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Name of its network namespace, where that has one.
+    pub netns: Option<&'a str>,
+    pub address: IpAddr,
+    /// The port it serves; `None` for a client.
+    pub port: Option<u16>,
+    /// `comm` of the process.
+    pub process: &'a str,
+    /// Path of its cgroup below the root of the hierarchy; empty if unknown.
+    pub cgroup: &'a str,
+}
+
+/// Names local socket owners.
+#[derive(Debug, Clone, Default)]
+pub struct Namer {
+    rules: Rules,
+    place: Place,
+}
+
+impl Namer {
+    pub fn new(rules: Rules, place: Place) -> Self {
+        Self { rules, place }
+    }
+
+    /// The owner's names. `process` is filled only where the address alone does not tell the owner, so that both ends of an edge name it alike.
+    pub fn owner(&self, facts: &Facts<'_>) -> EndDims {
+        let unit = unit_of(facts.cgroup);
+        let subject = Subject { netns: facts.netns, address: facts.address, port: facts.port, process: facts.process, cgroup: facts.cgroup, unit };
+        let rule = self.rules.find(&subject);
+        let mut dims = self.placed();
+        if self.names_by_address(facts.netns, facts.address) {
+            dims.pod = facts.netns.unwrap_or_default().to_owned();
+        } else {
+            self.name_by_process(&mut dims, facts, unit);
+        }
+        if let Some(rule) = rule {
+            rule.apply(&mut dims);
+            if rule.workload.is_some() {
+                dims.resolution_type = found_by::RULE.to_owned();
+            }
+        }
+        dims
+    }
+
+    /// Whether the address alone names its owner in this namespace. Decided by the rules only, so that it does not change with the traffic.
+    pub fn names_by_address(&self, netns: Option<&str>, address: IpAddr) -> bool {
+        self.rules.name_by_address(netns, address)
+    }
+
+    /// Who holds an address that several workloads share: the node.
+    pub fn holder(&self) -> EndDims {
+        EndDims { workload: self.place.node.clone(), resolution_type: found_by::NODE.to_owned(), ..self.placed() }
+    }
+
+    fn placed(&self) -> EndDims {
+        let place = self.place.clone();
+        EndDims { node: place.node, zone: place.zone, region: place.region, environment: place.environment, ..EndDims::default() }
+    }
+
+    fn name_by_process(&self, dims: &mut EndDims, facts: &Facts<'_>, unit: Option<&str>) {
+        dims.process = facts.process.to_owned();
+        let (workload, found) = match unit {
+            Some(unit) => (workload_of_unit(unit), found_by::UNIT),
+            None if !facts.process.is_empty() => (facts.process.to_owned(), found_by::PROCESS),
+            None => (found_by::UNKNOWN.to_owned(), found_by::UNKNOWN),
+        };
+        let instance = unit.or(container_of(facts.cgroup)).unwrap_or(facts.process);
+        dims.pod = if instance.is_empty() { String::new() } else { format!("{instance}@{}", self.place.node) };
+        dims.workload = workload;
+        dims.resolution_type = found.to_owned();
+    }
+}
+
+/// The systemd service that a cgroup path leads through, the innermost; scopes and slices name no workload.
+pub fn unit_of(cgroup: &str) -> Option<&str> {
+    cgroup.rsplit('/').find(|part| part.len() > ".service".len() && part.ends_with(".service"))
+}
+
+/// `nginx.service` → `nginx`; `worker@3.service` → `worker`, since instances of a template are one workload.
+fn workload_of_unit(unit: &str) -> String {
+    let name = unit.strip_suffix(".service").unwrap_or(unit);
+    name.split_once('@').map_or(name, |(template, _)| template).to_owned()
+}
+
+/// The first twelve digits of the container id (64 hexadecimal digits) that a cgroup path leads through.
+fn container_of(cgroup: &str) -> Option<&str> {
+    const ID_DIGITS: usize = 64;
+    cgroup.rsplit('/').find_map(|part| {
+        let part = part.strip_suffix(".scope").unwrap_or(part);
+        let id = part.rsplit('-').next()?;
+        (id.len() == ID_DIGITS && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| &id[..12])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Match, Rule};
+
+    fn namer() -> Namer {
+        let rule = Rule {
+            when: Match { netns: Some("cart-1".into()), ..Match::default() },
+            workload: Some("cartservice".into()),
+            zone: Some("b".into()),
+            ..Rule::default()
+        };
+        let by_port = Rule { when: Match { port: Some(5432), ..Match::default() }, workload: Some("postgres".into()), ..Rule::default() };
+        let place = Place { node: "n1".into(), zone: "a".into(), region: "r".into(), environment: "e".into() };
+        Namer::new(Rules::new(vec![rule, by_port]).unwrap(), place)
+    }
+
+    fn facts<'a>() -> Facts<'a> {
+        Facts { netns: None, address: "10.0.0.1".parse().unwrap(), port: None, process: "nginx", cgroup: "/system.slice/web@2.service" }
+    }
+
+    #[test]
+    fn the_strongest_source_names() {
+        let by_rule = namer().owner(&Facts { netns: Some("cart-1"), ..facts() });
+        assert_eq!((by_rule.workload.as_str(), by_rule.zone.as_str(), by_rule.node.as_str()), ("cartservice", "b", "n1"));
+        assert_eq!((by_rule.resolution_type.as_str(), by_rule.pod.as_str(), by_rule.process.as_str()), ("rule", "cart-1", ""));
+        let by_port = namer().owner(&Facts { port: Some(5432), ..facts() });
+        assert_eq!((by_port.workload.as_str(), by_port.resolution_type.as_str(), by_port.process.as_str()), ("postgres", "rule", "nginx"));
+        let by_unit = namer().owner(&facts());
+        assert_eq!((by_unit.workload.as_str(), by_unit.pod.as_str(), by_unit.resolution_type.as_str()), ("web", "web@2.service@n1", "systemd"));
+        let by_process = namer().owner(&Facts { cgroup: "/user.slice/session-1.scope", ..facts() });
+        assert_eq!((by_process.workload.as_str(), by_process.pod.as_str(), by_process.resolution_type.as_str()), ("nginx", "nginx@n1", "process"));
+        let unknown = namer().owner(&Facts { cgroup: "", process: "", ..facts() });
+        assert_eq!((unknown.workload.as_str(), unknown.pod.as_str()), ("unknown", ""));
+    }
+
+    #[test]
+    fn containers_are_found_in_the_ways_runtimes_write_them() {
+        let id = "0123456789abcdef".repeat(4);
+        for path in [
+            format!("/docker/{id}"),
+            format!("/system.slice/docker-{id}.scope"),
+            format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
+        ] {
+            assert_eq!(container_of(&path), Some("0123456789ab"), "{path}");
+        }
+        assert_eq!(container_of("/system.slice/ssh.service"), None);
+        // A container below containerd.service is not that service: its own scope is not a unit, but the innermost service wins.
+        assert_eq!(unit_of("/system.slice/a.service/b.service"), Some("b.service"));
+        assert_eq!(unit_of("/.service"), None);
+    }
+}

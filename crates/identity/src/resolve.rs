@@ -1,0 +1,287 @@
+//! From an agent's observations to rows of edges: both ends named as of the window, each signal's merged column filled exactly once.
+//!
+//! An observation at a local end L of a conversation with R gives a row of the edge L→R with what L sent, and one of R→L with what L received. Of a
+//! signal that both ends see, the row always holds its own side (`.sent`, `.received`); the merged column is filled by the end that **stands**:
+//!
+//! * the **sender** S stands for S→D if D can be named, and S is owned by an agent or D is not;
+//! * the **receiver** D stands if D cannot be named, or S is not owned by an agent.
+//!
+//! D cannot be named if it is a client (or serves an unlisted port) on an address that several workloads share: the sender sees one address, only D's own
+//! agent knows which of its workloads it was. Both ends come to the same answer from the directory alone, so that nothing is counted
+//! twice, and nothing is lost where one of them has an agent. Proven against a naive model in the tests.
+
+use crate::directory::{Directory, End, Found, Span};
+use crate::{address, dims_of};
+use edgescope_model::dims::{EdgeDims, EndDims, Role};
+use edgescope_model::fact::{FactRow, column_of};
+use edgescope_model::histogram::Histogram;
+use edgescope_model::signal::{self, Ends, Kind, Side, Signal};
+use edgescope_model::wire;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Most addresses of unnamed public peers that one batch keeps; of the rest only the prefix. A window of 10 s then makes at most 256 new edges a prefix and agent.
+pub const PUBLIC_ADDRESSES_MAX: usize = 256;
+
+/// What a batch became.
+#[derive(Debug, Clone, Default)]
+pub struct Resolved {
+    pub rows: Vec<FactRow>,
+    pub counters: Counters,
+}
+
+/// What could not be told, or was told in part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Observations whose far end shares its address with others and could not be named.
+    pub ambiguous_remote: u64,
+    /// Observations whose private far end has no name but its address.
+    pub unnamed_private: u64,
+    /// Observations whose public far end is known by its prefix only.
+    pub unnamed_public: u64,
+    /// Public addresses left out of rows beyond [`PUBLIC_ADDRESSES_MAX`].
+    pub public_addresses_cut: u64,
+    /// Observations that made no sense: an owner out of range, a wrong address or port, another protocol than TCP.
+    pub observations_invalid: u64,
+    /// Measures of a signal that the catalogue does not know, or that this end cannot see.
+    pub measures_invalid: u64,
+    /// Texts of owners that were longer than a dimension may be.
+    pub texts_cut: u64,
+    /// Observations of an agent that was away for so long that the far ends' words have stood for its edges meanwhile.
+    pub returned_late: u64,
+}
+
+impl Counters {
+    /// Adds another batch's.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, (_, theirs)) in self.fields_mut().into_iter().zip(other.fields()) {
+            *mine += theirs;
+        }
+    }
+
+    /// Name and value of each, for coverage and metrics.
+    pub fn fields(&self) -> [(&'static str, u64); 8] {
+        [
+            ("ambiguous_remote", self.ambiguous_remote),
+            ("unnamed_private", self.unnamed_private),
+            ("unnamed_public", self.unnamed_public),
+            ("public_addresses_cut", self.public_addresses_cut),
+            ("observations_invalid", self.observations_invalid),
+            ("measures_invalid", self.measures_invalid),
+            ("texts_cut", self.texts_cut),
+            ("returned_late", self.returned_late),
+        ]
+    }
+
+    fn fields_mut(&mut self) -> [&mut u64; 8] {
+        [
+            &mut self.ambiguous_remote,
+            &mut self.unnamed_private,
+            &mut self.unnamed_public,
+            &mut self.public_addresses_cut,
+            &mut self.observations_invalid,
+            &mut self.measures_invalid,
+            &mut self.texts_cut,
+            &mut self.returned_late,
+        ]
+    }
+}
+
+/// The window of a batch.
+pub fn span_of(batch: &wire::Batch) -> Span {
+    Span { from_us: batch.window_start_us, to_us: batch.window_end_us.max(batch.window_start_us + 1) }
+}
+
+/// Private far ends of a batch of which nothing is known yet: their agent's list may still be on its way, so waiting a little may bring the name.
+pub fn unknown_remotes(batch: &wire::Batch, directory: &Directory) -> Vec<IpAddr> {
+    let window = span_of(batch);
+    let mut unknown = Vec::new();
+    let mut seen = HashSet::new();
+    for observation in &batch.observations {
+        let Some(far) = far_end(observation).filter(|far| seen.insert(*far)) else { continue };
+        let waits = address::is_private(far.address) && !address::is_node_local(far.address);
+        if waits && !directory.knows(&batch.agent_id, far, window) && !unknown.contains(&far.address) {
+            unknown.push(far.address);
+        }
+    }
+    unknown
+}
+
+/// Turns a batch into rows, one an edge, all in the window that starts at `window_start_us`. The directory must have taken the batch's own endpoints before
+/// ([`Directory::list_of_batch`]). Observations that make no sense are left out and counted; a signal unknown here is too.
+pub fn resolve(batch: &wire::Batch, directory: &Directory) -> Resolved {
+    let mut resolver = Resolver::new(batch, directory);
+    for observation in &batch.observations {
+        resolver.take(observation);
+    }
+    resolver.finish()
+}
+
+/// The four numbers that name an edge within a batch: source, destination, port, role of the source.
+type EdgeNumbers = (u32, u32, u16, Role);
+
+struct Resolver<'a> {
+    batch: &'a wire::Batch,
+    directory: &'a Directory,
+    window: Span,
+    /// The agent was away longer than its claims hold on.
+    late: bool,
+    /// Dimensions of ends, by number: the batch's owners first.
+    ends: Vec<Arc<EndDims>>,
+    numbers: HashMap<Arc<EndDims>, u32>,
+    found: HashMap<End, (u32, Found)>,
+    public_addresses: HashSet<IpAddr>,
+    rows: HashMap<EdgeNumbers, FactRow>,
+    counters: Counters,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(batch: &'a wire::Batch, directory: &'a Directory) -> Self {
+        let mut resolver = Self {
+            batch,
+            directory,
+            window: span_of(batch),
+            late: batch.caught_up_us > directory.limits().silent_us_max,
+            ends: Vec::new(),
+            numbers: HashMap::new(),
+            found: HashMap::new(),
+            public_addresses: HashSet::new(),
+            rows: HashMap::new(),
+            counters: Counters::default(),
+        };
+        for owner in &batch.owners {
+            let (dims, cut) = dims_of(owner);
+            resolver.counters.texts_cut += cut;
+            // Pushed even if two are equal: observations count owners by position.
+            resolver.ends.push(Arc::new(dims));
+        }
+        for (number, dims) in resolver.ends.iter().enumerate() {
+            resolver.numbers.entry(Arc::clone(dims)).or_insert(number as u32);
+        }
+        resolver
+    }
+
+    fn take(&mut self, observation: &wire::Observation) {
+        let (Some(near), Some(far), Some(owner)) =
+            (near_end(observation), far_end(observation), self.batch.owners.get(observation.owner as usize).map(|_| observation.owner))
+        else {
+            self.counters.observations_invalid += 1;
+            return;
+        };
+        let role = role_of(observation);
+        let local = self.numbers[&self.ends[owner as usize]];
+        let near_found = self.find(near).1;
+        let (remote, far_found) = self.find(far);
+        self.count(&far_found, far);
+        self.counters.returned_late += u64::from(self.late);
+        // The local end sends to the far one, and receives from it; see the module's words.
+        let sender_stands = far_found.named && (near_found.owned || !far_found.owned) && !(self.late && far_found.owned);
+        let receiver_stands = !near_found.named || !far_found.owned;
+        let port = observation.service_port as u16;
+        self.add((local, remote, port, role), &observation.sent, Side::Sent, sender_stands);
+        self.add((remote, local, port, role.peer()), &observation.received, Side::Received, receiver_stands);
+    }
+
+    /// Adds measures to a row: on their own side, and merged if this end stands.
+    fn add(&mut self, edge: EdgeNumbers, measures: &[wire::Measure], side: Side, stands: bool) {
+        for measure in measures {
+            let seen = signal::by_id(measure.signal).filter(|signal| sees(signal.ends, side));
+            let Some(signal) = seen else {
+                self.counters.measures_invalid += 1;
+                continue;
+            };
+            let row = self.rows.entry(edge).or_insert_with(|| FactRow::new(self.window.from_us.div_euclid(1_000_000), EdgeDims::default()));
+            if signal.ends != Ends::Both || stands {
+                put(row, &signal, Side::Merged, measure);
+            }
+            if signal.ends == Ends::Both {
+                put(row, &signal, side, measure);
+            }
+        }
+    }
+
+    /// What the directory says of an end, asked once a batch.
+    fn find(&mut self, end: End) -> (u32, Found) {
+        if let Some(known) = self.found.get(&end) {
+            return known.clone();
+        }
+        let mut found = self.directory.find(&self.batch.agent_id, end, self.window);
+        let public = !found.owned && !found.dims.ip.is_empty() && !address::is_private(end.address);
+        if public && !self.public_addresses.contains(&end.address) {
+            if self.public_addresses.len() < PUBLIC_ADDRESSES_MAX {
+                self.public_addresses.insert(end.address);
+            } else {
+                self.counters.public_addresses_cut += 1;
+                found.dims = Arc::new(EndDims { ip: String::new(), ..(*found.dims).clone() });
+            }
+        }
+        let number = self.number(&found.dims);
+        self.found.insert(end, (number, found.clone()));
+        (number, found)
+    }
+
+    fn number(&mut self, dims: &Arc<EndDims>) -> u32 {
+        let next = self.ends.len() as u32;
+        let number = *self.numbers.entry(Arc::clone(dims)).or_insert(next);
+        if number == next {
+            self.ends.push(Arc::clone(dims));
+        }
+        number
+    }
+
+    fn count(&mut self, found: &Found, far: End) {
+        let counters = &mut self.counters;
+        if !found.named {
+            counters.ambiguous_remote += 1;
+        } else if !found.owned && !found.dims.ip.is_empty() && !address::is_node_local(far.address) {
+            if address::is_private(far.address) { counters.unnamed_private += 1 } else { counters.unnamed_public += 1 }
+        }
+    }
+
+    fn finish(self) -> Resolved {
+        let end = |number: u32| (*self.ends[number as usize]).clone();
+        let named = self.rows.into_iter().filter(|(_, row)| !row.is_empty()).map(|((source, dest, port, role), mut row)| {
+            row.dims = EdgeDims { source: end(source), dest: end(dest), protocol: "tcp".to_owned(), port, role };
+            row
+        });
+        let mut rows: Vec<FactRow> = named.collect();
+        rows.sort_unstable_by(|a, b| a.dims.cmp(&b.dims));
+        Resolved { rows, counters: self.counters }
+    }
+}
+
+fn put(row: &mut FactRow, signal: &Signal, side: Side, measure: &wire::Measure) {
+    let Some(column) = column_of(signal, side) else { return };
+    if signal.kind == Kind::Histogram {
+        let pairs = measure.buckets.iter().zip(&measure.counts).map(|(&bucket, &count)| (u16::try_from(bucket).unwrap_or(u16::MAX), count));
+        row.add_histogram(column, &Histogram::from_pairs(pairs));
+    } else {
+        row.add(column, signal.kind, measure.value);
+    }
+}
+
+/// Whether this side of a conversation can see the signal.
+fn sees(ends: Ends, side: Side) -> bool {
+    matches!((ends, side), (Ends::Both, _) | (Ends::Sender, Side::Sent) | (Ends::Receiver, Side::Received))
+}
+
+fn role_of(observation: &wire::Observation) -> Role {
+    if observation.role() == wire::Role::Server { Role::Server } else { Role::Client }
+}
+
+fn near_end(observation: &wire::Observation) -> Option<End> {
+    if observation.protocol() == wire::Protocol::Udp {
+        return None;
+    }
+    end(&observation.local_address, observation.service_port, role_of(observation))
+}
+
+fn far_end(observation: &wire::Observation) -> Option<End> {
+    end(&observation.remote_address, observation.service_port, role_of(observation).peer())
+}
+
+fn end(address: &[u8], service_port: u32, role: Role) -> Option<End> {
+    let port = u16::try_from(service_port).ok()?;
+    Some(End { address: address::from_bytes(address)?, port: (role == Role::Server).then_some(port) })
+}

@@ -1,0 +1,424 @@
+//! The life of alerts and incidents, round by round.
+
+use crate::config::Config;
+use crate::incidents::{self, Member};
+use crate::rules::{At, Detector, Peers, Reading, median, plain_rate, plain_shift, read};
+use crate::series::{EdgeKey, Part, Places, Series, WINDOWS_KEPT};
+use edgescope_model::alert::{Alert, AlertState, Incident};
+use edgescope_model::query::{Coverage, EdgeQuery, EdgeTable};
+use edgescope_model::time::{Time, from_seconds};
+use std::collections::BTreeMap;
+
+/// Windows judged again in each round: late agents' rows within these count. 12 × 10 s.
+pub const WINDOWS_JUDGED: i64 = 12;
+/// A firing alert whose value moved by this share is told again.
+const RETOLD_SHARE: f64 = 0.25;
+
+/// Something to store and to show: the newest state of an alert or an incident.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transition {
+    Alert(Alert),
+    Incident(Incident),
+}
+
+/// What bit, for `/metrics`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub rounds: u64,
+    pub slices: usize,
+    pub slices_turned_away: u64,
+    pub alerts_turned_away: u64,
+}
+
+/// An alert that is not resolved.
+#[derive(Debug, Clone)]
+struct Open {
+    alert: Alert,
+    /// First and last bad window.
+    first_bad: i64,
+    last_bad: i64,
+    /// Newest window with data.
+    last_known: i64,
+    places: Places,
+    told: f64,
+}
+
+type Key = (Detector, EdgeKey);
+
+/// Holds every series' past and every open alert. The same rounds give the same transitions.
+pub struct Engine {
+    config: Config,
+    series: Series,
+    open: BTreeMap<Key, Open>,
+    incidents: BTreeMap<String, Incident>,
+    members: BTreeMap<String, Member>,
+    counters: Counters,
+}
+
+impl Engine {
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            series: Series::default(),
+            open: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+            members: BTreeMap::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// What the next round wants to know: all that is kept at first, then the windows that are judged again.
+    pub fn query(&self, now: Time) -> EdgeQuery {
+        let windows = if self.series.newest.is_some() { WINDOWS_JUDGED } else { WINDOWS_KEPT as i64 };
+        crate::query_windows(now, windows)
+    }
+
+    /// Takes alerts and incidents of a former life of the server back in: they go on as they were, or resolve.
+    pub fn resume(&mut self, alerts: Vec<Alert>, incidents: Vec<Incident>) {
+        for alert in alerts.into_iter().filter(|a| a.state == AlertState::Firing) {
+            let Some(detector) = Detector::ALL.into_iter().find(|d| d.name() == alert.detector) else { continue };
+            let Some(edge) = edge_of(&alert) else { continue };
+            let window = alert.since.timestamp().div_euclid(10);
+            let places = Places::default();
+            self.members.insert(alert.id.clone(), Member::new(&alert.id, alert.since, &edge, &places));
+            let told = alert.value;
+            self.open.insert((detector, edge), Open { alert, first_bad: window, last_bad: window, last_known: window, places, told });
+        }
+        self.incidents.extend(incidents.into_iter().filter(|i| i.closed_at.is_none()).map(|i| (i.id.clone(), i)));
+    }
+
+    /// Judges the newest windows of a table whose steps are all closed. `coverage` is the range's: a silent agent's edges are not judged.
+    pub fn round(&mut self, table: &EdgeTable, coverage: &Coverage, now: Time) -> Vec<Transition> {
+        self.counters.rounds += 1;
+        let numbers = self.series.take(table, self.config.series_max);
+        let window_s = f64::from(table.step_s.unwrap_or(10));
+        let judged = numbers.start.max(numbers.end - WINDOWS_JUDGED)..numbers.end;
+        let mut told = Vec::new();
+        for detector in Detector::ALL {
+            let peers: BTreeMap<i64, Peers> = judged.clone().map(|w| (w, self.peers(detector, w, window_s))).collect();
+            let edges: Vec<EdgeKey> = self.series.edges.keys().filter(|k| applies(detector, k)).cloned().collect();
+            for edge in edges {
+                if let Some(alert) = self.judge(detector, &edge, judged.clone(), &peers, window_s, coverage, now) {
+                    told.push(alert);
+                }
+            }
+        }
+        let mut transitions = self.group(told, now);
+        transitions.extend(self.close(now));
+        self.counters.slices = self.series.slices();
+        self.counters.slices_turned_away = self.series.turned_away;
+        transitions
+    }
+
+    /// Alerts that are not resolved.
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.open.values().map(|o| &o.alert)
+    }
+
+    /// Incidents that are not closed.
+    pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.values()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Median rate of all edges, and what nearly all round trips rose by.
+    fn peers(&self, detector: Detector, window: i64, window_s: f64) -> Peers {
+        let whole = || self.series.edges.values().filter_map(|parts| parts.get(&Part::Whole)).map(|(past, _)| past);
+        if detector == Detector::RttShift {
+            let at = At { window, normal_until: window - 2, window_s };
+            let mut shifts: Vec<f64> = whole().filter_map(|past| plain_shift(past, at)).collect();
+            shifts.sort_unstable_by(f64::total_cmp);
+            // A fault of one zone shifts up to half of all edges: the quarter quantile is what is common.
+            return Peers { rate: 0.0, shift_s: shifts.get(shifts.len() / 4).copied().unwrap_or(0.0) };
+        }
+        let mut rates: Vec<f64> = whole().filter_map(|past| plain_rate(detector, past, window)).collect();
+        Peers { rate: median(&mut rates).unwrap_or(0.0), shift_s: 0.0 }
+    }
+
+    /// The worst slice of an edge at a window, and whether any slice had data.
+    fn worst(&self, detector: Detector, edge: &EdgeKey, at: At, peers: Peers) -> Option<(Part, Reading)> {
+        let parts = self.series.edges.get(edge)?;
+        let readings = parts.iter().filter(|(part, _)| detector != Detector::TrafficDrop || **part == Part::Whole);
+        let readings = readings.filter_map(|(part, (past, _))| Some((part, read(detector, &self.config, past, at, peers)?)));
+        let worst = readings.max_by(|a, b| a.1.bad.cmp(&b.1.bad).then(a.1.excess.total_cmp(&b.1.excess)))?;
+        Some((worst.0.clone(), worst.1))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn judge(
+        &mut self,
+        detector: Detector,
+        edge: &EdgeKey,
+        judged: std::ops::Range<i64>,
+        peers: &BTreeMap<i64, Peers>,
+        window_s: f64,
+        coverage: &Coverage,
+        now: Time,
+    ) -> Option<Alert> {
+        let key = (detector, edge.clone());
+        let begun = self.open.get(&key).map(|o| o.first_bad);
+        let mut readings: Vec<(i64, Part, Reading)> = Vec::new();
+        for window in judged {
+            // What counts as normal ends where the trouble begins: before the alert's first bad window, or before the first bad one here.
+            let first_bad = begun.or_else(|| readings.iter().find(|r| r.2.bad).map(|r| r.0));
+            let at = At { window, normal_until: first_bad.unwrap_or(window) - 1, window_s };
+            if let Some((part, reading)) = self.worst(detector, edge, at, peers.get(&window).copied().unwrap_or_default()) {
+                readings.push((window, part, reading));
+            }
+        }
+        if detector == Detector::TrafficDrop && self.is_silent(edge, coverage) {
+            return None;
+        }
+        match self.open.remove(&key) {
+            Some(open) => self.go_on(key, open, &readings, window_s, now),
+            None => self.begin(key, &readings, window_s, now),
+        }
+    }
+
+    /// Whether a node of the edge's source is named among the silent agents.
+    fn is_silent(&self, edge: &EdgeKey, coverage: &Coverage) -> bool {
+        let whole = self.series.edges.get(edge).and_then(|parts| parts.get(&Part::Whole));
+        whole.is_some_and(|(_, places)| coverage.silent.keys().any(|agent| places.nodes.contains(agent)))
+    }
+
+    fn begin(&mut self, key: Key, readings: &[(i64, Part, Reading)], window_s: f64, now: Time) -> Option<Alert> {
+        // The last run of bad windows that no clear one ended.
+        let ended = readings.iter().rposition(|r| r.2.clear).map_or(0, |at| at + 1);
+        let run = &readings[ended..];
+        let first = run.iter().find(|r| r.2.bad)?;
+        let last = run.iter().rev().find(|r| r.2.bad)?;
+        if self.open.len() >= self.config.alerts_max {
+            self.counters.alerts_turned_away += 1;
+            return None;
+        }
+        let (detector, edge) = &key;
+        let since = self.since(*detector, edge, &last.1, first.0, &last.2, window_s);
+        let state = if lasted(first.0, last.0, window_s) >= detector.life(&self.config).for_s { AlertState::Firing } else { AlertState::Pending };
+        let start = from_seconds((since as f64 * window_s) as i64);
+        let mut alert = Alert {
+            id: format!("{}-{:016x}-{}", detector.name(), fingerprint(&format!("{edge:?}")), start.timestamp()),
+            detector: detector.name().to_owned(),
+            signal: detector.signal().to_owned(),
+            state,
+            labels: labels(edge),
+            since: start,
+            fired_at: (state == AlertState::Firing).then_some(now),
+            resolved_at: None,
+            value: 0.0,
+            threshold: 0.0,
+            baseline: None,
+            baseline_s: 0,
+            samples: 0,
+            summary: String::new(),
+            incident: None,
+        };
+        fill(&mut alert, *detector, edge, &last.1, &last.2, window_s);
+        let places = self.places(edge, &last.1);
+        let last_known = readings.last().map_or(last.0, |r| r.0);
+        let told = alert.value;
+        self.open.insert(key, Open { alert: alert.clone(), first_bad: since.min(first.0), last_bad: last.0, last_known, places, told });
+        Some(alert)
+    }
+
+    fn go_on(&mut self, key: Key, mut open: Open, readings: &[(i64, Part, Reading)], window_s: f64, now: Time) -> Option<Alert> {
+        let (detector, edge) = &key;
+        let life = detector.life(&self.config).clone();
+        let before = open.alert.state;
+        open.last_known = open.last_known.max(readings.last().map_or(i64::MIN, |r| r.0));
+        if let Some((window, part, reading)) = readings.iter().rev().find(|r| r.2.bad) {
+            open.last_bad = open.last_bad.max(*window);
+            fill(&mut open.alert, *detector, edge, part, reading, window_s);
+            open.places = self.places(edge, part);
+        }
+        let newest = self.series.newest.unwrap_or(open.last_known);
+        let well =
+            readings.iter().filter(|r| r.0 > open.last_bad).all(|r| !r.2.bad) && readings.last().is_some_and(|r| r.0 > open.last_bad && r.2.clear);
+        let quiet_s = ((newest - open.last_bad) as f64 * window_s) as i64;
+        let unheard_s = ((newest - open.last_known) as f64 * window_s) as i64;
+        let keep_s = if before == AlertState::Pending { 0 } else { life.keep_firing_for_s };
+        if (well && quiet_s >= keep_s) || unheard_s >= life.no_data_s {
+            open.alert.state = AlertState::Resolved;
+            open.alert.resolved_at = Some(now);
+            // An alert that never fired was nothing: it vanishes without a word.
+            return (before == AlertState::Firing).then_some(open.alert);
+        }
+        if before == AlertState::Pending && lasted(open.first_bad, open.last_bad, window_s) >= life.for_s {
+            open.alert.state = AlertState::Firing;
+            open.alert.fired_at = Some(now);
+        }
+        let moved = (open.alert.value - open.told).abs() > RETOLD_SHARE * open.told.abs();
+        let tell = open.alert.state != before || (moved && open.alert.state == AlertState::Firing);
+        if tell {
+            open.told = open.alert.value;
+        }
+        let alert = open.alert.clone();
+        self.open.insert(key, open);
+        tell.then_some(alert)
+    }
+
+    fn places(&self, edge: &EdgeKey, part: &Part) -> Places {
+        self.series.edges.get(edge).and_then(|parts| parts.get(part)).map(|(_, places)| places.clone()).unwrap_or_default()
+    }
+
+    /// The first bad window: a detector looks at several together, so trouble may have begun within those before the first that it called bad,
+    /// and the one it called bad first may hold more good windows than bad ones.
+    fn since(&self, detector: Detector, edge: &EdgeKey, part: &Part, first_bad: i64, reading: &Reading, window_s: f64) -> i64 {
+        let Some((past, _)) = self.series.edges.get(edge).and_then(|parts| parts.get(part)) else { return first_bad };
+        let alone = |w: i64| {
+            let rate = plain_rate(detector, past, w);
+            let at = At { window: w, normal_until: first_bad - 1, window_s };
+            match detector {
+                Detector::RttShift => past.at(w).is_some_and(|x| x.rtt_s > (reading.threshold + reading.baseline.unwrap_or(0.0)) / 2.0),
+                Detector::TrafficDrop => {
+                    past.at(w).is_some_and(|x| x.bytes / at.window_s < (reading.threshold + reading.baseline.unwrap_or(0.0)) / 2.0)
+                }
+                _ => rate.is_some_and(|r| r >= reading.threshold / 2.0 && r > 0.0),
+            }
+        };
+        let mut since = first_bad;
+        while since > first_bad - 6 && alone(since - 1) {
+            since -= 1;
+        }
+        since
+    }
+
+    /// Puts firing alerts into incidents; tells those that changed.
+    fn group(&mut self, told: Vec<Alert>, now: Time) -> Vec<Transition> {
+        let islands = incidents::islands(self.series.edges.keys());
+        let mut changed: BTreeMap<String, ()> = BTreeMap::new();
+        let mut transitions = Vec::new();
+        for mut alert in told {
+            if alert.state == AlertState::Firing && alert.incident.is_none() {
+                let id = self.join(&alert, &islands, now);
+                changed.insert(id.clone(), ());
+                alert.incident = Some(id.clone());
+                if let Some(open) = self.open.values_mut().find(|o| o.alert.id == alert.id) {
+                    open.alert.incident = Some(id);
+                }
+            }
+            transitions.push(Transition::Alert(alert));
+        }
+        transitions.extend(changed.keys().filter_map(|id| self.incidents.get(id)).cloned().map(Transition::Incident));
+        transitions
+    }
+
+    fn join(&mut self, alert: &Alert, islands: &BTreeMap<String, usize>, now: Time) -> String {
+        let places = self.open.values().find(|o| o.alert.id == alert.id).map(|o| o.places.clone()).unwrap_or_default();
+        let edge = edge_of(alert).unwrap_or_else(|| EdgeKey {
+            source_namespace: String::new(),
+            source: String::new(),
+            dest_namespace: String::new(),
+            dest: String::new(),
+            from_client: true,
+        });
+        let member = Member::new(&alert.id, alert.since, &edge, &places);
+        let members = &self.members;
+        let open = self.incidents.values().map(|i| (i, i.alerts.iter().filter_map(|a| members.get(a)).collect::<Vec<_>>()));
+        let home = incidents::home(&member, open.collect::<Vec<_>>().into_iter(), islands);
+        let id = home.unwrap_or_else(|| format!("incident-{:016x}", fingerprint(&alert.id)));
+        self.members.insert(alert.id.clone(), member);
+        let incident = self.incidents.entry(id.clone()).or_insert_with(|| Incident {
+            id: id.clone(),
+            opened_at: now,
+            since: alert.since,
+            closed_at: None,
+            alerts: Vec::new(),
+            component: edgescope_model::verdict::Culprit::none(),
+            verdict: None,
+            diagnosed_at: None,
+        });
+        incident.since = incident.since.min(alert.since);
+        incident.alerts.push(alert.id.clone());
+        let all: Vec<&Member> = incident.alerts.iter().filter_map(|a| self.members.get(a)).collect();
+        incident.component = incidents::shared(&all);
+        id
+    }
+
+    /// Closes incidents whose alerts are all resolved.
+    fn close(&mut self, now: Time) -> Vec<Transition> {
+        let open: Vec<&str> = self.open.values().filter(|o| o.alert.state == AlertState::Firing).map(|o| o.alert.id.as_str()).collect();
+        let done: Vec<String> =
+            self.incidents.values().filter(|i| !i.alerts.iter().any(|a| open.contains(&a.as_str()))).map(|i| i.id.clone()).collect();
+        let mut transitions = Vec::new();
+        for id in done {
+            if let Some(mut incident) = self.incidents.remove(&id) {
+                incident.closed_at = Some(now);
+                incident.alerts.iter().for_each(|a| drop(self.members.remove(a)));
+                transitions.push(Transition::Incident(incident));
+            }
+        }
+        transitions
+    }
+}
+
+/// Whether a detector looks at this direction: connects are made by clients, and requests are what a drop of traffic is told by.
+fn applies(detector: Detector, edge: &EdgeKey) -> bool {
+    !matches!(detector, Detector::ConnectFailures | Detector::TrafficDrop) || edge.from_client
+}
+
+/// Seconds from the start of one window to the start of another.
+fn lasted(first: i64, last: i64, window_s: f64) -> i64 {
+    ((last - first) as f64 * window_s) as i64
+}
+
+fn labels(edge: &EdgeKey) -> BTreeMap<String, String> {
+    let role = if edge.from_client { "client" } else { "server" };
+    let all = [
+        ("source.namespace", edge.source_namespace.as_str()),
+        ("source.workload", edge.source.as_str()),
+        ("dest.namespace", edge.dest_namespace.as_str()),
+        ("dest.workload", edge.dest.as_str()),
+        ("role", role),
+    ];
+    all.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+fn edge_of(alert: &Alert) -> Option<EdgeKey> {
+    let label = |key: &str| alert.labels.get(key).cloned().unwrap_or_default();
+    let (source, dest) = (label("source.workload"), label("dest.workload"));
+    let known = alert.labels.contains_key("role");
+    known.then(|| EdgeKey {
+        source_namespace: label("source.namespace"),
+        source,
+        dest_namespace: label("dest.namespace"),
+        dest,
+        from_client: label("role") == "client",
+    })
+}
+
+/// Writes a reading into an alert.
+fn fill(alert: &mut Alert, detector: Detector, edge: &EdgeKey, part: &Part, reading: &Reading, window_s: f64) {
+    alert.value = reading.value;
+    alert.threshold = reading.threshold;
+    alert.baseline = reading.baseline;
+    alert.baseline_s = (reading.past as f64 * window_s) as u32;
+    alert.samples = reading.samples as u64;
+    let place = match part {
+        Part::Whole => String::new(),
+        Part::Zones(a, b) => format!(" from zone {a} to zone {b}"),
+        Part::FromPod(p) => format!(" from pod {p}"),
+        Part::ToPod(p) => format!(" to pod {p}"),
+    };
+    let percent = |v: f64| format!("{:.1} %", 100.0 * v);
+    let past = format!("baseline {} s", alert.baseline_s);
+    let what = match detector {
+        Detector::Retransmissions => {
+            format!("{} of {:.0} segments sent again, threshold {}", percent(reading.value), reading.samples, percent(reading.threshold))
+        }
+        Detector::ConnectFailures => {
+            format!("{} of {:.0} connects failed, threshold {}", percent(reading.value), reading.samples, percent(reading.threshold))
+        }
+        Detector::Stalled => format!("{} of open socket time stalled, threshold {}", percent(reading.value), percent(reading.threshold)),
+        Detector::RttShift => format!("round trip {:.1} ms, usual {:.1} ms", 1e3 * reading.value, 1e3 * reading.baseline.unwrap_or(0.0)),
+        Detector::TrafficDrop => format!("{:.0} B/s, usual {:.0} B/s", reading.value, reading.baseline.unwrap_or(0.0)),
+    };
+    alert.summary = format!("{} → {}{place}: {what} ({past})", edge.source, edge.dest);
+}
+
+/// FNV-1a: short, stable, good enough to tell a few thousand keys apart.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}

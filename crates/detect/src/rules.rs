@@ -1,0 +1,233 @@
+//! Whether one slice is bad in one window: rates by Wilson's bound, round trips by their own spread, traffic by its usual.
+
+use crate::config::{Config, DropRule, Life, RateRule, ShiftRule};
+use crate::series::{Past, Window};
+
+/// The built-in detectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Detector {
+    Retransmissions,
+    ConnectFailures,
+    Stalled,
+    RttShift,
+    TrafficDrop,
+}
+
+impl Detector {
+    pub const ALL: [Self; 5] = [Self::Retransmissions, Self::ConnectFailures, Self::Stalled, Self::RttShift, Self::TrafficDrop];
+
+    /// Name in alerts and in the config file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Retransmissions => "retransmissions",
+            Self::ConnectFailures => "connect_failures",
+            Self::Stalled => "stalled",
+            Self::RttShift => "rtt_shift",
+            Self::TrafficDrop => "traffic_drop",
+        }
+    }
+
+    /// The measure that it looks at.
+    pub const fn signal(self) -> &'static str {
+        match self {
+            Self::Retransmissions => "tcp.retrans_rate",
+            Self::ConnectFailures => "tcp.connect_failure_rate",
+            Self::Stalled => "tcp.stalled_share",
+            Self::RttShift => "tcp.rtt.p50",
+            Self::TrafficDrop => "tcp.bytes.sent.rate",
+        }
+    }
+
+    pub fn life(self, config: &Config) -> &Life {
+        match self {
+            Self::Retransmissions => &config.retransmissions.life,
+            Self::ConnectFailures => &config.connect_failures.life,
+            Self::Stalled => &config.stalled.life,
+            Self::RttShift => &config.rtt_shift.life,
+            Self::TrafficDrop => &config.traffic_drop.life,
+        }
+    }
+}
+
+/// What a detector sees in a slice at a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    pub value: f64,
+    pub threshold: f64,
+    pub baseline: Option<f64>,
+    /// Past windows behind the baseline.
+    pub past: usize,
+    /// Opportunities behind the value.
+    pub samples: f64,
+    pub bad: bool,
+    /// Well again: below the clear level.
+    pub clear: bool,
+    /// How far beyond the threshold: to choose the worst slice.
+    pub excess: f64,
+}
+
+/// What the other edges show in the same window: for rates their median, for round trips what they all shifted by.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Peers {
+    pub rate: f64,
+    pub shift_s: f64,
+}
+
+/// Where in time to look: the window judged, and the end of the past that is taken for normal (windows since trouble began are not).
+#[derive(Debug, Clone, Copy)]
+pub struct At {
+    pub window: i64,
+    pub normal_until: i64,
+    pub window_s: f64,
+}
+
+/// Judges a slice; `None` without data.
+pub fn read(detector: Detector, config: &Config, past: &Past, at: At, peers: Peers) -> Option<Reading> {
+    match detector {
+        Detector::Retransmissions => rate(&config.retransmissions, config, past, at, peers, |w| (w.retrans, w.segments)),
+        Detector::ConnectFailures => rate(&config.connect_failures, config, past, at, peers, |w| (w.failed.min(w.connects), w.connects)),
+        // A socket stalls for seconds on end: five of its seconds are one observation.
+        Detector::Stalled => rate(&config.stalled, config, past, at, peers, |w| (w.stalled_s.min(w.active_s) / 5.0, w.active_s / 5.0)),
+        Detector::RttShift => shift(&config.rtt_shift, config, past, at, peers),
+        Detector::TrafficDrop => drop(&config.traffic_drop, past, at),
+    }
+}
+
+/// The plain rate of a slice at a window, as peers are told it.
+pub fn plain_rate(detector: Detector, past: &Past, window: i64) -> Option<f64> {
+    let w = past.at(window)?;
+    let (k, n) = match detector {
+        Detector::Retransmissions => (w.retrans, w.segments),
+        Detector::ConnectFailures => (w.failed, w.connects),
+        Detector::Stalled => (w.stalled_s, w.active_s),
+        _ => return None,
+    };
+    (n > 0.0).then(|| (k / n).min(1.0))
+}
+
+/// By how much a slice's round trip is above its own past, as peers are told it.
+pub fn plain_shift(past: &Past, at: At) -> Option<f64> {
+    let now = past.at(at.window).filter(|w| w.rtt_samples > 0.0)?;
+    let mut before: Vec<f64> = trips(past, at, 0.0).collect();
+    Some(now.rtt_s - median(&mut before)?)
+}
+
+fn rate(rule: &RateRule, config: &Config, past: &Past, at: At, peers: Peers, counts: impl Fn(&Window) -> (f64, f64)) -> Option<Reading> {
+    if !rule.enabled {
+        return None;
+    }
+    let sum = |from: i64, to: i64| past.range(from, to).map(|(_, w)| counts(w)).fold((0.0, 0.0, 0usize), |a, (k, n)| (a.0 + k, a.1 + n, a.2 + 1));
+    let start = at.window + 1 - rule.windows as i64;
+    let (k, n, _) = sum(start, at.window + 1);
+    if n <= 0.0 {
+        return None;
+    }
+    let (past_k, past_n, windows) = sum(i64::MIN, at.normal_until.min(start));
+    let baseline = (past_n > 0.0).then(|| past_k / past_n);
+    let beside = if windows < config.baseline_windows { peers.rate } else { 0.0 };
+    let threshold = rule.floor.max(rule.ratio * baseline.unwrap_or(0.0)).max(rule.ratio * beside).min(0.95);
+    let (value, lower) = (k / n, wilson_lower(k, n, rule.z));
+    Some(Reading {
+        value,
+        threshold,
+        baseline,
+        past: windows,
+        samples: n,
+        bad: k >= rule.events_min && lower > threshold,
+        clear: value < rule.life.clear * threshold,
+        excess: lower / threshold,
+    })
+}
+
+fn shift(rule: &ShiftRule, config: &Config, past: &Past, at: At, peers: Peers) -> Option<Reading> {
+    let now = past.at(at.window).filter(|w| rule.enabled && w.rtt_samples >= rule.samples_min)?;
+    let mut before: Vec<f64> = trips(past, at, rule.samples_min).collect();
+    let windows = before.len();
+    if windows < rule.past_min {
+        return None;
+    }
+    let usual = median(&mut before)?;
+    let mut distances: Vec<f64> = before.iter().map(|v| (v - usual).abs()).collect();
+    let noise = 1.4826 * median(&mut distances)?;
+    // With little past its spread is not known: what all others shift by is common, not this edge's.
+    let beside = if windows < config.baseline_windows { peers.shift_s.max(0.0) } else { 0.0 };
+    let least = (rule.deviations * noise).max(rule.share * usual).max(rule.floor_s) + beside;
+    let by = now.rtt_s - usual;
+    Some(Reading {
+        value: now.rtt_s,
+        threshold: usual + least,
+        baseline: Some(usual),
+        past: windows,
+        samples: now.rtt_samples,
+        bad: by > least,
+        clear: by < rule.life.clear * least,
+        excess: by / least,
+    })
+}
+
+/// Round trips of the past that is taken for normal.
+fn trips(past: &Past, at: At, samples_min: f64) -> impl Iterator<Item = f64> {
+    past.range(i64::MIN, at.normal_until.min(at.window)).filter(move |(_, w)| w.rtt_samples > samples_min).map(|(_, w)| w.rtt_s)
+}
+
+fn drop(rule: &DropRule, past: &Past, at: At) -> Option<Reading> {
+    let start = at.window + 1 - rule.windows as i64;
+    let recent: Vec<&Window> = past.range(start, at.window + 1).map(|(_, w)| w).collect();
+    let before: Vec<&Window> = past.range(i64::MIN, at.normal_until.min(start)).map(|(_, w)| w).collect();
+    if !rule.enabled || recent.len() < rule.windows || before.len() < rule.past_min {
+        return None;
+    }
+    let usual = |f: &dyn Fn(&Window) -> f64| median(&mut before.iter().map(|w| f(w)).collect::<Vec<_>>()).unwrap_or(0.0) / at.window_s;
+    let (bytes, connects) = (usual(&|w| w.bytes), usual(&|w| w.connects));
+    if bytes < rule.bytes_per_s_min && connects < rule.connects_per_s_min {
+        return None;
+    }
+    let highest = recent.iter().map(|w| w.bytes / at.window_s).fold(0.0, f64::max);
+    let mean = recent.iter().map(|w| w.bytes / at.window_s).sum::<f64>() / recent.len() as f64;
+    let threshold = rule.ratio * bytes;
+    Some(Reading {
+        value: mean,
+        threshold,
+        baseline: Some(bytes),
+        past: before.len(),
+        samples: recent.len() as f64,
+        bad: bytes > 0.0 && highest < threshold,
+        // Well again once half of what was missing is back.
+        clear: mean > threshold + rule.life.clear * (bytes - threshold),
+        excess: (1.0 - mean / bytes.max(1e-9)) / (1.0 - rule.ratio).max(1e-9),
+    })
+}
+
+/// Lower end of Wilson's interval for `k` of `n`, at `z` standard deviations.
+pub fn wilson_lower(k: f64, n: f64, z: f64) -> f64 {
+    if n <= 0.0 {
+        return 0.0;
+    }
+    let (p, z2) = ((k / n).min(1.0), z * z);
+    let centre = p + z2 / (2.0 * n);
+    let half = z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
+    ((centre - half) / (1.0 + z2 / n)).max(0.0)
+}
+
+/// Median; sorts its argument.
+pub fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[n / 2]),
+        n => Some((values[n / 2 - 1] + values[n / 2]) / 2.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wilson_agrees_with_the_textbook() {
+        // 10 of 100 at 95 %: 5.5 % to 17.4 %.
+        assert!((wilson_lower(10.0, 100.0, 1.96) - 0.0552).abs() < 0.001);
+        assert_eq!(wilson_lower(0.0, 100.0, 1.96), 0.0);
+        assert!(wilson_lower(5.0, 5.0, 2.58) > 0.4);
+    }
+}

@@ -1,1 +1,30 @@
-//! Loads the BPF programs, reads their maps and iterators, yields raw edge readings. The only unsafe code.
+//! The kernel side's user half: loads the programs of `bpf/`, tells them what is in scope, and reads their counters.
+//!
+//! What flows in: a [`ProbeConfig`] (who I am, which sockets are mine). What flows out: at each [`Probe::read`] a [`Pass`]
+//! with every flow's **cumulative** counters and histograms, the listeners, and what was lost. A flow is (namespace, cgroup,
+//! process name, local address, remote address, service port, role); the sums are made in the kernel, in maps that outlive this
+//! process, so a probe that dies and returns continues where it was ([`Probe::epoch`] says whether it did). This crate knows the
+//! kernel, not names: who an address is, and differences between two passes, are the agent's business.
+//!
+//! Parts: `layout` mirrors the structs of `bpf/edgescope.h`, `types` is what callers see, `load` opens, adopts and attaches,
+//! `pins` is the directory in bpffs, `maps` reads maps in batches, `mark` finds sockets older than the probe, `report` tells what
+//! this kernel can do. All `unsafe` code of the project is here.
+
+mod error;
+mod layout;
+mod load;
+mod maps;
+mod mark;
+mod pins;
+mod probe;
+mod report;
+mod scope;
+mod types;
+
+pub use error::ProbeError;
+pub use pins::RemoveReport;
+pub use probe::Probe;
+pub use report::{KernelReport, Tier, kernel_report};
+pub use types::{
+    Comm, Counters, FlowKey, FlowReading, Hist, HookState, HookStatus, Listener, Losses, MarkReport, Pass, ProbeConfig, ProgramCost, Role, Scope,
+};

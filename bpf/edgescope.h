@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the kernel side and user space share. Defined here once; crates/probe mirrors it and checks the mirror against the
+ * BTF of the compiled object. No holes, everything zeroed before use: keys are compared byte by byte.
+ */
+#ifndef EDGESCOPE_H
+#define EDGESCOPE_H
+
+/* Raise with every change of a struct below or of a counter's meaning: pinned maps of another layout are replaced. */
+#define EDGESCOPE_LAYOUT 1
+
+#define COMM_LEN 16
+#define ADDRESS_LEN 16
+
+/* 8 buckets an octave, 1 us and up; the last one holds 67 s and more. See histogram.bpf.h. */
+#define HISTOGRAM_BUCKETS 200
+
+enum role {
+	ROLE_CLIENT = 1,
+	ROLE_SERVER = 2,
+};
+
+enum flow_flag {
+	/* The socket is older than the probe: its role follows from who listens, not from its handshake. */
+	FLOW_ROLE_INFERRED = 1,
+};
+
+/* Addresses are IPv6, IPv4 as ::ffff:a.b.c.d; ports are in host order. */
+struct flow_key {
+	__u64 cgroup;
+	__u32 netns;
+	__u16 service_port;
+	/* 0 unless the remote address is in the `split` set. */
+	__u16 remote_port;
+	__u8 local[ADDRESS_LEN];
+	__u8 remote[ADDRESS_LEN];
+	char comm[COMM_LEN];
+	__u8 role;
+	__u8 flags;
+	__u8 unused[6];
+};
+
+/* Cumulative since the flow was made; only ever grows. */
+struct flow {
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u64 retrans_bytes;
+	__u64 segs_sent;
+	__u64 segs_received;
+	__u64 retrans_segs;
+	__u64 retrans_syn;
+	__u64 retrans_synack;
+	__u64 rto;
+	__u64 spurious;
+	__u64 out_of_order;
+	__u64 busy_us;
+	__u64 blocked_rwnd_us;
+	__u64 blocked_sndbuf_us;
+	__u64 active_ms;
+	__u64 stalled_ms;
+	__u64 srtt_us_sum;
+	__u64 srtt_samples;
+	__u64 connect_attempts;
+	__u64 connect_established;
+	__u64 connect_timeout;
+	__u64 connect_cancelled;
+	__u64 connect_refused;
+	__u64 connect_unreachable;
+	__u64 connect_reset;
+	__u64 accepts;
+	__u64 closes;
+	__u64 resets_sent;
+	__u64 resets_received;
+	__u64 accept_overflow;
+	/* CLOCK_MONOTONIC. */
+	__u64 last_change_ms;
+	__u32 last_tgid;
+	__u32 unused;
+};
+
+/*
+ * max and min carry the window they belong to in their upper half, so that one compare-and-exchange of a larger number
+ * is both "a new window" and "a new extreme"; min is kept as its complement for the same reason. Two, by the window's
+ * lowest bit: one runs while the other is read.
+ */
+struct histogram {
+	__u64 counts[HISTOGRAM_BUCKETS];
+	__u64 max[2];
+	__u64 min_inverted[2];
+};
+
+enum scope_mode {
+	SCOPE_ALL = 0,
+	SCOPE_NAMESPACES = 1,
+	SCOPE_CGROUP = 2,
+};
+
+/* One per probe, written by user space only. */
+struct control {
+	/* Drawn at random when the maps are made: tells one set of counters from its successor. */
+	__u64 epoch;
+	__u64 scope_cgroup;
+	__u32 layout;
+	__u32 scope_mode;
+	/* Depth of scope_cgroup below the root. */
+	__u32 scope_level;
+	/* Counts the passes; the window that runs now. */
+	__u32 window;
+	/* What the caller of the last pass called its window. */
+	__u32 window_label;
+	/* Raised with each change of the split set, so that live sockets move to their new key. */
+	__u32 split_version;
+	__u32 split_count;
+	/* Length of a jiffy. */
+	__u32 tick_us;
+	/* 0: no round-trip callback, the pass samples the smoothed RTT instead. */
+	__u32 rtt_callback;
+	/* The first ephemeral port of this host. */
+	__u32 ephemeral_from;
+	/* Which build of the programs is attached. */
+	__u64 programs;
+};
+
+/* What the iterators did, each since user space last set it to 0. */
+struct tally {
+	__u64 swept;
+	__u64 marked_owners;
+	__u64 marked_listeners;
+	__u64 marked_sockets;
+	__u64 marked_without_rtt;
+};
+
+/* Why something was not counted. */
+enum loss {
+	LOSS_STORAGE = 0,	/* no memory for a socket's record: the socket goes unseen */
+	LOSS_FLOWS_FULL,	/* flow kept under the unspecified remote address instead of its own */
+	LOSS_OTHERS_FULL,	/* not even that: counters lost */
+	LOSS_RTTS_FULL,		/* RTT sample lost */
+	LOSS_HANDSHAKES_FULL,	/* handshake time lost */
+	LOSS_EXTREME_CONTENDED,	/* window maximum or minimum lost to other CPUs */
+	LOSS_OWNER_UNKNOWN,	/* accepted from a listener that the probe has not seen */
+	LOSS_RESET_UNATTRIBUTED, /* reset sent for no known socket or service */
+	LOSS_DROPS_FULL,	/* drop not counted: too many (namespace, reason) pairs */
+	LOSS_COUNT,
+};
+
+/* Who owns a socket: its cgroup, and the process that opened it or listens for it. */
+struct owner {
+	__u64 cgroup;
+	char comm[COMM_LEN];
+	__u32 tgid;
+	__u32 unused;
+};
+
+struct service_key {
+	__u32 netns;
+	__u32 port;
+};
+
+/* Who listens, or listened last, on a port of a namespace. */
+struct service {
+	struct owner owner;
+	/* Listeners now alive; 0 when all are closed. */
+	__u32 listeners;
+	__u32 unused;
+};
+
+struct drop_key {
+	__u32 netns;
+	__u32 reason;
+};
+
+/* What the sweep writes for each listening socket. */
+struct listener_record {
+	struct owner owner;
+	__u32 netns;
+	__u32 port;
+	__u8 local[ADDRESS_LEN];
+};
+
+#endif

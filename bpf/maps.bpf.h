@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The maps, what is kept per socket, and the count of what was lost. */
+#ifndef MAPS_BPF_H
+#define MAPS_BPF_H
+
+#define SERVICES_MAX 4096 /* 72 B each: a host listens on far fewer ports; the least used entry makes room */
+#define OTHERS_MAX 1024	  /* (owner, port) pairs that share the unspecified remote address once `flows` is full */
+#define SCOPE_MAX 4096	  /* network namespaces of one scope */
+#define SPLIT_MAX 1024	  /* addresses shared by several workloads */
+#define DROPS_MAX 4096	  /* (namespace, reason): some 40 namespaces with 100 reasons each */
+
+/* The default of `flows` and the histograms; user space sets its own before loading. */
+#define FLOWS_MAX 65536
+
+enum phase {
+	PHASE_NEW = 0, /* made, not yet filled: at most the owner is known */
+	PHASE_LISTENING,
+	PHASE_CONNECTING,
+	PHASE_OPEN,
+	PHASE_CLOSED,
+};
+
+/* A socket's counters as TCP keeps them. */
+struct reading {
+	u64 bytes_sent;
+	u64 bytes_received;
+	u64 retrans_bytes;
+	u32 segs_sent;
+	u32 segs_received;
+	u32 retrans_segs;
+	u32 spurious;
+	u32 out_of_order;
+	u32 rto;
+	/* jiffies */
+	u32 busy;
+	u32 blocked_rwnd;
+	u32 blocked_sndbuf;
+	/* of a listener */
+	u32 drops;
+};
+
+struct socket_state {
+	struct flow_key key;
+	/* What has been added to the flow already. */
+	struct reading flushed;
+	u64 connect_ns;
+	/* Active and stalled time is accounted up to here. */
+	u64 gauged_ms;
+	u64 flushed_us;
+	u32 tgid;
+	u32 phase;
+	u32 split_version;
+	u32 unused;
+};
+
+/* Counters per flow. A hash map, since its keys come and go; without preallocation, since most hosts fill a hundredth of it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+/* Where flows go for which `flows` has no room, and those whose remote end anyone may forge: remote address unspecified. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, OTHERS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} others SEC(".maps");
+
+/* Round-trip times per flow; apart from `flows`, since they are six times as large and many flows have none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct histogram);
+} rtts SEC(".maps");
+
+/* Handshake times per flow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct histogram);
+} handshakes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct socket_state);
+} socks SEC(".maps");
+
+/* Least recently used: outlives its listeners, so that resets sent after a crash are still told by service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SERVICES_MAX);
+	__type(key, struct service_key);
+	__type(value, struct service);
+} services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SCOPE_MAX);
+	__type(key, u32);
+	__type(value, u32);
+} scope SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SPLIT_MAX);
+	__type(key, struct in6_addr);
+	__type(value, u32);
+} split SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct tally);
+} tallies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LOSS_COUNT);
+	__type(key, u32);
+	__type(value, u64);
+} losses SEC(".maps");
+
+static const struct flow no_flow;
+static const struct histogram no_histogram;
+
+static __always_inline void lose(u32 reason)
+{
+	u64 *count = bpf_map_lookup_elem(&losses, &reason);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline struct control *controls(void)
+{
+	u32 only = 0;
+
+	return bpf_map_lookup_elem(&control, &only);
+}
+
+static __always_inline struct tally *tally(void)
+{
+	u32 only = 0;
+
+	return bpf_map_lookup_elem(&tallies, &only);
+}
+
+static __always_inline u64 now_ms(void)
+{
+	return bpf_ktime_get_ns() / 1000000;
+}
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Resets sent and received. */
+#ifndef RESETS_BPF_H
+#define RESETS_BPF_H
+
+static __always_inline struct flow *live_flow(const struct socket_state *s)
+{
+	if (!s || (s->phase != PHASE_CONNECTING && s->phase != PHASE_OPEN))
+		return NULL;
+	return flow_of(&s->key);
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(on_receive_reset, struct sock *sk)
+{
+	struct control *ctl = controls();
+	struct flow *flow;
+
+	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
+		return 0;
+	flow = live_flow(known(sk));
+	if (flow)
+		add(flow, resets_received, 1);
+	return 0;
+}
+
+struct ports {
+	__be16 source;
+	__be16 dest;
+};
+
+/* The flow that the segment `skb`, just received, would belong to if somebody listened; its owner left open. */
+static __always_inline bool key_of_segment(struct flow_key *key, struct sk_buff *skb)
+{
+	unsigned char *ip = skb->head + skb->network_header;
+	unsigned char *tcp = skb->head + skb->transport_header;
+	u32 source4 = 0, dest4 = 0;
+	struct ports ports;
+	u8 version;
+
+	if (bpf_probe_read_kernel(&version, 1, ip) || bpf_probe_read_kernel(&ports, sizeof(ports), tcp))
+		return false;
+	switch (version >> 4) {
+	case 4:
+		bpf_probe_read_kernel(&source4, 4, ip + 12);
+		bpf_probe_read_kernel(&dest4, 4, ip + 16);
+		map_ipv4(key->remote, source4);
+		map_ipv4(key->local, dest4);
+		break;
+	case 6:
+		bpf_probe_read_kernel(key->remote, ADDRESS_LEN, ip + 8);
+		bpf_probe_read_kernel(key->local, ADDRESS_LEN, ip + 24);
+		break;
+	default:
+		return false;
+	}
+	key->netns = skb->dev->nd_net.net->ns.inum;
+	key->service_port = bpf_ntohs(ports.dest);
+	key->role = ROLE_SERVER;
+	return true;
+}
+
+/*
+ * No socket: somebody knocked where nobody listens. It tells a dead service from a network that resets, so it is counted for the
+ * service that listened there last. Anyone can knock on any port: no known service, no flow.
+ */
+static __always_inline struct flow *flow_of_segment(const struct control *ctl, struct sk_buff *skb)
+{
+	struct service_key at = {};
+	struct flow_key key = {};
+	struct service *service;
+	struct flow *flow;
+
+	if (!key_of_segment(&key, skb))
+		return NULL;
+	at.netns = key.netns;
+	at.port = key.service_port;
+	if (ctl->scope_mode == SCOPE_NAMESPACES && !bpf_map_lookup_elem(&scope, &at.netns))
+		return NULL;
+	service = bpf_map_lookup_elem(&services, &at);
+	if (!service) {
+		lose(LOSS_RESET_UNATTRIBUTED);
+		return NULL;
+	}
+	key.cgroup = service->owner.cgroup;
+	copy_comm(key.comm, service->owner.comm);
+	flow = bpf_map_lookup_elem(&flows, &key);
+	return flow ?: other_flow(&key);
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(on_send_reset, struct sock *sk, struct sk_buff *skb)
+{
+	struct control *ctl = controls();
+	struct flow *flow = NULL;
+
+	if (!ctl)
+		return 0;
+	if (sk) {
+		/* May be a mini socket without more than its common part; the look-up of a record then finds none. */
+		flow = live_flow(known(sk));
+		if (!flow && sk->__sk_common.skc_state != TCP_LISTEN)
+			return 0;
+	}
+	if (!flow && skb)
+		flow = flow_of_segment(ctl, skb);
+	if (!flow)
+		return 0;
+	add(flow, resets_sent, 1);
+	touch(flow, now_ms(), 0);
+	return 0;
+}
+
+#endif

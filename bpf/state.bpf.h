@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* A socket's life, told by its state changes: who opened it, how connecting went, and its last counters at close. */
+#ifndef STATE_BPF_H
+#define STATE_BPF_H
+
+#define EPROTO 71
+#define ENOPROTOOPT 92
+#define EACCES 13
+#define ENETUNREACH 101
+#define ECONNRESET 104
+#define ETIMEDOUT 110
+#define ECONNREFUSED 111
+#define EHOSTDOWN 112
+#define EHOSTUNREACH 113
+#define ENONET 64
+
+static __always_inline struct socket_state *known(struct sock *sk)
+{
+	return bpf_sk_storage_get(&socks, sk, NULL, 0);
+}
+
+/* A socket that starts a new life gets a new record, so that a sweep still busy with the old one cannot touch it. */
+static __always_inline struct socket_state *start_over(struct sock *sk)
+{
+	struct socket_state *s = known(sk);
+
+	if (s && s->phase != PHASE_NEW) {
+		bpf_sk_storage_delete(&socks, sk);
+		s = NULL;
+	}
+	if (!s)
+		s = bpf_sk_storage_get(&socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!s)
+		lose(LOSS_STORAGE);
+	return s;
+}
+
+static __always_inline void enter(struct socket_state *s, u32 phase)
+{
+	__sync_lock_test_and_set(&s->phase, phase);
+}
+
+static __always_inline void own(struct socket_state *s, const struct owner *o)
+{
+	s->key.cgroup = o->cgroup;
+	copy_comm(s->key.comm, o->comm);
+	s->tgid = o->tgid;
+}
+
+static __always_inline void connecting(const struct control *ctl, struct sock *sk, struct tcp_sock *tp)
+{
+	struct socket_state *s = start_over(sk);
+	struct owner o = {};
+	struct flow *flow;
+
+	if (!s)
+		return;
+	acting_owner(&o, sk);
+	own(s, &o);
+	fill_key(&s->key, ctl, &sk->__sk_common, ROLE_CLIENT);
+	read_socket(&s->flushed, tp, TCP_SYN_SENT, false);
+	s->flushed.bytes_sent++; /* for the SYN, which the kernel counts as an acknowledged byte */
+	s->split_version = ctl->split_version;
+	s->connect_ns = bpf_ktime_get_ns();
+	enter(s, PHASE_CONNECTING);
+	flow = flow_of(&s->key);
+	if (!flow)
+		return;
+	add(flow, connect_attempts, 1);
+	touch(flow, now_ms(), s->tgid);
+}
+
+/* Retransmitted before the handshake's end: SYNs. */
+static __always_inline void flush_syn(struct socket_state *s, const struct flow_key *key, const struct tcp_sock *tp)
+{
+	u32 again = advance32(&s->flushed.retrans_segs, tp->total_retrans);
+	struct flow *flow;
+
+	if (!again)
+		return;
+	flow = flow_of(key);
+	if (!flow)
+		return;
+	add(flow, retrans_segs, again);
+	add(flow, retrans_syn, again);
+	touch(flow, now_ms(), s->tgid);
+}
+
+static __always_inline void connected(const struct control *ctl, struct socket_state *s, struct tcp_sock *tp)
+{
+	u64 now_ns = bpf_ktime_get_ns();
+	struct flow *flow;
+
+	flush_syn(s, &s->key, tp);
+	s->gauged_ms = now_ns / 1000000;
+	enter(s, PHASE_OPEN);
+	if (s->connect_ns)
+		observe(&handshakes, &s->key, (now_ns - s->connect_ns) / 1000, ctl->window, LOSS_HANDSHAKES_FULL);
+	flow = flow_of(&s->key);
+	if (!flow)
+		return;
+	add(flow, connect_established, 1);
+	touch(flow, now_ns / 1000000, s->tgid);
+}
+
+static __always_inline void owner_of_service(struct socket_state *s, const struct sock *sk)
+{
+	struct service_key key = { .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
+	struct service *service = bpf_map_lookup_elem(&services, &key);
+
+	if (service) {
+		own(s, &service->owner);
+		return;
+	}
+	s->key.cgroup = cgroup_of(sk);
+	lose(LOSS_OWNER_UNKNOWN);
+}
+
+/* The record is a clone of the listener's, with its owner; none if the listener is not known. */
+static __always_inline void accepted(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp)
+{
+	struct flow *flow;
+
+	if (!s) {
+		s = start_over(sk);
+		if (!s)
+			return;
+	}
+	if (!s->tgid)
+		owner_of_service(s, sk);
+	fill_key(&s->key, ctl, &sk->__sk_common, ROLE_SERVER);
+	s->key.flags = 0;
+	__builtin_memset(&s->flushed, 0, sizeof(s->flushed));
+	/* Starts at the number of repeated SYN-ACKs, which on_retransmit_synack has counted. */
+	s->flushed.retrans_segs = tp->total_retrans;
+	s->split_version = ctl->split_version;
+	s->connect_ns = 0;
+	s->flushed_us = 0;
+	s->gauged_ms = now_ms();
+	enter(s, PHASE_OPEN);
+	flow = flow_of(&s->key);
+	if (!flow)
+		return;
+	add(flow, accepts, 1);
+	touch(flow, s->gauged_ms, s->tgid);
+}
+
+static __always_inline void established(const struct control *ctl, struct sock *sk, struct tcp_sock *tp, int old)
+{
+	struct socket_state *s = known(sk);
+
+	if (s && s->phase == PHASE_CONNECTING)
+		connected(ctl, s, tp);
+	else if (old == TCP_SYN_RECV)
+		accepted(ctl, s, sk, tp);
+}
+
+static __always_inline void serve(const struct sock *sk, const struct owner *o)
+{
+	struct service_key key = { .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
+	struct service *service = bpf_map_lookup_elem(&services, &key);
+	struct service first = { .owner = *o, .listeners = 1 };
+
+	if (service) {
+		service->owner = *o;
+		__sync_fetch_and_add(&service->listeners, 1);
+	} else {
+		bpf_map_update_elem(&services, &key, &first, BPF_ANY);
+	}
+}
+
+static __always_inline void listening(const struct control *ctl, struct sock *sk)
+{
+	struct socket_state *s = start_over(sk);
+	struct owner o = {};
+
+	if (!s)
+		return;
+	acting_owner(&o, sk);
+	own(s, &o);
+	fill_key(&s->key, ctl, &sk->__sk_common, ROLE_SERVER);
+	s->flushed.drops = sk->sk_drops.counter;
+	enter(s, PHASE_LISTENING);
+	serve(sk, &o);
+}
+
+static __always_inline void stop_serving(const struct socket_state *s)
+{
+	struct service_key key = { .netns = s->key.netns, .port = s->key.service_port };
+	struct service *service = bpf_map_lookup_elem(&services, &key);
+
+	if (service && service->listeners)
+		__sync_fetch_and_add(&service->listeners, -1);
+}
+
+/* A client that gives up before the kernel does leaves no error: that it repeated its SYN tells it from a change of mind. */
+static __always_inline void count_outcome(struct flow *flow, const struct sock *sk, const struct tcp_sock *tp)
+{
+	switch (sk->sk_err ?: sk->sk_err_soft) {
+	case ETIMEDOUT:
+		add(flow, connect_timeout, 1);
+		return;
+	case ECONNREFUSED:
+		add(flow, connect_refused, 1);
+		return;
+	case ECONNRESET:
+		add(flow, connect_reset, 1);
+		return;
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case ENONET:
+	case EACCES:
+	case EPROTO:
+	case ENOPROTOOPT:
+		add(flow, connect_unreachable, 1);
+		return;
+	}
+	if (tp->total_retrans)
+		add(flow, connect_timeout, 1);
+	else
+		add(flow, connect_cancelled, 1);
+}
+
+static __always_inline void not_connected(struct socket_state *s, const struct sock *sk, const struct tcp_sock *tp)
+{
+	struct flow *flow;
+
+	flush_syn(s, &s->key, tp);
+	flow = flow_of(&s->key);
+	if (!flow)
+		return;
+	count_outcome(flow, sk, tp);
+	touch(flow, now_ms(), s->tgid);
+}
+
+/* All counters are still there at this change, whatever the way to it; in TIME_WAIT they are gone. */
+static __always_inline void ended(const struct control *ctl, struct socket_state *s, const struct tcp_sock *tp, int old)
+{
+	u64 at_ms = now_ms();
+	struct reading r;
+	struct flow *flow;
+
+	read_socket(&r, tp, old, false);
+	step(&s->flushed, &r);
+	flow = flow_of(&s->key);
+	if (!flow)
+		return;
+	add_steps(flow, &r, ctl->tick_us);
+	add(flow, active_ms, advance64(&s->gauged_ms, at_ms));
+	add(flow, closes, 1);
+	touch(flow, at_ms, s->tgid);
+}
+
+static __always_inline void closed(const struct control *ctl, struct sock *sk, const struct tcp_sock *tp, int old)
+{
+	struct socket_state *s = known(sk);
+
+	if (!s)
+		return;
+	switch (__sync_lock_test_and_set(&s->phase, PHASE_CLOSED)) {
+	case PHASE_LISTENING:
+		if (old == TCP_LISTEN) /* else a clone that did not live to be established */
+			stop_serving(s);
+		break;
+	case PHASE_CONNECTING:
+		not_connected(s, sk, tp);
+		break;
+	case PHASE_OPEN:
+		ended(ctl, s, tp, old);
+		break;
+	}
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_state, struct sock *sk, int old, int new)
+{
+	struct control *ctl = controls();
+	struct tcp_sock *tp;
+
+	/* The tracepoint fires for MPTCP and others too. */
+	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	switch (new) {
+	case TCP_SYN_SENT:
+		connecting(ctl, sk, tp);
+		break;
+	case TCP_ESTABLISHED:
+		established(ctl, sk, tp, old);
+		break;
+	case TCP_LISTEN:
+		listening(ctl, sk);
+		break;
+	case TCP_CLOSE:
+		closed(ctl, sk, tp, old);
+		break;
+	}
+	return 0;
+}
+
+/*
+ * A repeated SYN-ACK belongs to no socket yet. A remote address that never completed a handshake may be forged, so it makes
+ * no flow of its own: what is not known yet is counted under the unspecified remote address.
+ */
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(on_retransmit_synack, struct sock *sk, struct request_sock *req)
+{
+	struct control *ctl = controls();
+	struct socket_state *s;
+	struct flow_key key;
+	struct flow *flow;
+
+	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
+		return 0;
+	s = known(sk);
+	if (!s)
+		return 0;
+	key = s->key;
+	fill_key(&key, ctl, &req->__req_common, ROLE_SERVER);
+	key.flags = 0;
+	flow = bpf_map_lookup_elem(&flows, &key);
+	if (!flow)
+		flow = other_flow(&key);
+	if (!flow)
+		return 0;
+	add(flow, retrans_synack, 1);
+	touch(flow, now_ms(), s->tgid);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The pass at a window's end: one look at every marked socket of every namespace. Writes a record for each listener. */
+#ifndef SWEEP_BPF_H
+#define SWEEP_BPF_H
+
+/* How long a socket must have been still for the last flush to have seen all of it. */
+#define SETTLED_US 1000000
+
+/* Unacknowledged data and nothing delivered for so long, or this many time-outs in a row: the path is stuck. */
+#define STALL_US 3000000
+#define STALL_BACKOFF 2
+
+/* TCP stamps a socket whenever it sends, receives or times out; a running chronometer counts without a stamp. */
+static __always_inline bool still(const struct socket_state *s, const struct tcp_sock *tp)
+{
+	return tp->tcp_mstamp + SETTLED_US < s->flushed_us && !BPF_CORE_READ_BITFIELD(tp, chrono_type);
+}
+
+/* For how long of the last `passed_ms` nothing came through. */
+static __always_inline u64 stalled_ms(const struct tcp_sock *tp, int state, u64 now_us, u64 passed_ms)
+{
+	u64 undelivered_us, undelivered_ms;
+
+	if (!tp->packets_out || state == TCP_SYN_SENT || state == TCP_SYN_RECV)
+		return 0;
+	undelivered_us = now_us - tp->delivered_mstamp;
+	if ((s64)undelivered_us < 0)
+		return 0;
+	if (tp->inet_conn.icsk_backoff < STALL_BACKOFF && undelivered_us < STALL_US)
+		return 0;
+	undelivered_ms = undelivered_us / 1000;
+	return undelivered_ms < passed_ms ? undelivered_ms : passed_ms;
+}
+
+/* The split set has changed: from here on the socket counts under its new key. */
+static __always_inline void rekey(const struct control *ctl, struct socket_state *s, const struct sock *sk)
+{
+	if (s->split_version == ctl->split_version)
+		return;
+	s->key.remote_port = split_port(ctl, &s->key, &sk->__sk_common);
+	s->split_version = ctl->split_version;
+}
+
+static __always_inline void sample_rtt(const struct control *ctl, struct flow *flow, const struct flow_key *key,
+				       const struct tcp_sock *tp)
+{
+	u32 srtt_us = tp->srtt_us >> 3;
+
+	if (!srtt_us)
+		return;
+	add(flow, srtt_us_sum, srtt_us);
+	add(flow, srtt_samples, 1);
+	if (!ctl->rtt_callback)
+		observe(&rtts, key, srtt_us, ctl->window, LOSS_RTTS_FULL);
+}
+
+static __always_inline void sweep_open(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp)
+{
+	u64 now_us = bpf_ktime_get_ns() / 1000;
+	int state = sk->__sk_common.skc_state;
+	bool moved = false, quiet = still(s, tp);
+	u64 passed_ms, stuck_ms;
+	struct flow_key key;
+	struct flow *flow;
+	struct reading r;
+
+	rekey(ctl, s, sk);
+	if (!quiet) {
+		read_socket(&r, tp, state, true);
+		/* A socket closed meanwhile may be emptied at once; a reading taken before its phase changed is whole. */
+		if (__sync_fetch_and_add(&s->phase, 0) != PHASE_OPEN)
+			return;
+		moved = step(&s->flushed, &r);
+		s->flushed_us = now_us;
+	}
+	passed_ms = advance64(&s->gauged_ms, now_us / 1000);
+	if (!moved && !passed_ms)
+		return;
+	key = s->key;
+	flow = flow_of(&key);
+	if (!flow)
+		return;
+	add(flow, active_ms, passed_ms);
+	if (quiet)
+		return;
+	stuck_ms = stalled_ms(tp, state, now_us, passed_ms);
+	if (stuck_ms)
+		add(flow, stalled_ms, stuck_ms);
+	if (!moved)
+		return;
+	add_steps(flow, &r, ctl->tick_us);
+	sample_rtt(ctl, flow, &key, tp);
+	touch(flow, now_us / 1000, s->tgid);
+}
+
+static __always_inline void sweep_listener(struct seq_file *seq, struct socket_state *s, const struct sock *sk)
+{
+	struct listener_record record = {
+		.netns = s->key.netns,
+		.port = s->key.service_port,
+		.owner = { .cgroup = s->key.cgroup, .tgid = s->tgid },
+	};
+	u32 dropped = advance32(&s->flushed.drops, sk->sk_drops.counter);
+	struct flow_key key = s->key;
+	struct flow *flow;
+
+	copy_comm(record.owner.comm, s->key.comm);
+	__builtin_memcpy(record.local, s->key.local, sizeof(record.local));
+	bpf_seq_write(seq, &record, sizeof(record));
+	if (!dropped)
+		return;
+	flow = other_flow(&key);
+	if (!flow)
+		return;
+	add(flow, accept_overflow, dropped);
+	touch(flow, now_ms(), s->tgid);
+}
+
+SEC("iter/bpf_sk_storage_map")
+int sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct control *ctl = controls();
+	struct socket_state *s = ctx->value;
+	struct sock *sk = ctx->sk;
+	struct tcp_sock *tp;
+	struct flow_key key;
+
+	if (!ctl || !s || !sk)
+		return 0;
+	switch (s->phase) {
+	case PHASE_LISTENING:
+		if (sk->__sk_common.skc_state == TCP_LISTEN) /* else a clone on its way to be established */
+			sweep_listener(ctx->meta->seq, s, sk);
+		return 0;
+	case PHASE_CONNECTING:
+	case PHASE_OPEN:
+		break;
+	default:
+		return 0;
+	}
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	if (s->phase == PHASE_OPEN) {
+		struct tally *t = tally();
+
+		if (t)
+			t->swept++;
+		sweep_open(ctl, s, sk, tp);
+	} else {
+		key = s->key;
+		flush_syn(s, &key, tp);
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,185 @@
+//! Mirrors of `bpf/edgescope.h`, byte for byte. `tests::mirrors_match_the_object` compares them with the object's BTF.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Role};
+
+/// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
+pub const LAYOUT: u32 = 1;
+pub const BUCKETS: usize = 200;
+
+const ROLE_CLIENT: u8 = 1;
+const ROLE_SERVER: u8 = 2;
+const FLOW_ROLE_INFERRED: u8 = 1;
+
+/// Plain data shared with the kernel: any bytes are a value, no padding.
+///
+/// # Safety
+/// Only for `repr(C)` structs of integers without padding.
+pub unsafe trait Plain: Copy {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: no padding, so every byte is initialised.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
+    }
+
+    /// From the first bytes of `data`; `None` if there are too few.
+    fn from_bytes(data: &[u8]) -> Option<Self> {
+        // SAFETY: long enough, and any bytes are a value.
+        (data.len() >= size_of::<Self>()).then(|| unsafe { data.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}
+
+macro_rules! plain {
+    ($($t:ty),*) => { $(
+        // SAFETY: a repr(C) struct of integers; the test compares its size and offsets with the kernel's, which has no holes.
+        unsafe impl Plain for $t {}
+    )* };
+}
+plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, Losses);
+
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RawKey {
+    pub cgroup: u64,
+    pub netns: u32,
+    pub service_port: u16,
+    pub remote_port: u16,
+    pub local: [u8; 16],
+    pub remote: [u8; 16],
+    pub comm: [u8; 16],
+    pub role: u8,
+    pub flags: u8,
+    pub unused: [u8; 6],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawHistogram {
+    pub counts: [u64; BUCKETS],
+    pub max: [u64; 2],
+    pub min_inverted: [u64; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct RawControl {
+    pub epoch: u64,
+    pub scope_cgroup: u64,
+    pub layout: u32,
+    pub scope_mode: u32,
+    pub scope_level: u32,
+    pub window: u32,
+    pub window_label: u32,
+    pub split_version: u32,
+    pub split_count: u32,
+    pub tick_us: u32,
+    pub rtt_callback: u32,
+    pub ephemeral_from: u32,
+    pub programs: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct RawTally {
+    pub swept: u64,
+    pub marked_owners: u64,
+    pub marked_listeners: u64,
+    pub marked_sockets: u64,
+    pub marked_without_rtt: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawOwner {
+    pub cgroup: u64,
+    pub comm: [u8; 16],
+    pub tgid: u32,
+    pub unused: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawListener {
+    pub owner: RawOwner,
+    pub netns: u32,
+    pub port: u32,
+    pub local: [u8; 16],
+}
+
+fn address(bytes: [u8; 16]) -> IpAddr {
+    let v6 = Ipv6Addr::from(bytes);
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+}
+
+/// IPv4 as `::ffff:a.b.c.d`, as the kernel side keys it.
+pub fn address_bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+impl From<&RawKey> for FlowKey {
+    fn from(raw: &RawKey) -> Self {
+        FlowKey {
+            netns: raw.netns,
+            cgroup: raw.cgroup,
+            comm: Comm(raw.comm),
+            local: address(raw.local),
+            remote: address(raw.remote),
+            service_port: raw.service_port,
+            remote_port: raw.remote_port,
+            role: if raw.role == ROLE_CLIENT { Role::Client } else { Role::Server },
+            role_inferred: raw.flags & FLOW_ROLE_INFERRED != 0,
+        }
+    }
+}
+
+impl From<&FlowKey> for RawKey {
+    fn from(key: &FlowKey) -> Self {
+        RawKey {
+            cgroup: key.cgroup,
+            netns: key.netns,
+            service_port: key.service_port,
+            remote_port: key.remote_port,
+            local: address_bytes(key.local),
+            remote: address_bytes(key.remote),
+            comm: key.comm.0,
+            role: if key.role == Role::Client { ROLE_CLIENT } else { ROLE_SERVER },
+            flags: if key.role_inferred { FLOW_ROLE_INFERRED } else { 0 },
+            unused: [0; 6],
+        }
+    }
+}
+
+impl RawHistogram {
+    /// As seen when `window` has just ended.
+    pub fn reading(&self, window: u32) -> Hist {
+        let slot = (window & 1) as usize;
+        let of_window = |stamped: u64| ((stamped >> 32) as u32 == window).then_some(stamped as u32);
+        Hist {
+            buckets: (0u16..).zip(self.counts).filter(|(_, count)| *count > 0).collect(),
+            max_us: of_window(self.max[slot]),
+            min_us: of_window(self.min_inverted[slot]).map(|inverted| !inverted),
+        }
+    }
+}
+
+impl From<&RawListener> for Listener {
+    fn from(raw: &RawListener) -> Self {
+        let local = address(raw.local);
+        Listener {
+            netns: raw.netns,
+            addr: (!local.is_unspecified()).then_some(local),
+            // Ports are 16 bits; the record keeps them in 32 for its alignment.
+            port: raw.port as u16,
+            comm: Comm(raw.owner.comm),
+            cgroup: raw.owner.cgroup,
+            tgid: raw.owner.tgid,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

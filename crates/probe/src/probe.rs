@@ -1,0 +1,215 @@
+use std::collections::HashMap;
+use std::mem::offset_of;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use libbpf_rs::MapHandle;
+
+use crate::layout::{Plain, RawHistogram, RawKey, RawListener};
+use crate::load::{self, Loaded};
+use crate::maps::{self, Maps};
+use crate::{
+    Counters, FlowKey, FlowReading, Hist, HookStatus, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, RemoveReport, Scope, mark,
+    pins, report, scope,
+};
+
+/// The kernel side, loaded and attached. Dropping it detaches everything unless it is pinned; pinned, it counts on.
+pub struct Probe {
+    loaded: Loaded,
+    scope: Scope,
+    epoch: u64,
+}
+
+impl Probe {
+    /// Loads, or adopts what an earlier process with this agent id has pinned. Sockets that are open already count from
+    /// [`Probe::mark_existing`] on.
+    ///
+    /// # Errors
+    /// Names the missing capability, BTF or kernel version and the remedy; [`ProbeError::Refused`] if the kernel refuses a hook
+    /// without which nothing works.
+    pub fn load(config: &ProbeConfig) -> Result<Probe, ProbeError> {
+        report::check()?;
+        let loaded = load::load(config)?;
+        let epoch = loaded.maps.control()?.epoch;
+        Ok(Probe { loaded, scope: config.scope.clone(), epoch })
+    }
+
+    /// What was chosen, hook by hook.
+    pub fn hooks(&self) -> &[HookStatus] {
+        &self.loaded.hooks
+    }
+
+    /// Drawn when the maps were made: counters with another epoch are no baseline for these.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Sockets of namespaces that leave the scope count no further events, but keep their flows until [`Probe::forget`].
+    pub fn set_scope(&mut self, scope: &Scope) -> Result<(), ProbeError> {
+        let (mode, cgroup, level) = scope::control_of(scope)?;
+        scope::write_namespaces(self.maps(), scope)?;
+        let mut control = self.maps().control()?;
+        (control.scope_mode, control.scope_cgroup, control.scope_level) = (mode, cgroup, level);
+        self.maps().set_control(&control)?;
+        self.scope = scope.clone();
+        Ok(())
+    }
+
+    /// Remote addresses shared by several workloads: from the next pass on their flows keep the remote port. At most 1024.
+    pub fn set_split(&mut self, addresses: &[IpAddr]) -> Result<(), ProbeError> {
+        let count = scope::write_split(self.maps(), addresses)?;
+        let mut control = self.maps().control()?;
+        control.split_count = count as u32;
+        control.split_version = control.split_version.wrapping_add(1);
+        self.maps().set_control(&control)
+    }
+
+    /// Finds the sockets in scope that no event has told of: those older than the probe, or than their namespace's coming into
+    /// scope. They count from now on. What is known already is left alone.
+    pub fn mark_existing(&mut self) -> Result<MarkReport, ProbeError> {
+        let Some([owners, sockets]) = &self.loaded.markers else {
+            return Ok(MarkReport::default());
+        };
+        let namespaces = mark::namespaces(&self.scope)?;
+        self.maps().clear_tally()?;
+        mark::run(owners, "mark_owner")?;
+        let failed = mark::in_each(sockets, "mark_socket", &namespaces);
+        let tally = self.maps().tally()?;
+        Ok(MarkReport {
+            namespaces: namespaces.len() - failed.len(),
+            listeners: tally.marked_listeners,
+            sockets: tally.marked_sockets,
+            without_rtt: tally.marked_without_rtt,
+            failed,
+        })
+    }
+
+    /// Ends the running window: takes a look at every marked socket, then reads all flows. `window` is the caller's name for the
+    /// window that ends, handed to the next pass as [`Pass::previous_window`], also across restarts.
+    pub fn read(&mut self, window: u32) -> Result<Pass, ProbeError> {
+        let started = Instant::now();
+        let mut control = self.maps().control()?;
+        let ended = control.window;
+        let previous_window = (ended > 1).then_some(control.window_label);
+        // 0 stays free, so that a fresh histogram's zeros belong to no window.
+        control.window = ended.checked_add(1).unwrap_or(2);
+        control.window_label = window;
+        self.maps().set_control(&control)?;
+        self.maps().clear_tally()?;
+        let listeners = mark::run(&self.loaded.sweep, "sweep")?;
+        Ok(Pass {
+            flows: self.read_flows(ended)?,
+            losses: self.read_losses()?,
+            sockets: self.maps().tally()?.swept,
+            listeners: listeners.chunks_exact(size_of::<RawListener>()).filter_map(RawListener::from_bytes).map(|raw| (&raw).into()).collect(),
+            rtt_sampled: control.rtt_callback == 0,
+            previous_window,
+            drops: Vec::new(),
+            took: started.elapsed(),
+        })
+    }
+
+    /// Removes flows and gives their final counters; keys that are not there are left out. For flows that have been idle: one that
+    /// counts again starts anew from zero.
+    pub fn forget(&mut self, keys: &[FlowKey]) -> Result<Vec<FlowReading>, ProbeError> {
+        let window = self.maps().control()?.window;
+        let mut forgotten = Vec::new();
+        for key in keys {
+            let raw = RawKey::from(key);
+            let flow = match maps::take::<Counters>(&self.maps().flows, "flows", raw.bytes())? {
+                Some(flow) => Some(flow),
+                None => maps::take(&self.maps().others, "others", raw.bytes())?,
+            };
+            let take = |map, name| maps::take::<RawHistogram>(map, name, raw.bytes()).map(|hist| hist.map(|hist| hist.reading(window)));
+            let rtt = take(&self.maps().rtts, "rtts")?;
+            let handshake = take(&self.maps().handshakes, "handshakes")?;
+            if flow.is_some() || rtt.is_some() || handshake.is_some() {
+                forgotten.push(FlowReading { key: *key, counters: flow.unwrap_or_default(), rtt, handshake });
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Detaches all that is pinned under `agent_id` and frees its maps.
+    pub fn remove(agent_id: &str) -> Result<RemoveReport, ProbeError> {
+        pins::remove(agent_id)
+    }
+
+    /// Runs and run time of each program of this probe, while `kernel.bpf_stats_enabled` is 1.
+    pub fn run_stats(&self) -> Result<Vec<ProgramCost>, ProbeError> {
+        let iterators = self.loaded.markers.iter().flatten().zip(["mark_owner", "mark_socket"]).map(|(link, name)| (name, link));
+        let links = self.loaded.links.iter().map(|(name, link)| (*name, link));
+        links.chain([("sweep", &self.loaded.sweep)]).chain(iterators).map(|(name, link)| cost(name, link)).collect()
+    }
+
+    fn maps(&self) -> &Maps {
+        &self.loaded.maps
+    }
+
+    fn read_flows(&self, window: u32) -> Result<Vec<FlowReading>, ProbeError> {
+        let mut rtts = histograms(&self.maps().rtts, "rtts", window)?;
+        let mut handshakes = histograms(&self.maps().handshakes, "handshakes", window)?;
+        let mut flows = Vec::new();
+        for (map, name) in [(&self.maps().flows, "flows"), (&self.maps().others, "others")] {
+            maps::for_each(map, name, |key, value| {
+                let (Some(raw), Some(counters)) = (RawKey::from_bytes(key), Counters::from_bytes(value)) else {
+                    return;
+                };
+                let (rtt, handshake) = (rtts.remove(&raw), handshakes.remove(&raw));
+                flows.push(FlowReading { key: (&raw).into(), counters, rtt, handshake });
+            })?;
+        }
+        // Flows whose counters had no room still have their own times.
+        let mut left: HashMap<RawKey, (Option<Hist>, Option<Hist>)> = HashMap::new();
+        rtts.into_iter().for_each(|(key, hist)| left.entry(key).or_default().0 = Some(hist));
+        handshakes.into_iter().for_each(|(key, hist)| left.entry(key).or_default().1 = Some(hist));
+        flows.extend(left.into_iter().map(|(raw, (rtt, handshake))| FlowReading {
+            key: (&raw).into(),
+            counters: Counters::default(),
+            rtt,
+            handshake,
+        }));
+        Ok(flows)
+    }
+
+    fn read_losses(&self) -> Result<Losses, ProbeError> {
+        let mut bytes = vec![0u8; size_of::<Losses>()];
+        for at in 0..bytes.len() / size_of::<u64>() {
+            let count: Option<Count> = maps::get(&self.maps().losses, "losses", &(at as u32).to_ne_bytes())?;
+            bytes[at * 8..][..8].copy_from_slice(&count.map_or(0, |count| count.0).to_ne_bytes());
+        }
+        Ok(Losses::from_bytes(&bytes).unwrap_or_default())
+    }
+}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Count(u64);
+// SAFETY: one integer.
+unsafe impl Plain for Count {}
+
+fn histograms(map: &MapHandle, name: &'static str, window: u32) -> Result<HashMap<RawKey, Hist>, ProbeError> {
+    let mut found = HashMap::new();
+    maps::for_each(map, name, |key, value| {
+        if let (Some(key), Some(hist)) = (RawKey::from_bytes(key), RawHistogram::from_bytes(value)) {
+            found.insert(key, hist.reading(window));
+        }
+    })?;
+    Ok(found)
+}
+
+fn cost(name: &'static str, link: &libbpf_rs::Link) -> Result<ProgramCost, ProbeError> {
+    let failed = |source| ProbeError::Iterator { name, source };
+    let info = link.info().map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+    let program = libbpf_rs::Program::fd_from_id(info.prog_id).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+    // SAFETY: a struct of integers, for which all zeros is a value.
+    let mut of: libbpf_sys::bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut size = size_of_val(&of) as u32;
+    // SAFETY: a valid program, and a struct as long as said.
+    if unsafe { libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut of, &raw mut size) } != 0 {
+        return Err(failed(std::io::Error::last_os_error()));
+    }
+    debug_assert!(size as usize >= offset_of!(libbpf_sys::bpf_prog_info, run_cnt) + 8);
+    Ok(ProgramCost { name: name.into(), run_cnt: of.run_cnt, run_time_ns: of.run_time_ns })
+}

@@ -1,0 +1,268 @@
+//! What callers give and get.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which sockets are this probe's. Several probes with different scopes may share a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    /// Inodes of network namespaces (`stat -Lc %i /proc/PID/ns/net`).
+    Namespaces(Vec<u32>),
+    /// A cgroup v2 directory and all below it.
+    Cgroup(PathBuf),
+}
+
+/// How to make a [`crate::Probe`].
+#[derive(Clone, Debug)]
+pub struct ProbeConfig {
+    /// Names the probe's directory of pinned maps; two running probes never share one.
+    pub agent_id: String,
+    pub scope: Scope,
+    /// Keep maps and links when this process ends, and find them again at the next start.
+    pub pin: bool,
+    /// Most flows with counters of their own; what exceeds it is summed under the unspecified remote address. Pinned maps keep
+    /// the size they were made with.
+    pub flows_max: u32,
+    /// Most flows with an RTT histogram (1.6 kB each when used), and as many with handshake times.
+    pub rtts_max: u32,
+    /// One raw RTT sample a round trip by TCP's callback; else the smoothed RTT, once a pass.
+    pub sk_rtt: bool,
+    /// Count the kernel's packet drops by reason.
+    pub drops: bool,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        ProbeConfig { agent_id: "default".into(), scope: Scope::All, pin: true, flows_max: 65_536, rtts_max: 16_384, sk_rtt: true, drops: false }
+    }
+}
+
+/// A process name as the kernel keeps it: at most 15 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Comm(pub [u8; 16]);
+
+impl Comm {
+    /// Cuts `name` to 15 bytes.
+    pub fn new(name: &str) -> Comm {
+        let mut bytes = [0; 16];
+        let kept = name.len().min(15);
+        bytes[..kept].copy_from_slice(&name.as_bytes()[..kept]);
+        Comm(bytes)
+    }
+
+    /// Empty when the owner is not known. Names are what processes call themselves: hostile input.
+    pub fn to_str_lossy(&self) -> std::borrow::Cow<'_, str> {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        String::from_utf8_lossy(&self.0[..end])
+    }
+}
+
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_str_lossy())
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_str_lossy())
+    }
+}
+
+/// Which end opened the connection: this one (client) or the other (server).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    Client,
+    Server,
+}
+
+/// What a flow's counters belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowKey {
+    pub netns: u32,
+    /// Kernfs id (inode) of the socket's cgroup v2 directory; 0 if unknown.
+    pub cgroup: u64,
+    /// Of the process that connected or listens.
+    pub comm: Comm,
+    pub local: IpAddr,
+    /// `::` where many remote ends share the flow: the flow map is full, or nobody has proved the address (repeated SYN-ACKs
+    /// before the first handshake, drops of a listener).
+    pub remote: IpAddr,
+    pub service_port: u16,
+    /// 0 unless `remote` is in the split set.
+    pub remote_port: u16,
+    pub role: Role,
+    /// The socket is older than the probe: its role follows from who listens.
+    pub role_inferred: bool,
+}
+
+/// Cumulative counters of one flow since it was made, as in `struct flow`. They only grow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Acknowledged by the other end; without SYN and FIN.
+    pub bytes_sent: u64,
+    /// In order, without FIN; read by the application or not.
+    pub bytes_received: u64,
+    pub retrans_bytes: u64,
+    /// Segments with data, repeated ones included.
+    pub segs_sent: u64,
+    pub segs_received: u64,
+    /// Repeated segments, SYNs of clients included, SYN-ACKs not.
+    pub retrans_segs: u64,
+    /// The part of `retrans_segs` that were SYNs.
+    pub retrans_syn: u64,
+    pub retrans_synack: u64,
+    /// Retransmission time-outs; stays 0 before Linux 6.7.
+    pub rto: u64,
+    /// Repetitions that the other end reported as needless (DSACK).
+    pub spurious: u64,
+    pub out_of_order: u64,
+    /// With something to send, blocked or not.
+    pub busy_us: u64,
+    /// Of which: the receiver's window was closed.
+    pub blocked_rwnd_us: u64,
+    /// Of which: the send buffer was full.
+    pub blocked_sndbuf_us: u64,
+    /// Sum over established sockets of their time.
+    pub active_ms: u64,
+    /// Sum over sockets with unacknowledged data of the time with nothing delivered, once that is 3 s or 2 time-outs.
+    pub stalled_ms: u64,
+    /// Smoothed RTT, once a pass for each socket that moved.
+    pub srtt_us_sum: u64,
+    pub srtt_samples: u64,
+    /// SYNs of new connections; those without an outcome yet are pending.
+    pub connect_attempts: u64,
+    pub connect_established: u64,
+    pub connect_timeout: u64,
+    /// Closed before the first SYN was repeated.
+    pub connect_cancelled: u64,
+    pub connect_refused: u64,
+    pub connect_unreachable: u64,
+    pub connect_reset: u64,
+    /// Handshakes completed by the server, taken up by its process or not.
+    pub accepts: u64,
+    /// Established connections that ended.
+    pub closes: u64,
+    pub resets_sent: u64,
+    pub resets_received: u64,
+    /// SYNs and final ACKs that a listener dropped, mostly because its queue was full.
+    pub accept_overflow: u64,
+    /// CLOCK_MONOTONIC of the last change other than `active_ms`.
+    pub last_change_ms: u64,
+    /// Process id of the last socket that counted here.
+    pub last_tgid: u32,
+    #[doc(hidden)]
+    pub unused: u32,
+}
+
+/// Times in µs, cumulative, in the buckets of `bpf/histogram.bpf.h` (8 an octave, 200 in all).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hist {
+    /// (bucket, count) of the buckets that are not empty, by bucket.
+    pub buckets: Vec<(u16, u64)>,
+    /// Of the window that this pass ended; `None` if it had no sample.
+    pub max_us: Option<u32>,
+    pub min_us: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FlowReading {
+    pub key: FlowKey,
+    pub counters: Counters,
+    pub rtt: Option<Hist>,
+    /// Client's SYN to established.
+    pub handshake: Option<Hist>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listener {
+    pub netns: u32,
+    /// `None`: any address.
+    pub addr: Option<IpAddr>,
+    pub port: u16,
+    pub comm: Comm,
+    pub cgroup: u64,
+    pub tgid: u32,
+}
+
+/// What was not counted, and why; cumulative. In the order of `enum loss`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// No memory for a socket's record: the socket goes unseen.
+    pub storage: u64,
+    /// Summed under the unspecified remote address instead of an own flow.
+    pub flows_full: u64,
+    /// No room there either: counters lost.
+    pub others_full: u64,
+    /// RTT samples lost.
+    pub rtts_full: u64,
+    /// Handshake times lost.
+    pub handshakes_full: u64,
+    /// Window extremes lost to other CPUs.
+    pub extreme_contended: u64,
+    /// Accepted from a listener that the probe has not seen: flow without process name.
+    pub owner_unknown: u64,
+    /// Resets sent for no known socket or service.
+    pub reset_unattributed: u64,
+    /// Drops not counted.
+    pub drops_full: u64,
+}
+
+/// One reading of everything.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    pub flows: Vec<FlowReading>,
+    pub losses: Losses,
+    /// Established sockets seen.
+    pub sockets: u64,
+    pub took: Duration,
+    pub listeners: Vec<Listener>,
+    /// The RTTs are smoothed ones, sampled at each pass, since TCP's callback is off or refused.
+    pub rtt_sampled: bool,
+    /// What the pass before this one called its window, also when another process made it; `None` before the first.
+    pub previous_window: Option<u32>,
+    /// Packets dropped by the kernel: (network namespace or 0, `enum skb_drop_reason`, count), cumulative.
+    pub drops: Vec<(u32, u32, u64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookState {
+    Attached,
+    /// Still attached from an earlier process with this agent id.
+    Adopted,
+    /// Not in use, by configuration.
+    Off,
+    /// The kernel would not; what it gave goes without.
+    Refused(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookStatus {
+    pub name: &'static str,
+    pub state: HookState,
+}
+
+/// What [`crate::Probe::mark_existing`] found that was not known before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MarkReport {
+    pub namespaces: usize,
+    pub listeners: u64,
+    pub sockets: u64,
+    /// Of which without the RTT callback, so without RTT samples (Linux before 6.12).
+    pub without_rtt: u64,
+    /// Namespaces that could not be entered, with the reason.
+    pub failed: Vec<(u32, String)>,
+}
+
+/// What one BPF program has cost since it was loaded; zero unless `kernel.bpf_stats_enabled` is 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramCost {
+    pub name: String,
+    pub run_cnt: u64,
+    pub run_time_ns: u64,
+}

@@ -1,0 +1,227 @@
+//! A small network for tests: client — router — server, in unnamed namespaces that vanish with the process, also when it is
+//! killed. Commands and sockets run on threads that live inside.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use edgescope_probe::{Counters, FlowReading, Pass, Probe, ProbeConfig, Role, Scope};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A network namespace with loopback up, and a thread in it.
+pub struct Namespace {
+    pub inode: u32,
+    tid: i32,
+    jobs: Option<mpsc::SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Namespace {
+    pub fn new() -> Namespace {
+        let (jobs, inbox) = mpsc::sync_channel::<Job>(1);
+        let (ready, started) = mpsc::sync_channel(1);
+        let thread = thread::spawn(move || {
+            // SAFETY: affects this thread only.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "tests need root: {}", std::io::Error::last_os_error());
+            // SAFETY: no arguments, cannot fail.
+            let tid = unsafe { libc::gettid() };
+            let inode = fs::metadata(format!("/proc/self/task/{tid}/ns/net")).unwrap().ino() as u32;
+            ready.send((tid, inode)).unwrap();
+            inbox.into_iter().for_each(|job| job());
+        });
+        let (tid, inode) = started.recv().unwrap();
+        let namespace = Namespace { inode, tid, jobs: Some(jobs), thread: Some(thread) };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// Runs `job` inside, and waits for it.
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::sync_channel(1);
+        let job = Box::new(move || drop(done.send(job())));
+        self.jobs.as_ref().unwrap().send(job).unwrap();
+        result.recv().expect("the job panicked")
+    }
+
+    /// Runs a command inside; gives what it printed.
+    pub fn sh(&self, program: &str, arguments: &str) -> String {
+        let line = format!("{program} {arguments}");
+        let output = {
+            let (program, arguments) = (program.to_owned(), arguments.to_owned());
+            self.run(move || Command::new(program).args(arguments.split_whitespace()).output().unwrap())
+        };
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub fn ip(&self, arguments: &str) {
+        self.sh("ip", arguments);
+    }
+
+    pub fn nft(&self, arguments: &str) {
+        let rule = arguments.to_owned();
+        let output = self.run(move || Command::new("nft").arg(rule).output().unwrap());
+        assert!(output.status.success(), "nft {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub fn sysctl(&self, key: &str, value: &str) {
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        let value = value.to_owned();
+        self.run(move || fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}")));
+    }
+
+    /// A counter of `nstat`, since the namespace was made.
+    pub fn nstat(&self, counter: &str) -> u64 {
+        let printed = self.sh("nstat", "-asz");
+        let line = printed.lines().find(|line| line.split_whitespace().next() == Some(counter));
+        line.unwrap_or_else(|| panic!("nstat has no {counter}")).split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub fn path(&self) -> String {
+        format!("/proc/{}/task/{}/ns/net", std::process::id(), self.tid)
+    }
+
+    /// A veth pair named `name` here and there, without offloads, so that a packet is a segment.
+    pub fn wire(&self, name: &str, there: &Namespace, peer: &str) {
+        self.ip(&format!("link add {name} mtu 1500 type veth peer name {peer} mtu 1500 netns {}", there.path()));
+        for (side, device) in [(self, name), (there, peer)] {
+            side.sh("ethtool", &format!("-K {device} tso off gso off gro off"));
+            side.ip(&format!("link set {device} up"));
+        }
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+pub struct Net {
+    pub client: Namespace,
+    pub router: Namespace,
+    pub server: Namespace,
+}
+
+pub const CLIENT4: &str = "10.11.1.1";
+pub const SERVER4: &str = "10.11.2.1";
+pub const CLIENT6: &str = "fd11:1::1";
+pub const SERVER6: &str = "fd11:2::1";
+
+impl Net {
+    pub fn new() -> Net {
+        let net = Net { client: Namespace::new(), router: Namespace::new(), server: Namespace::new() };
+        net.client.wire("wire", &net.router, "left");
+        net.server.wire("wire", &net.router, "right");
+        for (side, device, of) in [(&net.client, "left", 1), (&net.server, "right", 2)] {
+            side.ip(&format!("addr add 10.11.{of}.1/24 dev wire"));
+            side.ip(&format!("addr add fd11:{of}::1/64 dev wire nodad"));
+            net.router.ip(&format!("addr add 10.11.{of}.254/24 dev {device}"));
+            net.router.ip(&format!("addr add fd11:{of}::fe/64 dev {device} nodad"));
+            side.ip(&format!("route add default via 10.11.{of}.254"));
+            side.ip(&format!("-6 route add default via fd11:{of}::fe"));
+        }
+        net.router.sysctl("net.ipv4.ip_forward", "1");
+        net.router.sysctl("net.ipv6.conf.all.forwarding", "1");
+        // Otherwise a lossy test depends on what the namespace saw before.
+        net.client.sysctl("net.ipv4.tcp_no_metrics_save", "1");
+        net
+    }
+
+    pub fn scope(&self) -> Scope {
+        Scope::Namespaces(vec![self.client.inode, self.server.inode])
+    }
+
+    /// An unpinned probe over both ends.
+    pub fn probe(&self) -> Probe {
+        Probe::load(&self.config()).unwrap()
+    }
+
+    pub fn config(&self) -> ProbeConfig {
+        ProbeConfig { agent_id: unique("test"), scope: self.scope(), pin: false, ..ProbeConfig::default() }
+    }
+
+    /// Forwarded packets that match `rule` are dropped (or what its verdict says).
+    pub fn filter(&self, rule: &str) {
+        self.router.nft("add table inet faults; add chain inet faults forward { type filter hook forward priority 0; }");
+        self.router.nft(&format!("add rule inet faults forward {rule}"));
+    }
+
+    pub fn no_filter(&self) {
+        self.router.nft("delete table inet faults");
+    }
+
+    /// Sum over the client's flows to `port`.
+    pub fn client_sum(&self, pass: &Pass, port: u16) -> Counters {
+        sum(pass, |flow| flow.key.netns == self.client.inode && flow.key.role == Role::Client && flow.key.service_port == port)
+    }
+
+    pub fn server_sum(&self, pass: &Pass, port: u16) -> Counters {
+        sum(pass, |flow| flow.key.netns == self.server.inode && flow.key.role == Role::Server && flow.key.service_port == port)
+    }
+}
+
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}-{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+pub fn addr(ip: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.parse::<IpAddr>().unwrap(), port)
+}
+
+pub fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool) -> Counters {
+    let mut total = Counters::default();
+    for of in pass.flows.iter().filter(|flow| wanted(flow)).map(|flow| flow.counters) {
+        total.bytes_sent += of.bytes_sent;
+        total.bytes_received += of.bytes_received;
+        total.retrans_bytes += of.retrans_bytes;
+        total.segs_sent += of.segs_sent;
+        total.segs_received += of.segs_received;
+        total.retrans_segs += of.retrans_segs;
+        total.retrans_syn += of.retrans_syn;
+        total.retrans_synack += of.retrans_synack;
+        total.rto += of.rto;
+        total.spurious += of.spurious;
+        total.out_of_order += of.out_of_order;
+        total.busy_us += of.busy_us;
+        total.blocked_rwnd_us += of.blocked_rwnd_us;
+        total.blocked_sndbuf_us += of.blocked_sndbuf_us;
+        total.active_ms += of.active_ms;
+        total.stalled_ms += of.stalled_ms;
+        total.srtt_us_sum += of.srtt_us_sum;
+        total.srtt_samples += of.srtt_samples;
+        total.connect_attempts += of.connect_attempts;
+        total.connect_established += of.connect_established;
+        total.connect_timeout += of.connect_timeout;
+        total.connect_cancelled += of.connect_cancelled;
+        total.connect_refused += of.connect_refused;
+        total.connect_unreachable += of.connect_unreachable;
+        total.connect_reset += of.connect_reset;
+        total.accepts += of.accepts;
+        total.closes += of.closes;
+        total.resets_sent += of.resets_sent;
+        total.resets_received += of.resets_received;
+        total.accept_overflow += of.accept_overflow;
+    }
+    total
+}
+
+/// Reads passes until `done`; panics with the last pass after 15 s.
+pub fn read_until(probe: &mut Probe, what: &str, done: impl Fn(&Pass) -> bool) -> Pass {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        let pass = probe.read(0).unwrap();
+        if done(&pass) {
+            return pass;
+        }
+        assert!(Instant::now() < deadline, "never came: {what}; last pass: {pass:#?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}

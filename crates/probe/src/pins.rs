@@ -86,6 +86,14 @@ pub fn remove(agent_id: &str) -> Result<RemoveReport, ProbeError> {
     Ok(RemoveReport { removed })
 }
 
+/// Ids of all agents that have something pinned here, running or not.
+pub fn pinned() -> Result<Vec<String>, ProbeError> {
+    let Some(ours) = bpffs().map(|root| root.join(OURS)).filter(|path| path.exists()) else { return Ok(Vec::new()) };
+    let bpffs_error = |source| ProbeError::Bpffs { path: ours.clone(), source };
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry.map_err(bpffs_error)?.file_name().to_string_lossy().replace("%2E", "."));
+    fs::read_dir(&ours).map_err(bpffs_error)?.map(name).collect()
+}
+
 /// Where bpffs is mounted: the usual place, else the first found.
 pub fn bpffs() -> Option<PathBuf> {
     let mounts = mounts_of("bpf");

@@ -136,6 +136,11 @@ impl Probe {
         pins::remove(agent_id)
     }
 
+    /// Ids of all agents that have something pinned here, running or not.
+    pub fn pinned() -> Result<Vec<String>, ProbeError> {
+        pins::pinned()
+    }
+
     /// Runs and run time of each program of this probe, while `kernel.bpf_stats_enabled` is 1.
     pub fn run_stats(&self) -> Result<Vec<ProgramCost>, ProbeError> {
         let iterators = self.loaded.markers.iter().flatten().zip(["mark_owner", "mark_socket"]).map(|(link, name)| (name, link));

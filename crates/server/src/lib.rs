@@ -1,1 +1,31 @@
-//! Intake, API, metrics and the embedded UI.
+//! The server: what agents ship comes in, what people ask goes out.
+//!
+//! In flow batches of observations ([`intake`], gRPC): checked, named, committed through [`tables`] and acknowledged once durable. Out flow edges,
+//! alerts, incidents and the verdict ([`api`], HTTP and JSON, described by `openapi/server.json`), the embedded UI ([`ui`]) and the server's own numbers
+//! ([`metrics`]). Between them the detection loop runs the detectors on windows as they arrive and asks for the verdict while an incident is open
+//! ([`live`] is its state). [`access`] says who may call what; [`serve`] is the one loop that accepts connections for both doors. The tables themselves are behind
+//! a trait, so that everything here is tested in memory; [`delta`] ties it to the store.
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod api;
+pub mod auth;
+pub mod config;
+pub mod intake;
+pub mod live;
+#[cfg(test)]
+mod memory;
+pub mod metrics;
+pub mod serve;
+pub mod server;
+pub mod state;
+pub mod tables;
+pub mod tls;
+pub mod ui;
+
+#[cfg(test)]
+mod tests;
+
+pub use auth::{Role, new_token};
+pub use config::{ConfigError, HttpConfig, IntakeConfig, TlsConfig};
+pub use server::{Listeners, Server, ServerConfig, ServerError};

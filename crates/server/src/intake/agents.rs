@@ -1,0 +1,132 @@
+//! The agents that this server knows, and the right of each to ship one batch at a time.
+
+use crate::tables::AgentRecord;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+/// What this process knows of an agent.
+#[derive(Debug, Default)]
+struct Known {
+    record: AgentRecord,
+    /// It has said hello to this process.
+    greeted: bool,
+    /// Held while a batch of it is at work.
+    flight: Arc<AsyncMutex<()>>,
+}
+
+/// All agents.
+#[derive(Debug)]
+pub struct Agents {
+    known: Mutex<HashMap<String, Known>>,
+    /// Most agents; one more is refused.
+    agents_max: usize,
+}
+
+/// Why an agent may not ship now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotNow {
+    /// It has to say hello first: this server was started since.
+    Stranger,
+    /// Another boot of the same id said hello later.
+    OtherBoot,
+    /// Its last batch is still at work.
+    InFlight,
+}
+
+impl Agents {
+    pub fn new(agents_max: usize, stored: Vec<AgentRecord>) -> Self {
+        let known = stored.into_iter().map(|record| (record.agent_id.clone(), Known { record, ..Known::default() })).collect();
+        Self { known: Mutex::new(known), agents_max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an agent's greeting; what is remembered of its windows stays. `None`: there are too many agents.
+    pub fn greet(&self, mut record: AgentRecord) -> Option<AgentRecord> {
+        let mut known = self.lock();
+        if !known.contains_key(&record.agent_id) && known.len() >= self.agents_max {
+            return None;
+        }
+        let agent = known.entry(record.agent_id.clone()).or_default();
+        let old = std::mem::take(&mut agent.record);
+        record.first_seen = old.first_seen.or(record.first_seen);
+        record.last_window_end = old.last_window_end;
+        record.sequence = record.sequence.max(old.sequence);
+        record.sockets = old.sockets;
+        record.losses = old.losses;
+        agent.record = record.clone();
+        agent.greeted = true;
+        Some(record)
+    }
+
+    /// The right to work on one batch of this agent, until dropped.
+    ///
+    /// # Errors
+    /// Why not now.
+    pub fn take_off(&self, agent_id: &str, boot_id: &str) -> Result<(OwnedMutexGuard<()>, AgentRecord), NotNow> {
+        let known = self.lock();
+        let agent = known.get(agent_id).filter(|a| a.greeted).ok_or(NotNow::Stranger)?;
+        if !boot_id.is_empty() && boot_id != agent.record.boot_id {
+            return Err(NotNow::OtherBoot);
+        }
+        let guard = Arc::clone(&agent.flight).try_lock_owned().map_err(|_| NotNow::InFlight)?;
+        Ok((guard, agent.record.clone()))
+    }
+
+    /// Changes what is known of an agent.
+    pub fn update(&self, agent_id: &str, change: impl FnOnce(&mut AgentRecord)) {
+        if let Some(agent) = self.lock().get_mut(agent_id) {
+            change(&mut agent.record);
+        }
+    }
+
+    /// All records, by id.
+    pub fn records(&self) -> Vec<AgentRecord> {
+        let mut records: Vec<_> = self.lock().values().map(|a| a.record.clone()).collect();
+        records.sort_by(|a, b| a.agent_id.cmp(&b.agent_id));
+        records
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(boot: &str) -> AgentRecord {
+        AgentRecord { agent_id: "a".into(), boot_id: boot.into(), ..AgentRecord::default() }
+    }
+
+    #[test]
+    fn one_batch_at_a_time_of_the_boot_that_greeted_last() {
+        let agents = Agents::new(1, vec![record("old")]);
+        assert_eq!(agents.take_off("a", "old").unwrap_err(), NotNow::Stranger, "known from the table only");
+        agents.greet(record("1")).unwrap();
+        let flight = agents.take_off("a", "1").unwrap();
+        assert_eq!(agents.take_off("a", "1").unwrap_err(), NotNow::InFlight);
+        drop(flight);
+        assert!(agents.take_off("a", "1").is_ok());
+        agents.greet(record("2")).unwrap();
+        assert_eq!(agents.take_off("a", "1").unwrap_err(), NotNow::OtherBoot);
+        assert!(agents.greet(AgentRecord { agent_id: "b".into(), ..AgentRecord::default() }).is_none(), "full");
+    }
+
+    #[test]
+    fn a_second_greeting_keeps_what_is_known_of_windows() {
+        let agents = Agents::new(1, vec![]);
+        agents.greet(record("1")).unwrap();
+        agents.update("a", |r| (r.sequence, r.sockets) = (7, 9));
+        let again = agents.greet(record("1")).unwrap();
+        assert_eq!((again.sequence, again.sockets), (7, 9));
+    }
+}

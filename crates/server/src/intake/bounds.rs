@@ -1,0 +1,193 @@
+//! Bounds on everything that an agent sends. What is merely too long is cut and counted; what makes no sense is refused with the field's name.
+
+use edgescope_model::dims::VALUE_BYTES_MAX;
+use edgescope_model::histogram::BUCKET_MAX;
+use edgescope_model::signal::CATALOGUE;
+use edgescope_model::wire::{Batch, HelloRequest, Observation, Owner};
+use std::collections::BTreeMap;
+
+/// Longest agent id, in bytes: a host name with a suffix.
+const AGENT_ID_BYTES_MAX: usize = 128;
+/// Instances on one node: Kubernetes allows 110 pods by default, systemd a few hundred units.
+const OWNERS_MAX: usize = 10_000;
+/// Addresses of one node: two a pod, and the listening ports of those that share one.
+const ENDPOINTS_MAX: usize = 50_000;
+/// Conversations of one agent in one window; 10,000 fill a batch of the usual size.
+const OBSERVATIONS_MAX: usize = 200_000;
+const HOOKS_MAX: usize = 128;
+const LOSSES_MAX: usize = 64;
+const LOSS_REASON_BYTES_MAX: usize = 64;
+/// Longest window: an hour, where agents are told to be slow.
+const WINDOW_US_MAX: i64 = 3_600_000_000;
+/// Windows further in the future come from a clock that nothing can be made of.
+const FUTURE_US_MAX: i64 = 24 * 3_600_000_000;
+
+/// Why a message is refused.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum Refused {
+    #[error("agent_id '{0}' is not 1 to {AGENT_ID_BYTES_MAX} letters, digits, '.', '_', '-', ':' or '@': set agent.id")]
+    AgentId(String),
+    #[error("{field} has {count} entries, at most {max}")]
+    Count { field: &'static str, count: usize, max: usize },
+    #[error("sequence must be above 0")]
+    Sequence,
+    #[error("interval_ms is {0}, must be 1000 to 3600000")]
+    Interval(u32),
+    #[error("window from {from_us} to {to_us} is empty or longer than an hour")]
+    Window { from_us: i64, to_us: i64 },
+    #[error("window ends {0} s in the future: check the clocks of agent and server")]
+    Future(i64),
+    #[error("window ended {0} s ago, longer than rows are kept")]
+    Late(i64),
+}
+
+/// Checks and cuts a greeting. Returns the number of texts that were cut.
+pub fn hello(hello: &mut HelloRequest) -> Result<u64, Refused> {
+    agent_id(&hello.agent_id)?;
+    if !(1_000..=3_600_000).contains(&hello.interval_ms) {
+        return Err(Refused::Interval(hello.interval_ms));
+    }
+    at_most("owners", hello.owners.len(), OWNERS_MAX)?;
+    at_most("endpoints", hello.endpoints.len(), ENDPOINTS_MAX)?;
+    at_most("hooks", hello.hooks.len(), HOOKS_MAX)?;
+    let mut cut = owners(&mut hello.owners);
+    let own = [&mut hello.boot_id, &mut hello.version, &mut hello.kernel, &mut hello.node, &mut hello.zone, &mut hello.region, &mut hello.environment, &mut hello.scope];
+    for text in own.into_iter().chain(&mut hello.hooks) {
+        cut += shorten(text, VALUE_BYTES_MAX);
+    }
+    Ok(cut)
+}
+
+/// Checks and cuts a batch. `late_us_max` is how long rows are kept. Returns the number of texts and measures that were cut.
+pub fn batch(batch: &mut Batch, now_us: i64, late_us_max: i64) -> Result<u64, Refused> {
+    agent_id(&batch.agent_id)?;
+    if batch.sequence == 0 {
+        return Err(Refused::Sequence);
+    }
+    let (from_us, to_us) = (batch.window_start_us, batch.window_end_us);
+    if from_us < 0 || to_us <= from_us || to_us - from_us > WINDOW_US_MAX {
+        return Err(Refused::Window { from_us, to_us });
+    }
+    if to_us > now_us.saturating_add(FUTURE_US_MAX) {
+        return Err(Refused::Future((to_us - now_us) / 1_000_000));
+    }
+    if to_us < now_us.saturating_sub(late_us_max) {
+        return Err(Refused::Late((now_us - to_us) / 1_000_000));
+    }
+    at_most("owners", batch.owners.len(), OWNERS_MAX)?;
+    at_most("endpoints", batch.endpoints.len(), ENDPOINTS_MAX)?;
+    at_most("observations", batch.observations.len(), OBSERVATIONS_MAX)?;
+    let cut = owners(&mut batch.owners) + shorten(&mut batch.boot_id, VALUE_BYTES_MAX);
+    Ok(cut + batch.observations.iter_mut().map(measures).sum::<u64>())
+}
+
+/// An agent's reasons of loss: known characters only, so many and no more; the rest is summed under `other`.
+pub fn losses(given: impl IntoIterator<Item = (String, u64)>) -> BTreeMap<String, u64> {
+    let mut kept: BTreeMap<String, u64> = BTreeMap::new();
+    for (reason, count) in given {
+        let sound = !reason.is_empty() && reason.len() <= LOSS_REASON_BYTES_MAX && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+        let label = if sound && (kept.len() < LOSSES_MAX || kept.contains_key(&reason)) { reason } else { "other".to_owned() };
+        let sum = kept.entry(label).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    kept
+}
+
+fn agent_id(id: &str) -> Result<(), Refused> {
+    let sound = (1..=AGENT_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:@".contains(&b));
+    if sound { Ok(()) } else { Err(Refused::AgentId(id.chars().take(AGENT_ID_BYTES_MAX).collect())) }
+}
+
+fn at_most(field: &'static str, count: usize, max: usize) -> Result<(), Refused> {
+    if count <= max { Ok(()) } else { Err(Refused::Count { field, count, max }) }
+}
+
+fn owners(owners: &mut [Owner]) -> u64 {
+    let texts = |o: &mut Owner| {
+        let all = [&mut o.workload, &mut o.namespace, &mut o.pod, &mut o.process, &mut o.node, &mut o.zone, &mut o.region, &mut o.environment, &mut o.image, &mut o.resolution_type];
+        all.into_iter().map(|text| shorten(text, VALUE_BYTES_MAX)).sum::<u64>()
+    };
+    owners.iter_mut().map(texts).sum()
+}
+
+/// A signal comes once, a bucket once: longer lists are not ours.
+fn measures(observation: &mut Observation) -> u64 {
+    let mut cut = 0;
+    for list in [&mut observation.sent, &mut observation.received] {
+        cut += list.len().saturating_sub(CATALOGUE.len()) as u64;
+        list.truncate(CATALOGUE.len());
+        for measure in list {
+            let buckets = usize::from(BUCKET_MAX) + 1;
+            cut += u64::from(measure.buckets.len() > buckets || measure.counts.len() > buckets);
+            measure.buckets.truncate(buckets);
+            measure.counts.truncate(buckets);
+        }
+    }
+    cut
+}
+
+/// Cuts a text between characters; 1 if it was longer.
+fn shorten(text: &mut String, bytes_max: usize) -> u64 {
+    if text.len() <= bytes_max {
+        return 0;
+    }
+    let end = (0..=bytes_max).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    text.truncate(end);
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgescope_model::wire::Measure;
+
+    const NOW_US: i64 = 1_800_000_000_000_000;
+    const DAY_US: i64 = 86_400_000_000;
+
+    fn sound() -> Batch {
+        Batch { agent_id: "node-1".into(), sequence: 1, window_start_us: NOW_US - 10_000_000, window_end_us: NOW_US, ..Batch::default() }
+    }
+
+    #[test]
+    fn windows_that_make_no_sense_are_refused() {
+        let check = |from_us, to_us| batch(&mut Batch { window_start_us: from_us, window_end_us: to_us, ..sound() }, NOW_US, 2 * DAY_US);
+        assert_eq!(check(NOW_US - 10, NOW_US), Ok(0));
+        assert_eq!(check(NOW_US - DAY_US, NOW_US - DAY_US + 10), Ok(0), "late data is taken");
+        assert!(matches!(check(NOW_US, NOW_US), Err(Refused::Window { .. })));
+        assert!(matches!(check(NOW_US - 2 * WINDOW_US_MAX, NOW_US), Err(Refused::Window { .. })));
+        assert!(matches!(check(i64::MIN, i64::MAX), Err(Refused::Window { .. })));
+        assert!(matches!(check(i64::MAX - 10, i64::MAX), Err(Refused::Future(_))));
+        assert!(matches!(check(NOW_US - 3 * DAY_US, NOW_US - 3 * DAY_US + 10), Err(Refused::Late(_))));
+    }
+
+    #[test]
+    fn counts_and_names_are_bounded() {
+        for id in ["", "a b", "../../etc", "é", &"x".repeat(129)] {
+            assert!(matches!(batch(&mut Batch { agent_id: id.to_owned(), ..sound() }, NOW_US, DAY_US), Err(Refused::AgentId(_))), "{id}");
+        }
+        let mut many = Batch { observations: vec![Observation::default(); OBSERVATIONS_MAX + 1], ..sound() };
+        assert!(matches!(batch(&mut many, NOW_US, DAY_US), Err(Refused::Count { field: "observations", .. })));
+        assert_eq!(batch(&mut Batch { sequence: 0, ..sound() }, NOW_US, DAY_US), Err(Refused::Sequence));
+    }
+
+    #[test]
+    fn long_texts_and_lists_are_cut_and_counted() {
+        let owner = Owner { workload: "é".repeat(200), ..Owner::default() };
+        let measure = Measure { signal: 10, buckets: vec![1; 1_000], counts: vec![1; 1_000], ..Measure::default() };
+        let observation = Observation { sent: vec![measure; 100], ..Observation::default() };
+        let mut big = Batch { owners: vec![owner], observations: vec![observation], ..sound() };
+        let cut = batch(&mut big, NOW_US, DAY_US).unwrap();
+        assert_eq!(big.owners[0].workload.len(), VALUE_BYTES_MAX);
+        assert_eq!(big.observations[0].sent.len(), CATALOGUE.len());
+        assert_eq!(big.observations[0].sent[0].buckets.len(), usize::from(BUCKET_MAX) + 1);
+        assert_eq!(cut, 1 + (100 - CATALOGUE.len()) as u64 + CATALOGUE.len() as u64);
+    }
+
+    #[test]
+    fn losses_keep_their_sum() {
+        let given = (0..1_000).map(|n| (format!("reason-{n}"), 2)).chain([("Bad Reason".to_owned(), 5), ("x".repeat(65), 7)]);
+        let kept = losses(given);
+        assert!(kept.len() <= LOSSES_MAX + 1);
+        assert_eq!(kept.values().sum::<u64>(), 2_012);
+    }
+}

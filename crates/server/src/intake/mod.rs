@@ -1,0 +1,290 @@
+//! The intake: what agents say, checked, named, made durable, and only then acknowledged.
+
+pub mod agents;
+pub mod bounds;
+mod names;
+pub mod own;
+pub mod service;
+
+pub use names::Names;
+
+use crate::config::IntakeConfig;
+use crate::metrics::Metrics;
+use crate::tables::{AgentBatch, AgentRecord, Committed, Tables, TablesError};
+use agents::{Agents, NotNow};
+use chrono::{DateTime, Utc};
+use edgescope_identity::resolve::{Counters, resolve};
+use edgescope_model::time::from_micros;
+use edgescope_model::wire::{Batch, HelloRequest};
+use own::OwnAddresses;
+use prost::Message;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
+
+/// Windows of stored rows, in seconds: an agent's own are put into them.
+const ROW_WINDOW_S: i64 = 10;
+/// Intervals that a batch may wait after its window's end for the name of a far end.
+const WAIT_INTERVALS: i64 = 2;
+/// What a full server asks agents to wait, in milliseconds.
+const RETRY_MS: u64 = 2_000;
+/// Batches older than this are refused: ten-second rows are kept for two days.
+const LATE_US_MAX: i64 = 47 * 3_600_000_000;
+
+/// All that the intake needs and keeps.
+pub struct Intake {
+    tables: Arc<dyn Tables>,
+    metrics: Arc<Metrics>,
+    pub agents: Agents,
+    pub names: Names,
+    pub own: OwnAddresses,
+    /// Bytes of batches at work.
+    pending: Arc<Semaphore>,
+    pending_bytes_max: usize,
+    batch_bytes_max: usize,
+    /// Counts committed batches: the detectors wait for it to change.
+    arrivals: watch::Sender<u64>,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Sending it again would not help.
+    #[error(transparent)]
+    Invalid(#[from] bounds::Refused),
+    #[error("{0} agents are known already: raise intake.agents_max")]
+    TooManyAgents(usize),
+    #[error("say hello first")]
+    Stranger,
+    #[error("another agent with this id and another boot id is at work: give each agent its own agent.id")]
+    OtherBoot,
+    #[error("the last batch is still at work: one at a time")]
+    InFlight,
+    #[error("{bytes} bytes of batches wait already: come again")]
+    Full { bytes: usize },
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+}
+
+impl Refusal {
+    /// Its name among the outcomes of batches.
+    pub const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::TooManyAgents(_) => "too_many_agents",
+            Self::Stranger => "stranger",
+            Self::OtherBoot => "other_boot",
+            Self::InFlight => "in_flight",
+            Self::Full { .. } => "full",
+            Self::Tables(TablesError::Busy(_)) => "store_busy",
+            Self::Tables(_) => "store_failed",
+        }
+    }
+}
+
+impl Intake {
+    /// `stored` agents and names come from the tables.
+    pub fn new(config: &IntakeConfig, tables: Arc<dyn Tables>, metrics: Arc<Metrics>, stored: Vec<AgentRecord>, names: Names) -> Self {
+        let pending_bytes_max = config.pending_bytes_max.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            agents: Agents::new(config.agents_max, stored),
+            names,
+            own: OwnAddresses::default(),
+            pending: Arc::new(Semaphore::new(pending_bytes_max)),
+            pending_bytes_max,
+            batch_bytes_max: config.batch_bytes_max,
+            arrivals: watch::Sender::new(0),
+            tables,
+            metrics,
+        }
+    }
+
+    /// Changes with every committed batch.
+    pub fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrivals.subscribe()
+    }
+
+    /// Takes a greeting; returns the agent's highest durable sequence. `now` is the moment of its receipt.
+    ///
+    /// # Errors
+    /// If it makes no sense, there are too many agents, or the store does not take it.
+    pub async fn hello(&self, mut hello: HelloRequest, now: DateTime<Utc>) -> Result<u64, Refusal> {
+        let cut = bounds::hello(&mut hello)?;
+        self.metrics.cut("hello_text", cut);
+        let sequence = self.tables.committed_sequence(&hello.agent_id).await?;
+        self.names.list(&hello, now.timestamp_micros());
+        let record = self.agents.greet(record_of(&hello, sequence, now)).ok_or(Refusal::TooManyAgents(self.agents.len()))?;
+        self.metrics.agents.set(self.agents.len() as i64);
+        let claims = self.names.take_unsaved();
+        if let Err(error) = self.tables.put_agent(&record, &claims).await {
+            self.names.put_back(claims);
+            return Err(error.into());
+        }
+        tracing::info!(agent = record.agent_id, node = record.node, kernel = record.kernel, sequence, "agent said hello");
+        Ok(sequence)
+    }
+
+    /// Takes a batch; returns the agent's highest durable sequence once the batch is durable.
+    ///
+    /// # Errors
+    /// Then the batch is not durable here, or was refused for good.
+    pub async fn ship(&self, batch: Batch, now: DateTime<Utc>) -> Result<u64, Refusal> {
+        let started = Instant::now();
+        let result = self.take(batch, now).await;
+        match &result {
+            Ok(_) => self.metrics.ship_seconds.observe(started.elapsed().as_secs_f64()),
+            Err(refusal) => self.metrics.batch(refusal.outcome()),
+        }
+        result
+    }
+
+    async fn take(&self, mut batch: Batch, now: DateTime<Utc>) -> Result<u64, Refusal> {
+        let cut = bounds::batch(&mut batch, now.timestamp_micros(), LATE_US_MAX)?;
+        self.metrics.cut("batch_value", cut);
+        let (_flight, agent) = self.agents.take_off(&batch.agent_id, &batch.boot_id).map_err(|not_now| self.refuse(not_now))?;
+        if batch.sequence <= agent.sequence {
+            self.metrics.batch("duplicate");
+            return Ok(agent.sequence);
+        }
+        let bytes = batch.encoded_len().max(1);
+        let permits = u32::try_from(bytes.min(self.pending_bytes_max)).unwrap_or(u32::MAX);
+        let full = |_| Refusal::Full { bytes: self.pending_bytes_max - self.pending.available_permits() };
+        let _room = Arc::clone(&self.pending).try_acquire_many_owned(permits).map_err(full)?;
+        let _pending = Pending::new(&self.metrics, bytes);
+        self.metrics.batch_bytes.inc_by(bytes as u64);
+        self.names.list_of_batch(&batch);
+        self.wait_for_names(&batch, agent.interval_s).await;
+        self.commit(batch, now).await
+    }
+
+    fn refuse(&self, not_now: NotNow) -> Refusal {
+        match not_now {
+            NotNow::Stranger => Refusal::Stranger,
+            NotNow::OtherBoot => {
+                self.metrics.agents_conflicting.inc();
+                Refusal::OtherBoot
+            }
+            NotNow::InFlight => Refusal::InFlight,
+        }
+    }
+
+    /// Waits while a private far end is unknown, at most two intervals after the window's end: its agent's list may be on its way.
+    async fn wait_for_names(&self, batch: &Batch, interval_s: u32) {
+        let end = from_micros(batch.window_end_us) + chrono::Duration::seconds(WAIT_INTERVALS * i64::from(interval_s));
+        let Ok(left) = (end - Utc::now()).to_std() else { return };
+        let longest = Duration::from_secs(WAIT_INTERVALS.unsigned_abs() * u64::from(interval_s));
+        let waits = || {
+            self.metrics.names_awaited.inc();
+        };
+        let missing = self.names.wait(batch, left.min(longest), waits).await;
+        self.metrics.names_missing.inc_by(missing as u64);
+    }
+
+    async fn commit(&self, mut batch: Batch, now: DateTime<Utc>) -> Result<u64, Refusal> {
+        let observations = batch.observations.len() as u64;
+        let losses = bounds::losses(std::mem::take(&mut batch.losses));
+        let ready = self.resolve(batch, losses);
+        let (agent_id, sequence, window_end_us, sockets) = (ready.agent_id.clone(), ready.sequence, ready.window_end_us, ready.sockets);
+        let (rows, losses, claims) = (ready.rows.len() as u64, ready.losses.clone(), ready.claims.clone());
+        let started = Instant::now();
+        let committed = self.tables.commit(ready).await.inspect_err(|_| self.names.put_back(claims))?;
+        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        self.agents.update(&agent_id, |agent| {
+            agent.sequence = agent.sequence.max(sequence);
+            agent.last_seen = Some(now);
+            agent.last_window_end = agent.last_window_end.max(Some(from_micros(window_end_us)));
+            agent.sockets = sockets;
+            if committed == Committed::Now {
+                losses.iter().for_each(|(reason, count)| *agent.losses.entry(reason.clone()).or_default() += count);
+            }
+        });
+        if committed == Committed::Before {
+            self.metrics.batch("duplicate");
+            return Ok(sequence);
+        }
+        self.metrics.batch("committed");
+        self.metrics.rows.inc_by(rows);
+        self.metrics.observations.inc_by(observations);
+        losses.iter().for_each(|(reason, count)| self.metrics.loss(reason, *count));
+        self.arrivals.send_modify(|n| *n += 1);
+        Ok(sequence)
+    }
+
+    /// Names both ends of every observation.
+    fn resolve(&self, mut batch: Batch, losses: std::collections::BTreeMap<String, u64>) -> AgentBatch {
+        let apart = self.own.take_apart(&mut batch);
+        let (rows, counters) = self.names.read(|directory| {
+            let resolved = resolve(&batch, directory);
+            let (mut rows, mut counters) = (resolved.rows, resolved.counters);
+            for (mark, part) in &apart {
+                let mut resolved = resolve(part, directory);
+                own::mark(&mut resolved.rows, mark);
+                rows.append(&mut resolved.rows);
+                counters.add(&Counters { texts_cut: 0, ..resolved.counters });
+            }
+            (rows, counters)
+        });
+        for (what, count) in counters.fields() {
+            self.metrics.cut(what, count);
+        }
+        let rows = rows
+            .into_iter()
+            .map(|mut row| {
+                row.window_start = row.window_start.div_euclid(ROW_WINDOW_S) * ROW_WINDOW_S;
+                row
+            })
+            .collect();
+        AgentBatch {
+            agent_id: batch.agent_id,
+            sequence: batch.sequence,
+            window_start_us: batch.window_start_us,
+            window_end_us: batch.window_end_us,
+            rows,
+            claims: self.names.take_unsaved(),
+            losses,
+            sockets: batch.sockets,
+        }
+    }
+}
+
+fn record_of(hello: &HelloRequest, sequence: u64, now: DateTime<Utc>) -> AgentRecord {
+    AgentRecord {
+        agent_id: hello.agent_id.clone(),
+        boot_id: hello.boot_id.clone(),
+        version: hello.version.clone(),
+        kernel: hello.kernel.clone(),
+        node: hello.node.clone(),
+        zone: hello.zone.clone(),
+        region: hello.region.clone(),
+        environment: hello.environment.clone(),
+        interval_s: hello.interval_ms.div_ceil(1_000),
+        hooks: hello.hooks.clone(),
+        scope: hello.scope.clone(),
+        clock_offset_s: hello.clock_offset_us as f64 / 1e6,
+        simulated: hello.hooks.iter().any(|hook| hook.contains("simulated")),
+        first_seen: Some(now),
+        last_seen: Some(now),
+        sequence,
+        ..AgentRecord::default()
+    }
+}
+
+/// Keeps the gauge of pending bytes right, however the work ends.
+struct Pending<'a> {
+    metrics: &'a Metrics,
+    bytes: i64,
+}
+
+impl<'a> Pending<'a> {
+    fn new(metrics: &'a Metrics, bytes: usize) -> Self {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        metrics.pending_bytes.inc_by(bytes);
+        Self { metrics, bytes }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.metrics.pending_bytes.dec_by(self.bytes);
+    }
+}

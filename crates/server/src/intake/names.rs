@@ -1,0 +1,128 @@
+//! The directory of names, shared: who waits for a name is woken when one comes, and what changed is kept until it is stored.
+
+use edgescope_identity::directory::{Claimed, Directory};
+use edgescope_identity::resolve::unknown_remotes;
+use edgescope_model::dims::EndDims;
+use edgescope_model::wire::{Batch, HelloRequest};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Addresses that are known to have no name; when full, the next is waited for again.
+const NAMELESS_MAX: usize = 100_000;
+/// How long an address that got no name is not waited for again.
+const NAMELESS_FOR: Duration = Duration::from_secs(600);
+
+/// Agent, address, port, owner.
+type ClaimKey = (String, IpAddr, u16, Arc<EndDims>);
+
+/// The directory and what hangs on it.
+#[derive(Debug)]
+pub struct Names {
+    directory: RwLock<Directory>,
+    /// Changes with every list.
+    changes: watch::Sender<u64>,
+    /// Waited for in vain, until when.
+    nameless: Mutex<HashMap<IpAddr, Instant>>,
+    /// Claims that changed and are not known to be durable.
+    unsaved: Mutex<HashMap<ClaimKey, Claimed>>,
+}
+
+impl Names {
+    pub fn new(directory: Directory) -> Self {
+        Self { directory: RwLock::new(directory), changes: watch::Sender::new(0), nameless: Mutex::default(), unsaved: Mutex::default() }
+    }
+
+    /// Asks the directory.
+    pub fn read<T>(&self, ask: impl FnOnce(&Directory) -> T) -> T {
+        ask(&self.directory.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Directory)) {
+        let changed = {
+            let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
+            change(&mut directory);
+            directory.take_changed()
+        };
+        if !changed.is_empty() {
+            self.put_back(changed);
+            self.changes.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// Takes an agent's whole list from its greeting.
+    pub fn list(&self, hello: &HelloRequest, at_us: i64) {
+        self.write(|directory| directory.list(&hello.agent_id, &hello.owners, &hello.endpoints, at_us));
+    }
+
+    /// Takes what a batch says of its agent's addresses.
+    pub fn list_of_batch(&self, batch: &Batch) {
+        self.write(|directory| directory.list_of_batch(batch));
+    }
+
+    /// Forgets what is too old for late data.
+    pub fn expire(&self, now_us: i64) {
+        self.write(|directory| directory.expire(now_us));
+        let now = Instant::now();
+        self.nameless.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, until| *until > now);
+    }
+
+    /// Claims to be made durable, once; [`Self::put_back`] if that failed.
+    pub fn take_unsaved(&self) -> Vec<Claimed> {
+        std::mem::take(&mut *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect()
+    }
+
+    /// Claims that are still to be made durable. The latest word on a claim wins, so there are never more than the directory has.
+    pub fn put_back(&self, claims: Vec<Claimed>) {
+        let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+        for claim in claims {
+            let key = (claim.agent.clone(), claim.address, claim.port, Arc::clone(&claim.owner));
+            let newer = unsaved.get(&key).is_none_or(|held| held.until_us <= claim.until_us);
+            if newer {
+                unsaved.insert(key, claim);
+            }
+        }
+    }
+
+    /// Waits until all private far ends of a batch are known, or `longest`. Returns how many stayed without a name; `waits` is called if it waits at all.
+    pub async fn wait(&self, batch: &Batch, longest: Duration, waits: impl FnOnce()) -> usize {
+        let deadline = Instant::now() + longest;
+        let mut changes = self.changes.subscribe();
+        let mut waits = Some(waits);
+        loop {
+            changes.mark_unchanged();
+            let unknown = self.worth_waiting(batch);
+            if unknown.is_empty() {
+                return 0;
+            }
+            if let Some(waits) = waits.take() {
+                waits();
+            }
+            // The sender lives as long as `self`, so a change or the deadline ends this.
+            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return self.give_up(&unknown);
+            }
+        }
+    }
+
+    fn worth_waiting(&self, batch: &Batch) -> Vec<IpAddr> {
+        let unknown = self.read(|directory| unknown_remotes(batch, directory));
+        if unknown.is_empty() {
+            return unknown;
+        }
+        let now = Instant::now();
+        let nameless = self.nameless.lock().unwrap_or_else(PoisonError::into_inner);
+        unknown.into_iter().filter(|ip| nameless.get(ip).is_none_or(|until| *until <= now)).collect()
+    }
+
+    fn give_up(&self, unknown: &[IpAddr]) -> usize {
+        let until = Instant::now() + NAMELESS_FOR;
+        let mut nameless = self.nameless.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = NAMELESS_MAX.saturating_sub(nameless.len());
+        nameless.extend(unknown.iter().take(room).map(|ip| (*ip, until)));
+        unknown.len()
+    }
+}

@@ -1,0 +1,93 @@
+//! The intake as a gRPC service.
+
+use super::{Intake, RETRY_MS, Refusal};
+use crate::access::Gate;
+use crate::serve::Ends;
+use crate::tables::TablesError;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use edgescope_model::wire::intake_server::{Intake as Service, IntakeServer};
+use edgescope_model::wire::{Ack, Batch, HelloReply, HelloRequest, ServerClock};
+use std::sync::Arc;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+/// gRPC's own header by which a server asks a client to wait before it tries again, in milliseconds.
+pub const RETRY_HEADER: &str = "grpc-retry-pushback-ms";
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let code = match &refusal {
+            Refusal::Invalid(_) => Code::InvalidArgument,
+            Refusal::TooManyAgents(_) | Refusal::Full { .. } | Refusal::Tables(TablesError::Busy(_)) => Code::ResourceExhausted,
+            Refusal::Stranger | Refusal::OtherBoot => Code::FailedPrecondition,
+            Refusal::InFlight => Code::Aborted,
+            Refusal::Tables(_) => Code::Unavailable,
+        };
+        let mut status = Status::new(code, refusal.to_string());
+        if matches!(code, Code::ResourceExhausted | Code::Aborted | Code::Unavailable) {
+            status.metadata_mut().insert(RETRY_HEADER, MetadataValue::from(RETRY_MS));
+        }
+        status
+    }
+}
+
+/// Handler of both calls.
+#[derive(Clone)]
+struct Handler(Arc<Intake>);
+
+#[tonic::async_trait]
+impl Service for Handler {
+    async fn hello(&self, request: tonic::Request<HelloRequest>) -> Result<tonic::Response<HelloReply>, Status> {
+        let received = Utc::now();
+        if let Some(ends) = request.extensions().get::<Ends>() {
+            self.0.own.saw(ends.local);
+        }
+        let committed_sequence = self.0.hello(request.into_inner(), received).await?;
+        let clock = Some(clock(received.timestamp_micros()));
+        Ok(tonic::Response::new(HelloReply { clock, committed_sequence, split_addresses: Vec::new() }))
+    }
+
+    async fn ship(&self, request: tonic::Request<Batch>) -> Result<tonic::Response<Ack>, Status> {
+        let received = Utc::now();
+        let intake = Arc::clone(&self.0);
+        // A task of its own: an agent that hangs up in the middle must not stop the work half way; the batch comes to its end and the next try finds it there.
+        let shipped = tokio::spawn(async move { intake.ship(request.into_inner(), received).await });
+        let committed_sequence = shipped.await.map_err(|e| Status::internal(format!("taking the batch failed: {e}")))??;
+        let clock = Some(clock(received.timestamp_micros()));
+        Ok(tonic::Response::new(Ack { clock, committed_sequence, split_addresses: Vec::new() }))
+    }
+}
+
+fn clock(received_us: i64) -> ServerClock {
+    ServerClock { received_us, replied_us: Utc::now().timestamp_micros() }
+}
+
+/// The intake behind its doorkeeper.
+///
+/// `private`: only the caller's own agents reach it, so that no tokens are asked for.
+pub fn router(intake: Arc<Intake>, gate: Arc<Gate>, private: bool) -> Router {
+    let batch_bytes_max = intake.batch_bytes_max;
+    let service = IntakeServer::new(Handler(intake))
+        .accept_compressed(CompressionEncoding::Zstd)
+        // Holds for the compressed and for the decompressed size.
+        .max_decoding_message_size(batch_bytes_max);
+    let router = Router::new().route_service("/edgescope.v1.Intake/{call}", service);
+    if private { router } else { router.layer(from_fn_with_state(gate, admit)) }
+}
+
+/// Only agents come in.
+async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    match gate.admits_agent(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(said) => {
+            gate.count_refused("agent_token");
+            let status = Status::unauthenticated(format!("{said}: set agent.token_file to a file with a token of role agent"));
+            status.into_http::<axum::body::Body>().into_response()
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Puts the parts together and runs them.
+
+use crate::access::Gate;
+use crate::auth::{TokenFileError, Tokens};
+use crate::config::{ConfigError, HttpConfig, IntakeConfig};
+use crate::intake::{Intake, Names};
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::serve::Door;
+use crate::state::AppState;
+use crate::tables::{Tables, TablesError};
+use crate::tls::{self, TlsError};
+use crate::{api, intake};
+use chrono::Utc;
+use edgescope_identity::directory::{Directory, Limits};
+use edgescope_identity::rules::{Rule, RuleError, Rules};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How often the token file is looked at for changes.
+const TOKENS_EVERY: Duration = Duration::from_secs(5);
+/// How often names that no late data can need are forgotten.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// All that a server can be told.
+#[derive(Debug, Clone, Default)]
+pub struct ServerConfig {
+    pub server: HttpConfig,
+    pub intake: IntakeConfig,
+    /// Static names for far ends that no agent owns.
+    pub rules: Vec<Rule>,
+}
+
+/// Doors that are open already. What is absent is bound as configured.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    pub http: Option<TcpListener>,
+    pub intake: Option<TcpListener>,
+    /// The caller vouches that only its own agents reach the intake, as in a network namespace of its own making: no TLS and tokens are asked of it.
+    pub intake_private: bool,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Tokens(#[from] TokenFileError),
+    #[error("identity.rules: {0}")]
+    Rules(#[from] RuleError),
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    #[error("cannot listen on {key} {listen}: {source}{}", in_use(.source))]
+    Bind { key: &'static str, listen: SocketAddr, source: io::Error },
+    #[error("a listener has no address: {0}")]
+    Listener(io::Error),
+}
+
+fn in_use(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse { "; is another edgescope running? stop it, or choose another port" } else { "" }
+}
+
+/// A running server. Dropping it stops it at once; [`Server::stop`] lets open requests end.
+pub struct Server {
+    pub http: SocketAddr,
+    pub intake: SocketAddr,
+    state: Arc<AppState>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts a server over the tables. When this returns, both doors answer.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used, a port is taken, or the tables cannot be read.
+    pub async fn start(config: ServerConfig, tables: Arc<dyn Tables>, listeners: Listeners) -> Result<Self, ServerError> {
+        config.server.check(&config.intake)?;
+        let http = bound("server.listen", config.server.listen, listeners.http).await?;
+        let intake = bound("intake.listen", config.intake.listen, listeners.intake).await?;
+        let (http_at, intake_at) = (http.local_addr().map_err(ServerError::Listener)?, intake.local_addr().map_err(ServerError::Listener)?);
+        config.server.check_address("server.listen", http_at)?;
+        if !listeners.intake_private {
+            config.server.check_address("intake.listen", intake_at)?;
+        }
+        let state = state(&config, tables, open_wide(&config, http_at, intake_at, listeners.intake_private)).await?;
+        let tls = tls::acceptor(&config.server.tls)?;
+        let connections_max = config.server.connections_max;
+        let doors = [
+            Door { name: "http", listener: http, tls: tls.clone(), router: api::router(Arc::clone(&state)), connections_max },
+            Door {
+                name: "intake",
+                listener: intake,
+                tls: tls.filter(|_| !listeners.intake_private),
+                router: intake::service::router(Arc::clone(&state.intake), Arc::clone(&state.gate), listeners.intake_private),
+                // Every agent has one connection, and one more while it reconnects.
+                connections_max: config.intake.agents_max.saturating_mul(2),
+            },
+        ];
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        for door in doors {
+            tasks.spawn(door.serve(Arc::clone(&state.metrics), stop.subscribe()));
+        }
+        if let Some(path) = config.server.tokens_file {
+            tasks.spawn(watch_tokens(path, Arc::clone(&state.gate), stop.subscribe()));
+        }
+        tasks.spawn(expire_names(Arc::clone(&state.intake), stop.subscribe()));
+        Ok(Self { http: http_at, intake: intake_at, state, stop, tasks })
+    }
+
+    /// What its handlers share.
+    pub fn state(&self) -> &Arc<AppState> {
+        &self.state
+    }
+
+    /// Stops taking connections, lets open requests end for a moment, and returns when all is still.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a part of the server failed");
+            }
+        }
+    }
+}
+
+/// Whether whoever reaches an address beyond loopback may do all.
+fn open_wide(config: &ServerConfig, http: SocketAddr, intake: SocketAddr, intake_private: bool) -> bool {
+    let beyond = |at: SocketAddr| !at.ip().to_canonical().is_loopback();
+    config.server.insecure && config.server.tokens_file.is_none() && (beyond(http) || (beyond(intake) && !intake_private))
+}
+
+async fn bound(key: &'static str, listen: SocketAddr, given: Option<TcpListener>) -> Result<TcpListener, ServerError> {
+    match given {
+        Some(listener) => Ok(listener),
+        None => TcpListener::bind(listen).await.map_err(|source| ServerError::Bind { key, listen, source }),
+    }
+}
+
+/// Reads what is stored and makes what handlers share.
+async fn state(config: &ServerConfig, tables: Arc<dyn Tables>, insecure: bool) -> Result<Arc<AppState>, ServerError> {
+    let metrics = Arc::new(Metrics::new(Arc::clone(&tables)));
+    let tokens = config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
+    let gate = Gate::new(tokens, config.server.insecure, config.server.hosts.clone(), Arc::clone(&metrics));
+    let limits = Limits { agents_max: config.intake.agents_max, ..Limits::default() };
+    let mut directory = Directory::new(limits, Rules::new(config.rules.clone())?);
+    let now_us = Utc::now().timestamp_micros();
+    directory.restore(tables.claims(now_us - limits.linger_us).await?, now_us);
+    let agents = tables.agents().await?;
+    let intake = Intake::new(&config.intake, Arc::clone(&tables), Arc::clone(&metrics), agents, Names::new(directory));
+    Ok(Arc::new(AppState {
+        tables,
+        metrics,
+        gate: Arc::new(gate),
+        intake: Arc::new(intake),
+        live: Arc::new(Live::default()),
+        turns: Semaphore::new(config.server.queries_max),
+        request_timeout: Duration::from_secs(config.server.request_timeout_s),
+        insecure,
+        started_at: Utc::now(),
+        started: Instant::now(),
+    }))
+}
+
+/// Takes a changed token file; a broken one leaves the old tokens in force.
+async fn watch_tokens(path: PathBuf, gate: Arc<Gate>, mut stop: watch::Receiver<bool>) {
+    let mut seen = modified(&path).await;
+    while !stopped_within(TOKENS_EVERY, &mut stop).await {
+        let now = modified(&path).await;
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        let from = path.clone();
+        match tokio::task::spawn_blocking(move || Tokens::read(&from)).await {
+            Ok(Ok(tokens)) => {
+                tracing::info!(file = %path.display(), ?tokens, "token file read again");
+                gate.replace_tokens(tokens);
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the old tokens stay in force"),
+            Err(error) => tracing::warn!(%error, "reading the token file failed; the old tokens stay in force"),
+        }
+    }
+}
+
+async fn modified(path: &std::path::Path) -> Option<SystemTime> {
+    tokio::fs::metadata(path).await.ok().and_then(|m| m.modified().ok())
+}
+
+async fn expire_names(intake: Arc<Intake>, mut stop: watch::Receiver<bool>) {
+    while !stopped_within(EXPIRE_EVERY, &mut stop).await {
+        intake.names.expire(Utc::now().timestamp_micros());
+    }
+}
+
+/// Waits so long, or until all stops; true if it does.
+pub(crate) async fn stopped_within(time: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    tokio::time::timeout(time, stop.wait_for(|&s| s)).await.is_ok()
+}

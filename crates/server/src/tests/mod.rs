@@ -1,0 +1,1 @@
+//! Whole-server tests over tables in memory.

@@ -314,10 +314,13 @@ impl Directory {
         }
     }
 
-    /// An end that no agent owns: a static rule, the loopback, a prefix for public addresses, else the address itself.
+    /// An end that no agent owns: many ends at once (`::`), a static rule, the loopback, a prefix for public addresses, else the address itself.
     fn unowned(&self, end: End) -> Found {
         let mut dims = EndDims { ip: end.address.to_string(), ..EndDims::default() };
-        let (workload, found) = if end.address.is_loopback() {
+        let (workload, found) = if end.address.is_unspecified() {
+            dims.ip.clear();
+            (found_by::UNKNOWN.to_owned(), found_by::UNKNOWN)
+        } else if end.address.is_loopback() {
             (found_by::LOOPBACK.to_owned(), found_by::LOOPBACK)
         } else if address::is_private(end.address) {
             (dims.ip.clone(), found_by::IP)

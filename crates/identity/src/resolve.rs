@@ -7,7 +7,8 @@
 //! * the **receiver** D stands if D cannot be named, or S is not owned by an agent.
 //!
 //! D cannot be named if it is a client (or serves an unlisted port) on an address that several workloads share: the sender sees one address, only D's own
-//! agent knows which of its workloads it was. Both ends come to the same answer from the directory alone, so that nothing is counted
+//! agent knows which of its workloads it was. The unspecified address `::` (many far ends in one, where a kernel map was full) is never a sender that
+//! the receiver stands for, since its own agent may speak too. Both ends come to the same answer from the directory alone, so that nothing is counted
 //! twice, and nothing is lost where one of them has an agent. Proven against a naive model in the tests.
 
 use crate::directory::{Directory, End, Found, Span};
@@ -177,7 +178,8 @@ impl<'a> Resolver<'a> {
         self.counters.returned_late += u64::from(self.late);
         // The local end sends to the far one, and receives from it; see the module's words.
         let sender_stands = far_found.named && (near_found.owned || !far_found.owned) && !(self.late && far_found.owned);
-        let receiver_stands = !near_found.named || !far_found.owned;
+        // Behind the unspecified address may be ends that an agent owns: their own words stand then, and twice must not be.
+        let receiver_stands = (!near_found.named || !far_found.owned) && !far.address.is_unspecified();
         let port = observation.service_port as u16;
         self.add((local, remote, port, role), &observation.sent, Side::Sent, sender_stands);
         self.add((remote, local, port, role.peer()), &observation.received, Side::Received, receiver_stands);

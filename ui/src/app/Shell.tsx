@@ -1,0 +1,49 @@
+import { Outlet, useLocation } from '@tanstack/react-router';
+import { useEffect, useRef, useState } from 'react';
+import { Banner } from '~/views/banner/Banner';
+import { FilterBox, type FilterHandle } from './FilterBox';
+import { Help } from './Help';
+import { Rail, RailBar } from './Rail';
+import css from './Shell.module.css';
+import { useShortcuts } from './shortcuts';
+import { TimePicker } from './TimePicker';
+import { Said } from './Said';
+import { TokenGate } from './TokenGate';
+import { Tools } from './Tools';
+
+const TITLES: Record<string, string> = { '/': 'Home', '/edges': 'Edges', '/map': 'Map', '/alerts': 'Alerts', '/diagnose': 'Diagnose' };
+
+/** The frame of every view: rail at the left, time and filter above, the verdict below them. */
+export function Shell() {
+  const filter = useRef<FilterHandle>(null);
+  const [timeOpen, setTimeOpen] = useState(false);
+  const [helpOpen, setHelpOpen] = useState(false);
+  useShortcuts({ focusFilter: () => filter.current?.focus(), openTime: () => setTimeOpen(true), openHelp: () => setHelpOpen(true) });
+  const path = useLocation({ select: (l) => l.pathname });
+  useEffect(() => {
+    document.title = `${TITLES[path] ?? 'Edge'} · Edgescope`;
+  }, [path]);
+  return (
+    <div className={css.shell}>
+      <a className={css.skip} href="#main">
+        Skip to content
+      </a>
+      <Rail />
+      <div className={css.column}>
+        <header className={`${css.bar} no-print`}>
+          <TimePicker opened={timeOpen} onChange={setTimeOpen} />
+          <FilterBox ref={filter} />
+          <Tools onHelp={() => setHelpOpen(true)} />
+        </header>
+        <Banner />
+        <main id="main" className={css.main} tabIndex={-1}>
+          <Outlet />
+        </main>
+      </div>
+      <RailBar />
+      <Help opened={helpOpen} onClose={() => setHelpOpen(false)} />
+      <TokenGate />
+      <Said />
+    </div>
+  );
+}

@@ -1,0 +1,131 @@
+import { Button, Popover, TextInput } from '@mantine/core';
+import { IconClock } from '@tabler/icons-react';
+import { type FormEvent, useState } from 'react';
+import { useSearch } from '@tanstack/react-router';
+import { COMPARES, DEFAULT_FROM, instant, parseMoment, RANGES, rangeLabel } from '~/lib/time';
+import type { Shared } from './search';
+import css from './TopBar.module.css';
+import { useView } from './view';
+
+/** Range of time, live or paused, and what to compare with. */
+export function TimePicker({ opened, onChange }: { opened: boolean; onChange: (opened: boolean) => void }) {
+  const view = useView();
+  const compare = (useSearch({ strict: false }) as Shared).compare;
+  const { live } = view.range;
+  const close = () => onChange(false);
+  const pause = () => view.set({ from: instant(view.range.from), to: instant(view.range.to) });
+  const resume = () => view.set({ from: view.fromText.startsWith('-') ? view.fromText : `-${Math.round(view.seconds)}s`, to: undefined });
+  const compared = COMPARES.find((c) => c.value === compare)?.label;
+  return (
+    <div className={css.time}>
+      <Popover opened={opened} onChange={onChange} position="bottom-start" trapFocus>
+        <Popover.Target>
+          <button type="button" className={css.range} onClick={() => onChange(!opened)} aria-haspopup="dialog" aria-expanded={opened} aria-label={`Time: ${rangeLabel(view.fromText, view.toText, view.range)}`} aria-keyshortcuts="t">
+            <IconClock size={15} stroke={1.8} aria-hidden="true" />
+            {rangeLabel(view.fromText, view.toText, view.range)}
+            {compared && <span className={css.compared}>vs {compared}</span>}
+          </button>
+        </Popover.Target>
+        <Popover.Dropdown aria-label="Time range">
+          <div className={css.panel}>
+            <div>
+              <p className={css.panelHead}>Last</p>
+              <div className={css.presets}>
+                {RANGES.map((from) => (
+                  <button
+                    key={from}
+                    type="button"
+                    className={css.preset}
+                    aria-pressed={live && view.fromText === from}
+                    onClick={() => {
+                      view.set({ from: from === DEFAULT_FROM ? undefined : from, to: undefined });
+                      close();
+                    }}
+                  >
+                    {from.slice(1)}
+                  </button>
+                ))}
+              </div>
+            </div>
+            <Custom key={`${view.fromText}${view.toText}`} onDone={close} />
+            <div>
+              <p className={css.panelHead}>Compare with</p>
+              <div className={css.two}>
+                <Compare label="nothing" value={undefined} chosen={compare} />
+                {COMPARES.map((c) => (
+                  <Compare key={c.value} label={c.label} value={c.value} chosen={compare} />
+                ))}
+              </div>
+            </div>
+          </div>
+        </Popover.Dropdown>
+      </Popover>
+      <button type="button" className={css.live} data-live={live} onClick={live ? pause : resume} title={live ? 'New windows come in as they arrive. Press to hold this range.' : 'The range is held. Press to follow the clock.'}>
+        <span className={css.dot} aria-hidden="true" />
+        {live ? 'Live' : 'Paused'}
+      </button>
+    </div>
+  );
+}
+
+function Compare({ label, value, chosen }: { label: string; value: string | undefined; chosen: string | undefined }) {
+  const view = useView();
+  return (
+    <button type="button" className={css.preset} aria-pressed={chosen === value} onClick={() => view.set({ compare: value })}>
+      {label}
+    </button>
+  );
+}
+
+/** `2026-11-22 14:02:30` in the reader's zone. */
+function local(at: Date): string {
+  const shifted = new Date(at.getTime() - at.getTimezoneOffset() * 60_000);
+  return shifted.toISOString().slice(0, 19).replace('T', ' ');
+}
+
+/** What people write: `-2h`, `now`, an RFC 3339 moment, or date and time in their own zone. */
+function written(text: string, now: Date): Date | undefined {
+  const trimmed = text.trim();
+  const direct = parseMoment(trimmed, now);
+  if (direct) return direct;
+  const match = /^(?:(\d{4}-\d\d-\d\d)[ T])?(\d?\d:\d\d(?::\d\d)?)$/.exec(trimmed);
+  if (!match) return undefined;
+  const [, date, time = ''] = match;
+  const at = new Date(`${date ?? local(now).slice(0, 10)}T${time.padStart(time.length < 6 ? 5 : 8, '0')}`);
+  return Number.isNaN(at.getTime()) ? undefined : at;
+}
+
+function Custom({ onDone }: { onDone: () => void }) {
+  const view = useView();
+  const [from, setFrom] = useState(view.range.live ? view.fromText : local(view.range.from));
+  const [to, setTo] = useState(view.range.live ? 'now' : local(view.range.to));
+  const [wrong, setWrong] = useState<string>();
+  const apply = (event: FormEvent) => {
+    event.preventDefault();
+    const now = new Date();
+    const start = written(from, now);
+    const end = written(to, now);
+    if (!start) return setWrong(`cannot read '${from}': write -2h, 14:02 or 2026-01-31 14:02`);
+    if (!end) return setWrong(`cannot read '${to}': write now, 14:02 or 2026-01-31 14:02`);
+    if (start >= end) return setWrong('the range is empty: it ends before it starts');
+    const keep = (text: string, at: Date) => (text.trim() === 'now' || text.trim().startsWith('-') ? text.trim() : instant(at));
+    view.set({ from: keep(from, start), to: to.trim() === 'now' ? undefined : keep(to, end) });
+    onDone();
+  };
+  return (
+    <form className={css.custom} onSubmit={apply}>
+      <div className={css.two}>
+        <TextInput size="xs" label="From" value={from} onChange={(e) => setFrom(e.currentTarget.value)} />
+        <TextInput size="xs" label="To" value={to} onChange={(e) => setTo(e.currentTarget.value)} />
+      </div>
+      {wrong && (
+        <div className={css.filterNote} role="alert">
+          {wrong}
+        </div>
+      )}
+      <Button type="submit" size="xs" variant="default">
+        Show this range
+      </Button>
+    </form>
+  );
+}

@@ -1,0 +1,89 @@
+/** What the address holds. Everything that a view shows follows from it, so that a link shows the same to everyone. */
+import { DEFAULT_FROM, DEFAULT_TO } from '~/lib/time';
+
+/** Shared by all views and carried along by every link between them. */
+export interface Shared {
+  from?: string | undefined;
+  to?: string | undefined;
+  compare?: string | undefined;
+  filter?: string | undefined;
+}
+
+export interface EdgesSearch extends Shared {
+  group?: string | undefined;
+  sort?: string | undefined;
+}
+
+export const METRICS = ['bytes', 'rtt', 'loss'] as const;
+export type Metric = (typeof METRICS)[number];
+
+export interface MapSearch extends Shared {
+  metric?: Metric | undefined;
+  workload?: string | undefined;
+  /** The selected edge. */
+  source?: string | undefined;
+  dest?: string | undefined;
+}
+
+export interface EdgeSearch extends Shared {
+  by?: 'pod' | 'node' | 'zone' | undefined;
+}
+
+export interface DiagnoseSearch extends Shared {
+  incident?: string | undefined;
+  workload?: string | undefined;
+  /** `range`: diagnose the chosen range though an incident is open. */
+  ask?: 'range' | undefined;
+}
+
+export interface AlertsSearch extends Shared {
+  alert?: string | undefined;
+}
+
+const TEXT_MAX = 2000;
+
+function text(raw: Record<string, unknown>, name: string): string | undefined {
+  const value = raw[name];
+  return typeof value === 'string' && value !== '' ? value.slice(0, TEXT_MAX) : undefined;
+}
+
+function oneOf<T extends string>(raw: Record<string, unknown>, name: string, allowed: readonly T[]): T | undefined {
+  return allowed.find((a) => a === raw[name]);
+}
+
+export function shared(raw: Record<string, unknown>): Shared {
+  const from = text(raw, 'from');
+  const to = text(raw, 'to');
+  return {
+    from: from === DEFAULT_FROM ? undefined : from,
+    to: to === DEFAULT_TO ? undefined : to,
+    compare: text(raw, 'compare'),
+    filter: text(raw, 'filter'),
+  };
+}
+
+export const edgesSearch = (raw: Record<string, unknown>): EdgesSearch => ({ group: text(raw, 'group'), sort: text(raw, 'sort') });
+export const mapSearch = (raw: Record<string, unknown>): MapSearch => ({
+  metric: oneOf(raw, 'metric', METRICS),
+  workload: text(raw, 'workload'),
+  source: text(raw, 'source'),
+  dest: text(raw, 'dest'),
+});
+export const edgeSearch = (raw: Record<string, unknown>): EdgeSearch => ({ by: oneOf(raw, 'by', ['pod', 'node', 'zone'] as const) });
+export const diagnoseSearch = (raw: Record<string, unknown>): DiagnoseSearch => ({
+  incident: text(raw, 'incident'),
+  workload: text(raw, 'workload'),
+  ask: oneOf(raw, 'ask', ['range'] as const),
+});
+export const alertsSearch = (raw: Record<string, unknown>): AlertsSearch => ({ alert: text(raw, 'alert') });
+
+/** Only what is shared: for links from one view to another. */
+export const carry = (search: Shared): Shared => ({ from: search.from, to: search.to, compare: search.compare, filter: search.filter });
+
+/** The address's part after `?`: plain words, not JSON, so that people can read and write it. */
+export const parseSearch = (search: string): Record<string, string> => Object.fromEntries(new URLSearchParams(search));
+
+export function stringifySearch(search: object): string {
+  const given = Object.entries(search).filter((p): p is [string, string] => typeof p[1] === 'string' && p[1] !== '');
+  return given.length ? `?${new URLSearchParams(given)}` : '';
+}

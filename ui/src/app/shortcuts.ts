@@ -1,0 +1,43 @@
+import { useNavigate } from '@tanstack/react-router';
+import { useEffect, useRef } from 'react';
+import { PLACES } from './Rail';
+import { carry } from './search';
+
+interface Actions {
+  focusFilter: () => void;
+  openTime: () => void;
+  openHelp: () => void;
+}
+
+/** How long `g` waits for its second key. */
+const CHORD_MS = 1200;
+
+/** Keys that work everywhere but where text is written: `/`, `t`, `?`, `g` and a view's letter. */
+export function useShortcuts(actions: Actions): void {
+  const navigate = useNavigate();
+  const kept = useRef(actions);
+  kept.current = actions;
+  useEffect(() => {
+    let chordAt = 0;
+    const onKey = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement;
+      if (event.ctrlKey || event.metaKey || event.altKey || target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
+      if (chordAt > 0 && event.timeStamp - chordAt < CHORD_MS) {
+        chordAt = 0;
+        const place = PLACES.find((p) => p.key === event.key);
+        if (place) {
+          event.preventDefault();
+          void navigate({ to: place.to, search: carry });
+        }
+        return;
+      }
+      chordAt = event.key === 'g' ? event.timeStamp : 0;
+      const action = { '/': kept.current.focusFilter, t: kept.current.openTime, '?': kept.current.openHelp }[event.key];
+      if (!action) return;
+      event.preventDefault();
+      action();
+    };
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, [navigate]);
+}

@@ -1,0 +1,121 @@
+/**
+ * Health of an edge in a range: what its own numbers and its alerts say. The floors are those below which a person would not act; a
+ * signal speaks only with enough opportunities behind it, so that one lost segment out of three paints nothing red.
+ */
+import type { Alert } from '~/api/types';
+import { show } from './units';
+
+export type Level = 'bad' | 'warn' | 'ok' | 'unknown';
+
+export const LEVELS: Level[] = ['bad', 'warn', 'ok', 'unknown'];
+export const LEVEL_WORD: Record<Level, string> = { bad: 'bad', warn: 'degraded', ok: 'healthy', unknown: 'too little data' };
+
+/** Measures that health reads, in this order of `numbers`. */
+export const HEALTH_MEASURES = [
+  'tcp.retrans_rate',
+  'tcp.segments.sent',
+  'tcp.connect_failure_rate',
+  'tcp.connects',
+  'tcp.stalled_share',
+  'tcp.active',
+  'tcp.rtt.p95',
+] as const;
+
+export interface Health {
+  level: Level;
+  /** Greater is worse; 1 is where `bad` begins. */
+  score: number;
+  /** Why, in words; empty when healthy. */
+  why: string;
+}
+
+interface Rule {
+  rate: string;
+  of: string;
+  least: number;
+  warn: number;
+  bad: number;
+  say: (rate: number) => string;
+}
+
+const RULES: Rule[] = [
+  {
+    rate: 'tcp.retrans_rate',
+    of: 'tcp.segments.sent',
+    least: 100,
+    warn: 0.01,
+    bad: 0.03,
+    say: (r) => `${show('ratio', r)} of segments sent again`,
+  },
+  {
+    rate: 'tcp.connect_failure_rate',
+    of: 'tcp.connects',
+    least: 5,
+    warn: 0.01,
+    bad: 0.05,
+    say: (r) => `${show('ratio', r)} of connects failed`,
+  },
+  {
+    rate: 'tcp.stalled_share',
+    of: 'tcp.active',
+    least: 10,
+    warn: 0.02,
+    bad: 0.1,
+    say: (r) => `connections stalled ${show('ratio', r)} of their time`,
+  },
+];
+
+/** RTT against the compared range: a shift counts if it is both a multiple and longer than jitter. */
+const RTT = { warn: 1.5, bad: 3, leastSeconds: 0.002 };
+
+export type Lookup = (measure: string) => number | null | undefined;
+
+/** Health from the totals of a range, those of the compared range where there is one, and the firing alerts on the edge. */
+export function health(now: Lookup, before: Lookup | undefined, alerts: Alert[]): Health {
+  let score = 0;
+  let evidence = 0;
+  const why: string[] = [];
+  for (const rule of RULES) {
+    const rate = now(rule.rate);
+    const of = now(rule.of);
+    if (rate === null || rate === undefined || !of || of < rule.least) continue;
+    evidence += 1;
+    score = Math.max(score, scoreOf(rate, rule.warn, rule.bad));
+    if (rate >= rule.warn) why.push(rule.say(rate));
+  }
+  const rtt = now('tcp.rtt.p95');
+  const past = before?.('tcp.rtt.p95');
+  if (rtt && past && rtt - past >= RTT.leastSeconds) {
+    const ratio = rtt / past;
+    score = Math.max(score, scoreOf(ratio - 1, RTT.warn - 1, RTT.bad - 1));
+    if (ratio >= RTT.warn) why.push(`RTT p95 ${ratio.toFixed(1)} times that of the compared range`);
+  }
+  if (alerts.length > 0) {
+    score = Math.max(score, 1) + 0.01 * Math.min(alerts.length, 50);
+    why.unshift(alerts.length === 1 ? (alerts[0]?.summary ?? 'an alert') : `${alerts.length} alerts`);
+  }
+  const level: Level = score >= 1 ? 'bad' : score >= 0.5 ? 'warn' : evidence > 0 ? 'ok' : 'unknown';
+  return { level, score, why: why.join('; ') };
+}
+
+/** 0 at nothing, 0.5 at the warning, 1 where bad begins, and on. */
+function scoreOf(value: number, warn: number, bad: number): number {
+  if (value < warn) return (0.5 * value) / warn;
+  if (value < bad) return 0.5 + (0.5 * (value - warn)) / (bad - warn);
+  return Math.min(1 + Math.log10(value / bad), 3);
+}
+
+/** Alerts whose labels this group of edges meets: each label that is one of its dimensions has the group's value, and at least one is. */
+export function alertsOn(groupBy: string[], key: string[], alerts: Alert[]): Alert[] {
+  return alerts.filter((alert) => {
+    if (alert.state !== 'firing') return false;
+    let met = 0;
+    for (let i = 0; i < groupBy.length; i += 1) {
+      const wanted = alert.labels[groupBy[i] ?? ''];
+      if (wanted === undefined) continue;
+      if (wanted !== key[i]) return false;
+      met += 1;
+    }
+    return met > 0;
+  });
+}

@@ -1,0 +1,136 @@
+/** Time as it stands in the address, as the API wants it and as people read it. */
+
+export const RANGES = ['-1m', '-5m', '-15m', '-1h', '-3h', '-12h', '-1d', '-7d', '-31d'] as const;
+export const DEFAULT_FROM = '-15m';
+export const DEFAULT_TO = 'now';
+
+const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
+const WINDOW_MS = 10_000;
+/** Agents ship a window some seconds after its end; a live view ends before the window that is still arriving. */
+const ARRIVAL_MS = 5_000;
+
+export interface Range {
+  from: Date;
+  to: Date;
+  /** Follows the clock. */
+  live: boolean;
+}
+
+/** Seconds of `-2h30m` or `15m`; undefined if it is no such text. */
+export function parseDistance(text: string): number | undefined {
+  const body = text.startsWith('-') ? text.slice(1) : text;
+  if (!/^(\d+[smhd])+$/.test(body)) return undefined;
+  let seconds = 0;
+  for (const [, number, unit] of body.matchAll(/(\d+)([smhd])/g)) seconds += Number(number) * (UNITS[unit ?? ''] ?? 0);
+  return seconds > 0 ? seconds : undefined;
+}
+
+/** Reads `now`, `-15m` or an RFC 3339 moment. */
+export function parseMoment(text: string, now: Date): Date | undefined {
+  if (text === 'now') return now;
+  const distance = text.startsWith('-') ? parseDistance(text) : undefined;
+  if (distance !== undefined) return new Date(now.getTime() - distance * 1000);
+  if (!/^\d{4}-\d\d-\d\dT/.test(text)) return undefined;
+  const at = new Date(text);
+  return Number.isNaN(at.getTime()) ? undefined : at;
+}
+
+/** The newest moment a live view shows. */
+export function liveEnd(now: Date): Date {
+  return new Date(Math.floor((now.getTime() - ARRIVAL_MS) / WINDOW_MS) * WINDOW_MS);
+}
+
+/** The range that the address means now, on window borders; the default where it means none. */
+export function resolveRange(from: string, to: string, now: Date): Range {
+  const live = to === 'now';
+  const end = live ? liveEnd(now) : (parseMoment(to, now) ?? liveEnd(now));
+  const start = from.startsWith('-') ? parseMoment(from, end) : parseMoment(from, now);
+  const fallback = new Date(end.getTime() - 900_000);
+  const begin = start && start < end ? start : fallback;
+  return { from: floorWindow(begin), to: ceilWindow(end), live };
+}
+
+function floorWindow(at: Date): Date {
+  return new Date(Math.floor(at.getTime() / WINDOW_MS) * WINDOW_MS);
+}
+
+function ceilWindow(at: Date): Date {
+  return new Date(Math.ceil(at.getTime() / WINDOW_MS) * WINDOW_MS);
+}
+
+/** RFC 3339 without fractions where there are none: short in links. */
+export function instant(at: Date): string {
+  return at.toISOString().replace('.000Z', 'Z');
+}
+
+const STEPS_S = [10, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400];
+/** Points of a chart: more than its pixels can tell apart are only slower. */
+const POINTS_MAX = 120;
+
+/** Seconds of one step of a chart over this many seconds. */
+export function stepFor(seconds: number): number {
+  return STEPS_S.find((s) => seconds / s <= POINTS_MAX) ?? 86_400;
+}
+
+/** `10s`, `2m`, `1h`: the roll-up's badge. */
+export function stepName(seconds: number): string {
+  if (seconds % 86_400 === 0) return `${seconds / 86_400}d`;
+  if (seconds % 3600 === 0) return `${seconds / 3600}h`;
+  if (seconds % 60 === 0) return `${seconds / 60}m`;
+  return `${seconds}s`;
+}
+
+const two = (n: number) => String(n).padStart(2, '0');
+
+/** Time of day in the reader's zone; with the date if it is not today. */
+export function clock(at: Date, now = new Date()): string {
+  const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  return at.toDateString() === now.toDateString() ? time : `${day(at)} ${time}`;
+}
+
+/** `22 Nov`, with the year if it is not this one. */
+export function day(at: Date, now = new Date()): string {
+  const options: Intl.DateTimeFormatOptions = { day: 'numeric', month: 'short' };
+  if (at.getFullYear() !== now.getFullYear()) options.year = 'numeric';
+  return at.toLocaleDateString('en-GB', options);
+}
+
+/** The same moment in UTC, for the hover. */
+export function utc(at: Date): string {
+  return `${instant(at).replace('T', ' ').replace('Z', '')} UTC`;
+}
+
+/** `12 s`, `4 min`, `3 h 5 min`. */
+export function lasted(seconds: number): string {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 120) return `${s} s`;
+  const minutes = Math.round(s / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  const days = Math.floor(hours / 24);
+  return hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
+}
+
+/** How the top bar names a range. */
+export function rangeLabel(from: string, to: string, range: Range, now = new Date()): string {
+  if (to === 'now' && from.startsWith('-')) return `Last ${from.slice(1)}`;
+  return `${clock(range.from, now)} – ${clock(range.to, now)}`;
+}
+
+export const COMPARES = [
+  { value: 'previous', label: 'the period before' },
+  { value: '1h', label: '1 hour before' },
+  { value: '1d', label: '1 day before' },
+  { value: '7d', label: '1 week before' },
+] as const;
+
+/** The range to compare with; undefined where none is asked for. */
+export function compareRange(compare: string | undefined, range: Range): { from: Date; to: Date } | undefined {
+  if (!compare) return undefined;
+  const length = range.to.getTime() - range.from.getTime();
+  const seconds = compare === 'previous' ? length / 1000 : parseDistance(compare);
+  if (!seconds) return undefined;
+  const shift = (at: Date) => new Date(at.getTime() - seconds * 1000);
+  return { from: shift(range.from), to: shift(range.to) };
+}

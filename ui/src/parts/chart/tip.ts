@@ -1,0 +1,50 @@
+/** The box beside the cursor. Filled by hand and not by React: it follows the mouse at every frame. Text nodes only. */
+import { clock, utc } from '~/lib/time';
+import { exact, show } from '~/lib/units';
+import css from './Chart.module.css';
+import type { Ink } from './plot';
+import { seriesColour } from './plot';
+import type { ChartData } from './types';
+
+const ROWS_MAX = 8;
+
+export function hideTip(box: HTMLElement | null): void {
+  if (box) box.hidden = true;
+}
+
+export function placeTip(box: HTMLElement, left: number, width: number): void {
+  box.hidden = false;
+  const wide = box.offsetWidth;
+  const x = left + 80 + wide > width ? left + 62 - wide - 14 : left + 62 + 14;
+  box.style.transform = `translate(${Math.max(0, Math.round(x))}px, 8px)`;
+}
+
+export function fillTip(box: HTMLElement, data: ChartData, idx: number, near: string | undefined, ink: Ink): void {
+  const at = new Date(data.times[idx] ?? 0);
+  const head = element('div', css.tipHead, clock(at));
+  head.append(element('span', css.tipUtc, utc(at)));
+  const rows = data.series
+    .map((s) => ({ s, value: s.values[idx] ?? null }))
+    .filter((r) => r.value !== null && (data.kind === 'lines' || r.value > 0))
+    .sort((a, b) => Number(b.s.name === near) - Number(a.s.name === near) || (b.value ?? 0) - (a.value ?? 0));
+  const list = rows.slice(0, ROWS_MAX).map(({ s, value }) => {
+    const row = element('div', s.name === near ? `${css.tipRow} ${css.tipNear}` : css.tipRow, '');
+    const swatch = element('span', css.swatch, '');
+    swatch.style.background = seriesColour(s, ink);
+    row.append(swatch, element('bdi', css.tipName, s.name), element('span', css.tipValue, show(data.unit, value)));
+    return row;
+  });
+  const more: HTMLElement[] = [];
+  if (rows.length > ROWS_MAX) more.push(element('div', css.tipMore, `and ${rows.length - ROWS_MAX} more`));
+  if (rows.length === 0) more.push(element('div', css.tipMore, data.kind === 'columns' ? 'none' : 'no data'));
+  const lit = rows.find((r) => r.s.name === near) ?? (rows.length === 1 ? rows[0] : undefined);
+  if (lit) more.push(element('div', css.tipMore, `exactly ${exact(data.unit, lit.value)}`));
+  box.replaceChildren(head, ...list, ...more);
+}
+
+function element(tag: string, name: string | undefined, text: string): HTMLElement {
+  const made = document.createElement(tag);
+  if (name) made.className = name;
+  made.textContent = text;
+  return made;
+}

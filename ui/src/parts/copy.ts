@@ -1,0 +1,45 @@
+/** Copying and downloading, and the short word that it happened. */
+
+type Listener = (text: string) => void;
+const listeners = new Set<Listener>();
+
+/** Hears what was said; returns how to stop. */
+export function onSaid(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function say(text: string): void {
+  for (const listener of listeners) listener(text);
+}
+
+export async function copy(text: string, done: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(done);
+  } catch {
+    // Clipboards need a secure origin; a selected text works everywhere.
+    if (copyBySelection(text)) say(done);
+    else say('The browser forbids copying here');
+  }
+}
+
+function copyBySelection(text: string): boolean {
+  const area = document.createElement('textarea');
+  area.value = text;
+  area.className = 'off-page';
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand('copy');
+  area.remove();
+  return copied;
+}
+
+export function download(name: string, text: string, type: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = name.replace(/[^\w.-]+/g, '-').replace(/^-+/, '');
+  link.click();
+  URL.revokeObjectURL(url);
+}

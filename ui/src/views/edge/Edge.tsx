@@ -1,0 +1,1 @@
+export function Edge() { return null; }

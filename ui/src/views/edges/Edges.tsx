@@ -1,0 +1,79 @@
+import { useCallback, useMemo, useState } from 'react';
+import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useAlerts, useEdges, useStatus } from '~/api/queries';
+import { type EdgesSearch } from '~/app/search';
+import { ask, useView } from '~/app/view';
+import { type EdgeItem, items, nameOf } from '~/lib/edges';
+import { all, equals } from '~/lib/filter';
+import { HEALTH_MEASURES } from '~/lib/health';
+import { grouped, plural } from '~/lib/units';
+import { Card } from '~/parts/Card';
+import { Grid } from '~/parts/grid/Grid';
+import { type Sight, useSparks } from '~/parts/grid/sparks';
+import { useShades } from '~/parts/shades';
+import { Busy, Failure, NoAgents, Nothing } from '~/parts/states';
+import { DEFAULT_GROUP, GroupBy } from './GroupBy';
+import { IncidentCharts } from './IncidentCharts';
+
+/** Rows that the browser sorts by itself; with more the server's order decides which come, and the table says so. */
+export const ROWS_MAX = 10_000;
+export const TABLE_MEASURES = ['tcp.bytes', ...HEALTH_MEASURES];
+
+export function Edges() {
+  const view = useView();
+  const search = useSearch({ from: '/edges' }) as EdgesSearch;
+  const navigate = useNavigate();
+  const status = useStatus().data;
+  const groupBy = useMemo(() => (search.group ?? DEFAULT_GROUP).split(',').filter(Boolean).slice(0, 2), [search.group]);
+  const query = ask(view, { group: groupBy, measures: TABLE_MEASURES, filter: view.filter, sort: '-tcp.bytes', limit: ROWS_MAX, compare: true });
+  const answer = useEdges(query);
+  const alerts = useAlerts(view.range).data;
+  const table = answer.data?.group_by.join() === groupBy.join() ? answer.data : undefined;
+  const list = useMemo(() => items(table, alerts ?? []), [table, alerts]);
+  const shades = useShades(view);
+  const [seen, setSeen] = useState<{ sight: Sight; rows: EdgeItem[] }>({ sight: { first: 0, last: 0 }, rows: [] });
+  const onSight = useCallback((sight: Sight, rows: EdgeItem[]) => setSeen({ sight, rows }), []);
+  const sparks = useSparks(view, groupBy, view.filter, seen.rows, seen.sight);
+  const [litItem, setLitItem] = useState<EdgeItem>();
+  const [litName, setLitName] = useState<string>();
+  const lit = litItem ? { id: litItem.id, name: nameOf(groupBy, litItem.key) } : litName ? { id: '', name: litName } : undefined;
+  const set = (change: Partial<EdgesSearch>) => void navigate({ to: '/edges', search: (s: EdgesSearch) => ({ ...s, ...change }), replace: true });
+
+  if (status && status.coverage.agents_expected === 0 && list.length === 0) return <NoAgents />;
+  const span = view.range.to.getTime() - view.range.from.getTime();
+  const shade = shades[0] && { from: Math.max(0, (shades[0].from - view.range.from.getTime()) / span), to: Math.min(1, (shades[0].to - view.range.from.getTime()) / span) };
+  return (
+    <>
+      <h1 className="off-page">Edges</h1>
+      <IncidentCharts view={view} groupBy={groupBy} filter={view.filter} shades={shades} lit={lit} onLit={setLitName} sparks={sparks} />
+      <Card
+        flush
+        title={table ? plural(table.groups_total, groupBy.join() === DEFAULT_GROUP ? 'edge' : 'group') : 'Edges'}
+        subtitle={table && table.groups_total > table.rows.length ? `The ${grouped(table.rows.length)} with most bytes; narrow the filter to see the others` : 'Direction is that of the bytes'}
+        aside={<GroupBy value={groupBy} onChange={(group) => set({ group: group.join() === DEFAULT_GROUP ? undefined : group.join(), sort: undefined })} />}
+      >
+        {answer.error ? (
+          <Failure error={answer.error} height={160} />
+        ) : !table ? (
+          <Busy />
+        ) : list.length === 0 ? (
+          <Nothing height={160}>{view.filter ? 'No edge in this range passes the filter.' : 'No edge was seen in this range: choose a longer one.'}</Nothing>
+        ) : (
+          <Grid
+            label="Edges"
+            groupBy={groupBy}
+            items={list}
+            sort={search.sort}
+            onSort={(sort) => set({ sort })}
+            sparks={sparks}
+            onSight={onSight}
+            lit={lit?.name}
+            onLit={setLitItem}
+            onPick={(item) => view.set({ filter: all(view.filter, ...groupBy.map((d, i) => equals(d, item.key[i] ?? ''))) })}
+            shade={shade}
+          />
+        )}
+      </Card>
+    </>
+  );
+}

@@ -1,0 +1,123 @@
+import { useMemo, useRef } from 'react';
+import { useEdges } from '~/api/queries';
+import type { EdgesAnswer, EdgeQuery, Unit } from '~/api/types';
+import { ask, type View } from '~/app/view';
+import { idOf, nameOf, rest, series } from '~/lib/edges';
+import { allocate, COLOURS } from '~/lib/palette';
+import { instant } from '~/lib/time';
+import { grouped } from '~/lib/units';
+import { ChartCard } from '~/parts/ChartCard';
+import type { ChartData, Series, Shade } from '~/parts/chart/types';
+import type { Sparks } from '~/parts/grid/sparks';
+import css from './Edges.module.css';
+
+interface Plan {
+  title: string;
+  measure: string;
+  kind: ChartData['kind'];
+  unit: Unit;
+}
+
+/** The four that show a network incident at a glance. */
+const PLANS: Plan[] = [
+  { title: 'TCP traffic (bytes)', measure: 'tcp.bytes', kind: 'lines', unit: 'bytes' },
+  { title: 'Max round trip time', measure: 'tcp.rtt_max', kind: 'lines', unit: 'seconds' },
+  { title: '# TCP connection timeouts', measure: 'tcp.connect_timeouts', kind: 'columns', unit: 'count' },
+  { title: '# Retransmissions', measure: 'tcp.retrans', kind: 'columns', unit: 'count' },
+];
+
+interface Props {
+  view: View;
+  groupBy: string[];
+  filter: string | undefined;
+  shades: Shade[];
+  /** The edge under the mouse in the table: lifted out, or added where it is not among the drawn. */
+  lit: { id: string; name: string } | undefined;
+  onLit: (name: string | undefined) => void;
+  sparks: Sparks;
+}
+
+export function IncidentCharts({ view, groupBy, filter, shades, lit, onLit, sparks }: Props) {
+  const queries = PLANS.map((p) => ask(view, { group: groupBy, measures: [p.measure], filter, step: view.step, sort: `-${p.measure}`, limit: COLOURS }));
+  const answers = [useEdges(queries[0]), useEdges(queries[1]), useEdges(queries[2]), useEdges(queries[3])];
+  const totals = useEdges(ask(view, { group: [], measures: PLANS.filter((p) => p.kind === 'columns').map((p) => p.measure), filter, step: view.step }));
+  const colours = useColours(groupBy, answers.map((a) => a.data));
+  return (
+    <div className={css.charts}>
+      {PLANS.map((plan, i) => {
+        const answer = answers[i];
+        const data = answer?.data && chartOf({ plan, table: answer.data, totals: totals.data, view, groupBy, shades, lit, sparks, colours });
+        return (
+          <ChartCard
+            key={plan.measure}
+            title={plan.title}
+            subtitle={subtitle(groupBy, answer?.data)}
+            data={data}
+            query={queries[i] as EdgeQuery}
+            sync="edges"
+            lit={lit?.name}
+            onLit={onLit}
+            onZoom={(from, to) => view.set({ from: instant(from), to: instant(to) })}
+            error={answer?.error ?? null}
+            loading={answer?.isPlaceholderData ?? false}
+          />
+        );
+      })}
+    </div>
+  );
+}
+
+/** One colour for an edge in all charts, for as long as it is drawn. */
+function useColours(groupBy: string[], tables: (EdgesAnswer | undefined)[]): Map<string, number> {
+  const kept = useRef(new Map<string, number>());
+  const names = [...new Set(tables.flatMap((t) => (t && t.group_by.join() === groupBy.join() ? t.rows.map((r) => nameOf(groupBy, r.key)) : [])))];
+  const key = names.join('\u0000');
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the names are the key.
+  return useMemo(() => {
+    kept.current = allocate(kept.current, names);
+    return kept.current;
+  }, [key]);
+}
+
+function subtitle(groupBy: string[], table: EdgesAnswer | undefined): string {
+  const by = groupBy.map((d) => d.replace('dest.', 'destination ').replace('source.', 'source ').replace(' workload', '')).join(' and ');
+  if (!table || table.groups_total <= table.rows.length) return `By ${by}`;
+  return `By ${by}, the ${table.rows.length} highest of ${grouped(table.groups_total)}`;
+}
+
+interface Parts {
+  plan: Plan;
+  table: EdgesAnswer;
+  totals: EdgesAnswer | undefined;
+  view: View;
+  groupBy: string[];
+  shades: Shade[];
+  lit: Props['lit'];
+  sparks: Sparks;
+  colours: Map<string, number>;
+}
+
+function chartOf({ plan, table, totals, view, groupBy, shades, lit, sparks, colours }: Parts): ChartData {
+  const some = (values: (number | null)[]) => values.some((v) => v !== null && (plan.kind === 'lines' || v > 0));
+  const drawn = table.rows
+    .map((row) => ({ id: idOf(row.key), name: nameOf(groupBy, row.key), values: series(table, row, plan.measure) }))
+    .filter((s, i) => some(s.values) || (i === 0 && s.values.some((v) => v !== null)));
+  const list: Series[] = drawn.map((s) => ({ name: s.name, values: s.values, colour: colours.get(s.name) ?? 'grey' }));
+  if (plan.kind === 'columns' && totals && table.groups_total > table.rows.length && totals.steps.length === table.steps.length) {
+    const row = totals.rows[0];
+    const others = row ? rest(series(totals, row, plan.measure), drawn.map((s) => s.values)) : [];
+    if (others.some((v) => v)) list.push({ name: 'other edges', values: others, colour: 'grey' });
+  }
+  const overlay = lit && !drawn.some((s) => s.id === lit.id) ? sparks(lit.id, plan.measure) : undefined;
+  if (plan.kind === 'lines' && lit && overlay && overlay.length === table.steps.length) list.push({ name: lit.name, values: overlay, colour: 'grey', dash: true });
+  return {
+    kind: plan.kind,
+    unit: plan.unit,
+    times: table.steps.map((s) => Date.parse(s)),
+    stepS: table.step_s ?? view.step,
+    from: view.range.from.getTime(),
+    to: view.range.to.getTime(),
+    series: list,
+    shades,
+  };
+}

@@ -17,7 +17,8 @@ enum phase {
 	PHASE_LISTENING,
 	PHASE_CONNECTING,
 	PHASE_OPEN,
-	PHASE_CLOSED,
+	PHASE_CLOSED,  /* after connecting or open: the key still says of whom */
+	PHASE_STOPPED, /* after listening */
 };
 
 /* A socket's counters as TCP keeps them. */
@@ -50,7 +51,8 @@ struct socket_state {
 	u32 tgid;
 	u32 phase;
 	u32 split_version;
-	u32 unused;
+	/* Last error that TCP reported while connecting; the application may have taken it before it closes. */
+	u32 connect_error;
 };
 
 /* Counters per flow. A hash map, since its keys come and go; without preallocation, since most hosts fill a hundredth of it. */

@@ -3,9 +3,10 @@
 #ifndef RESETS_BPF_H
 #define RESETS_BPF_H
 
-static __always_inline struct flow *live_flow(const struct socket_state *s)
+/* Of a closed one too: who closes with unread data sends the reset after the state change. */
+static __always_inline struct flow *flow_of_socket(const struct socket_state *s)
 {
-	if (!s || (s->phase != PHASE_CONNECTING && s->phase != PHASE_OPEN))
+	if (!s || (s->phase != PHASE_CONNECTING && s->phase != PHASE_OPEN && s->phase != PHASE_CLOSED))
 		return NULL;
 	return flow_of(&s->key);
 }
@@ -18,7 +19,7 @@ int BPF_PROG(on_receive_reset, struct sock *sk)
 
 	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
 		return 0;
-	flow = live_flow(known(sk));
+	flow = flow_of_socket(known(sk));
 	if (flow)
 		add(flow, resets_received, 1);
 	return 0;
@@ -98,7 +99,7 @@ int BPF_PROG(on_send_reset, struct sock *sk, struct sk_buff *skb)
 		return 0;
 	if (sk) {
 		/* May be a mini socket without more than its common part; the look-up of a record then finds none. */
-		flow = live_flow(known(sk));
+		flow = flow_of_socket(known(sk));
 		if (!flow && sk->__sk_common.skc_state != TCP_LISTEN)
 			return 0;
 	}

@@ -194,9 +194,10 @@ static __always_inline void stop_serving(const struct socket_state *s)
 }
 
 /* A client that gives up before the kernel does leaves no error: that it repeated its SYN tells it from a change of mind. */
-static __always_inline void count_outcome(struct flow *flow, const struct sock *sk, const struct tcp_sock *tp)
+static __always_inline void count_outcome(struct flow *flow, const struct socket_state *s, const struct sock *sk,
+					  const struct tcp_sock *tp)
 {
-	switch (sk->sk_err ?: sk->sk_err_soft) {
+	switch (sk->sk_err ?: sk->sk_err_soft ?: s->connect_error) {
 	case ETIMEDOUT:
 		add(flow, connect_timeout, 1);
 		return;
@@ -230,7 +231,7 @@ static __always_inline void not_connected(struct socket_state *s, const struct s
 	flow = flow_of(&s->key);
 	if (!flow)
 		return;
-	count_outcome(flow, sk, tp);
+	count_outcome(flow, s, sk, tp);
 	touch(flow, now_ms(), s->tgid);
 }
 
@@ -260,6 +261,7 @@ static __always_inline void closed(const struct control *ctl, struct sock *sk, c
 		return;
 	switch (__sync_lock_test_and_set(&s->phase, PHASE_CLOSED)) {
 	case PHASE_LISTENING:
+		enter(s, PHASE_STOPPED);
 		if (old == TCP_LISTEN) /* else a clone that did not live to be established */
 			stop_serving(s);
 		break;
@@ -298,6 +300,32 @@ int BPF_PROG(on_state, struct sock *sk, int old, int new)
 		closed(ctl, sk, tp, old);
 		break;
 	}
+	return 0;
+}
+
+/* An ICMP error is queued for the application before it becomes the socket's soft error. */
+static __always_inline u32 queued_error(const struct sock *sk)
+{
+	struct sk_buff *last;
+
+	if (!BPF_CORE_READ(sk, sk_error_queue.qlen))
+		return 0;
+	last = BPF_CORE_READ(sk, sk_error_queue.prev);
+	return BPF_CORE_READ((struct sock_exterr_skb *)&last->cb, ee.ee_errno);
+}
+
+/* An application may take an error that came while its connect() still ran, and only then close. */
+SEC("tp_btf/inet_sk_error_report")
+int BPF_PROG(on_error_report, struct sock *sk)
+{
+	struct control *ctl = controls();
+	struct socket_state *s;
+
+	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
+		return 0;
+	s = known(sk);
+	if (s && s->phase == PHASE_CONNECTING)
+		s->connect_error = sk->sk_err ?: sk->sk_err_soft ?: queued_error(sk);
 	return 0;
 }
 

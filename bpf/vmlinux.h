@@ -255,11 +255,25 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+struct sk_buff_head {
+	struct sk_buff *prev;
+	__u32 qlen;
+};
+
+struct sock_extended_err {
+	__u32 ee_errno;
+};
+
+struct sock_exterr_skb {
+	struct sock_extended_err ee;
+};
+
 struct sk_buff {
 	struct net_device *dev;
 	unsigned char *head;
 	__u16 network_header;
 	__u16 transport_header;
+	char cb[48];
 };
 
 struct sock_common {
@@ -278,6 +292,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	atomic_t sk_drops;
+	struct sk_buff_head sk_error_queue;
 	int sk_err;
 	int sk_err_soft;
 	socket_lock_t sk_lock;

@@ -1,6 +1,6 @@
 //! Prints `bpf/vmlinux.h`: the kernel types that the BPF programs use, cut down to the fields that they read.
 //!
-//! `cargo run -p edgescope-probe --example vmlinux > bpf/vmlinux.h` on any kernel with BTF. Layouts do not matter: every
+//! `make vmlinux` (`EDGESCOPE_SKIP_BPF=1 cargo run -p edgescope-probe --example vmlinux`) on any kernel with BTF. Layouts do not matter: every
 //! access is relocated by name when the programs are loaded (CO-RE). A type or field that this kernel lacks is left
 //! out with a comment, so that the compiler then names the line that needs it.
 
@@ -51,7 +51,10 @@ const CUT: &[(&str, &[&str])] = &[
     ("task_struct", &["group_leader", "tgid", "comm"]),
     ("bpf_iter_meta", &["seq"]),
     ("net_device", &["nd_net"]),
-    ("sk_buff", &["dev", "head", "network_header", "transport_header"]),
+    ("sk_buff_head", &["prev", "qlen"]),
+    ("sock_extended_err", &["ee_errno"]),
+    ("sock_exterr_skb", &["ee"]),
+    ("sk_buff", &["dev", "head", "network_header", "transport_header", "cb"]),
     (
         "sock_common",
         &[
@@ -67,7 +70,7 @@ const CUT: &[(&str, &[&str])] = &[
             "skc_flags",
         ],
     ),
-    ("sock", &["__sk_common", "sk_drops", "sk_err", "sk_err_soft", "sk_lock", "sk_protocol", "sk_cgrp_data"]),
+    ("sock", &["__sk_common", "sk_drops", "sk_error_queue", "sk_err", "sk_err_soft", "sk_lock", "sk_protocol", "sk_cgrp_data"]),
     ("socket", &["sk"]),
     ("request_sock", &["__req_common"]),
     ("inet_sock", &["sk", "inet_sport"]),

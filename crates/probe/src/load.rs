@@ -27,6 +27,7 @@ struct Hook {
 const HOOKS: &[Hook] = &[
     Hook { program: "on_state", mandatory: true, wanted: |_| true },
     Hook { program: SOCKOPS, mandatory: false, wanted: |config| config.sk_rtt },
+    Hook { program: "on_error_report", mandatory: false, wanted: |_| true },
     Hook { program: "on_retransmit_synack", mandatory: false, wanted: |_| true },
     Hook { program: "on_receive_reset", mandatory: false, wanted: |_| true },
     Hook { program: "on_send_reset", mandatory: false, wanted: |_| true },

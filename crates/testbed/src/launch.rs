@@ -28,7 +28,7 @@ pub(crate) fn witness_file(dir: &Path, pod: &str, generation: u32) -> PathBuf {
     dir.join("witness").join(format!("{pod}.{generation}.json"))
 }
 
-fn relay_socket(dir: &Path) -> PathBuf {
+pub(crate) fn relay_socket(dir: &Path) -> PathBuf {
     dir.join("control/relay")
 }
 

@@ -50,6 +50,8 @@ pub enum TestbedError {
     Write { path: PathBuf, source: io::Error },
     #[error("{connections} connections are still open {waited:?} after all services were told to stop asking")]
     NotQuiet { connections: u64, waited: Duration },
+    #[error("the lab has no host {name:?}: use one of {hosts}")]
+    NoHost { name: String, hosts: String },
     #[error("the counters of nftables in {router} are not as expected: {said}")]
     Counters { router: String, said: String },
 }
@@ -288,11 +290,8 @@ impl Testbed {
         let mut sums = (0, 0);
         for &router in effect.filters.keys() {
             let said = self.nft(router, &["-j", "list", "counters", "table", "inet", &table(id)], "")?;
-            let wrong = || TestbedError::Counters { router: self.router_netns(router), said: said.clone() };
-            let parsed: serde_json::Value = serde_json::from_str(&said).map_err(|_| wrong())?;
-            let counters: Vec<&serde_json::Value> = parsed["nftables"].as_array().into_iter().flatten().filter_map(|o| o.get("counter")).collect();
-            let packets = |name: &str| counters.iter().find(|c| c["name"] == name).and_then(|c| c["packets"].as_u64()).ok_or_else(wrong);
-            sums = (sums.0 + packets("seen")?, sums.1 + packets("hit")?);
+            let count = |name: &str| packets(&said, name).ok_or_else(|| TestbedError::Counters { router: self.router_netns(router), said: said.clone() });
+            sums = (sums.0 + count("seen")?, sums.1 + count("hit")?);
         }
         Ok(sums)
     }
@@ -476,6 +475,13 @@ impl Parts {
         });
         write_json(&dir.join("topology.json"), &facts)
     }
+}
+
+/// Packets of a named counter, in what `nft -j list counters` said.
+pub(crate) fn packets(said: &str, name: &str) -> Option<u64> {
+    let parsed: serde_json::Value = serde_json::from_str(said).ok()?;
+    let counters = parsed["nftables"].as_array()?.iter().filter_map(|object| object.get("counter"));
+    counters.into_iter().find(|counter| counter["name"] == name)?["packets"].as_u64()
 }
 
 /// The last counters of a process that ended; its connections ended with it.

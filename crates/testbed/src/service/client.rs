@@ -1,7 +1,7 @@
 //! Calls to other services: half of them on kept connections, half on new ones; time-outs, one retry elsewhere.
 
 use super::counters::{PeerCounts, Role};
-use super::stream::{Counted, socket};
+use super::stream::{Counted, size_buffer, socket};
 use super::{CallConfig, Shared};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -198,7 +198,7 @@ impl Client {
         let mut outcome = Outcome { counts, decided: false };
         let began = Instant::now();
         let limit = Duration::from_millis(target.config.connect_timeout_ms.into());
-        let connected = timeout(limit, open(replica.address)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let connected = timeout(limit, self.open(replica.address)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         outcome.decided = true;
         let stream = connected.inspect_err(|error| counts.connect_failed(error)).map_err(|_| CallError::Connect)?;
         counts.handshake_us.add(began.elapsed().as_micros() as u64);
@@ -209,6 +209,14 @@ impl Client {
             let _ = driver.await;
         });
         Ok(Connection { sender, driver })
+    }
+
+    async fn open(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = socket(address)?;
+        if self.shared.behaviour().read_bytes_per_s.is_some() {
+            size_buffer(&socket, true)?;
+        }
+        socket.connect(address).await
     }
 
     /// Closes all kept connections that nobody uses.
@@ -226,10 +234,6 @@ impl Replica {
         idle.retain(|(connection, since)| since.elapsed() < IDLE_TIME_MAX && !connection.sender.is_closed());
         idle.pop().map(|(connection, _)| connection)
     }
-}
-
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    socket(address)?.connect(address).await
 }
 
 /// Sends a request and reads the whole answer.

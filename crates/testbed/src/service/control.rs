@@ -87,7 +87,7 @@ async fn answer(stream: UnixStream, shared: &Shared, client: &Client) -> io::Res
     stream.read_line(&mut line).await?;
     let command: Command = serde_json::from_str(&line)?;
     match &command {
-        Command::Behave(behaviour) => *shared.behaviour() = behaviour.clone(),
+        Command::Behave(behaviour) => shared.behave(behaviour.clone())?,
         Command::Drain => {
             shared.drain();
             client.close_idle();

@@ -17,6 +17,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub config: ServiceConfig,
     pub ledger: Arc<Ledger>,
     behaviour: Mutex<Behaviour>,
+    /// Handles of the listening sockets, by which a slow reader's future connections get their buffer.
+    listeners: Vec<OwnedFd>,
     rng: Mutex<StdRng>,
     draining: AtomicBool,
 }
@@ -70,6 +73,18 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
         self.behaviour.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Behave so from now on.
+    pub fn behave(&self, behaviour: Behaviour) -> io::Result<()> {
+        let mut current = self.behaviour();
+        if behaviour.read_bytes_per_s.is_some() != current.read_bytes_per_s.is_some() {
+            for listener in &self.listeners {
+                stream::size_buffer(listener, behaviour.read_bytes_per_s.is_some())?;
+            }
+        }
+        *current = behaviour;
+        Ok(())
     }
 
     /// A number from 0 to below 1.
@@ -118,15 +133,19 @@ pub fn run(config: ServiceConfig) -> Result<(), ServiceError> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed("start"))?;
     runtime.block_on(async {
+        let listeners = server::listeners(&config).map_err(failed("listen on its port"))?;
+        let handles = listeners.iter().map(|l| l.as_fd().try_clone_to_owned()).collect::<io::Result<_>>();
         let shared = Arc::new(Shared {
+            listeners: handles.map_err(failed("listen on its port"))?,
             ledger: Arc::new(Ledger::new(&config)),
-            behaviour: Mutex::new(config.behaviour.clone()),
+            behaviour: Mutex::default(),
             rng: Mutex::new(StdRng::seed_from_u64(config.seed)),
             draining: AtomicBool::new(false),
             config,
         });
+        shared.behave(shared.config.behaviour.clone()).map_err(failed("behave as told"))?;
         let client = Arc::new(client::Client::new(shared.clone()));
-        for listener in server::listeners(&shared.config).map_err(failed("listen on its port"))? {
+        for listener in listeners {
             tokio::spawn(server::serve(listener, shared.clone(), client.clone()));
         }
         if shared.config.listen.is_none() {

@@ -4,6 +4,7 @@ use super::Shared;
 use super::counters::PeerCounts;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,9 +30,19 @@ const SLOW_READS_PER_S: u32 = 50;
 /// Most that a slow reader reads at once: 50 times a second this is 200 kB/s, above the fastest slow reader.
 const SLOW_READ_BYTES_MAX: usize = 4_096;
 
-/// A slow reader's receive buffer: the kernel's least (it doubles and rounds up). A buffer of the usual size would swallow whole
-/// requests and no sender would ever notice.
+/// A slow reader's receive buffer: the kernel's least. A buffer of the usual size would swallow whole requests, and no sender
+/// would ever notice. A window once offered is never taken back, so that a connection that is older than the fault feels it
+/// when it has used up what it was offered.
 const SLOW_READER_BUFFER_BYTES: usize = 2_304;
+
+/// Receive buffer after the fault: what the kernel starts with.
+const USUAL_BUFFER_BYTES: usize = 65_536;
+
+/// Sets the receive buffer that suits a reading speed; on a listener, for the connections to come.
+pub(crate) fn size_buffer(socket: impl AsFd, is_slow: bool) -> io::Result<()> {
+    let bytes = if is_slow { SLOW_READER_BUFFER_BYTES } else { USUAL_BUFFER_BYTES };
+    Ok(rustix::net::sockopt::set_socket_recv_buffer_size(socket, bytes)?)
+}
 
 /// Counts bytes of one connection, and the connection itself as open while this lives.
 pub(crate) struct Counted {
@@ -54,16 +65,7 @@ impl Counted {
         Counted { stream, counts, shared, pause: None, buffer_is_small: false }
     }
 
-    fn shrink_buffer(&mut self) -> io::Result<()> {
-        if !self.buffer_is_small {
-            rustix::net::sockopt::set_socket_recv_buffer_size(&self.stream, SLOW_READER_BUFFER_BYTES)?;
-            self.buffer_is_small = true;
-        }
-        Ok(())
-    }
-
     fn read_slowly(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, rate: u32) -> Poll<io::Result<()>> {
-        self.shrink_buffer()?;
         if let Some(pause) = &mut self.pause {
             std::task::ready!(pause.as_mut().poll(cx));
             self.pause = None;
@@ -100,6 +102,10 @@ impl Drop for Counted {
 impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let rate = self.shared.behaviour().read_bytes_per_s;
+        if rate.is_some() != self.buffer_is_small {
+            size_buffer(&self.stream, rate.is_some())?;
+            self.buffer_is_small = rate.is_some();
+        }
         if let Some(rate) = rate {
             return self.read_slowly(cx, buf, rate);
         }

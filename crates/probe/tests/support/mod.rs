@@ -3,7 +3,8 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::sync::mpsc;
@@ -43,10 +44,15 @@ impl Namespace {
 
     /// Runs `job` inside, and waits for it.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        self.start(job)()
+    }
+
+    /// Starts `job` inside; what is returned waits for it.
+    pub fn start<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Box<dyn FnOnce() -> T> {
         let (done, result) = mpsc::sync_channel(1);
         let job = Box::new(move || drop(done.send(job())));
         self.jobs.as_ref().unwrap().send(job).unwrap();
-        result.recv().expect("the job panicked")
+        Box::new(move || result.recv().expect("the job panicked"))
     }
 
     /// Runs a command inside; gives what it printed.
@@ -132,7 +138,23 @@ impl Net {
         net.router.sysctl("net.ipv6.conf.all.forwarding", "1");
         // Otherwise a lossy test depends on what the namespace saw before.
         net.client.sysctl("net.ipv4.tcp_no_metrics_save", "1");
+        [SERVER4, SERVER6].into_iter().for_each(|server| net.wait_for_path_to(server));
         net
+    }
+
+    /// Neighbours are looked up and addresses usable: a datagram to a closed port comes back as refused.
+    fn wait_for_path_to(&self, server: &'static str) {
+        self.client.run(move || {
+            let any = if server.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+            let socket = UdpSocket::bind(any).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            socket.connect(addr(server, 9)).unwrap();
+            let answered = (0..200).any(|_| {
+                // An error of an earlier datagram may come back from either call.
+                [socket.send(&[0]), socket.recv(&mut [0])].iter().any(|of| matches!(of, Err(error) if error.kind() == ErrorKind::ConnectionRefused))
+            });
+            assert!(answered, "no path to {server}");
+        });
     }
 
     pub fn scope(&self) -> Scope {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of all detectors. An unknown key is refused by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {
+pub struct DetectorsConfig {
     /// Retransmitted ÷ sent data segments.
     pub retransmissions: RateRule,
     /// Connects that timed out, were refused, reset, unreachable or given up ÷ attempts.
@@ -122,7 +122,7 @@ impl Default for DropRule {
     }
 }
 
-impl Default for Config {
+impl Default for DetectorsConfig {
     fn default() -> Self {
         Self {
             retransmissions: RateRule::default(),
@@ -152,7 +152,7 @@ pub struct ConfigError {
     pub remedy: &'static str,
 }
 
-impl Config {
+impl DetectorsConfig {
     /// Checks ranges; names the first key that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let rates = [("retransmissions", &self.retransmissions), ("connect_failures", &self.connect_failures), ("stalled", &self.stalled)];
@@ -198,12 +198,12 @@ mod tests {
 
     #[test]
     fn the_defaults_are_sound() {
-        assert_eq!(Config::default().check(), Ok(()));
+        assert_eq!(DetectorsConfig::default().check(), Ok(()));
     }
 
     #[test]
     fn a_wrong_value_is_named() {
-        let mut config = Config::default();
+        let mut config = DetectorsConfig::default();
         config.connect_failures.floor = 5.0;
         assert_eq!(
             config.check().map_err(|e| e.to_string()),

@@ -1,9 +1,9 @@
 //! The life of alerts and incidents, round by round.
 
-use crate::config::Config;
+use crate::config::DetectorsConfig;
 use crate::incidents::{self, Member};
-use crate::rules::{At, Detector, Peers, Reading, median, plain_rate, plain_shift, read};
-use crate::series::{EdgeKey, Part, Places, Series, WINDOWS_KEPT};
+use crate::rules::{At, Detector, Peers, Reading, hold, plain_rate, plain_shift, read};
+use crate::series::{EdgeKey, Part, Past, Places, Series, WINDOWS_KEPT};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_model::query::{Coverage, EdgeQuery, EdgeTable};
 use edgescope_model::time::{Time, from_seconds};
@@ -11,14 +11,16 @@ use std::collections::BTreeMap;
 
 /// Windows judged again in each round: late agents' rows within these count. 12 × 10 s.
 pub const WINDOWS_JUDGED: i64 = 12;
+/// Edges below which peers are no witnesses.
+const PEERS_MIN: usize = 8;
 /// A firing alert whose value moved by this share is told again.
 const RETOLD_SHARE: f64 = 0.25;
 
 /// Something to store and to show: the newest state of an alert or an incident.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transition {
-    Alert(Alert),
-    Incident(Incident),
+    Alert(Box<Alert>),
+    Incident(Box<Incident>),
 }
 
 /// What bit, for `/metrics`.
@@ -34,6 +36,8 @@ pub struct Counters {
 #[derive(Debug, Clone)]
 struct Open {
     alert: Alert,
+    /// The slice that is worst.
+    part: Part,
     /// First and last bad window.
     first_bad: i64,
     last_bad: i64,
@@ -47,7 +51,7 @@ type Key = (Detector, EdgeKey);
 
 /// Holds every series' past and every open alert. The same rounds give the same transitions.
 pub struct Engine {
-    config: Config,
+    config: DetectorsConfig,
     series: Series,
     open: BTreeMap<Key, Open>,
     incidents: BTreeMap<String, Incident>,
@@ -56,7 +60,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: DetectorsConfig) -> Self {
         Self {
             config,
             series: Series::default(),
@@ -80,9 +84,10 @@ impl Engine {
             let Some(edge) = edge_of(&alert) else { continue };
             let window = alert.since.timestamp().div_euclid(10);
             let places = Places::default();
-            self.members.insert(alert.id.clone(), Member::new(&alert.id, alert.since, &edge, &places));
+            self.members.insert(alert.id.clone(), Member::new(alert.since, &edge, &places));
             let told = alert.value;
-            self.open.insert((detector, edge), Open { alert, first_bad: window, last_bad: window, last_known: window, places, told });
+            self.open
+                .insert((detector, edge), Open { alert, part: Part::Whole, first_bad: window, last_bad: window, last_known: window, places, told });
         }
         self.incidents.extend(incidents.into_iter().filter(|i| i.closed_at.is_none()).map(|i| (i.id.clone(), i)));
     }
@@ -124,18 +129,19 @@ impl Engine {
         self.counters
     }
 
-    /// Median rate of all edges, and what nearly all round trips rose by.
+    /// What nearly all edges show in a window: the quarter quantile of their rates, and of their shifts. A fault of one zone or of a much used
+    /// workload hits up to half of all edges, so the median would excuse it.
     fn peers(&self, detector: Detector, window: i64, window_s: f64) -> Peers {
-        let whole = || self.series.edges.values().filter_map(|parts| parts.get(&Part::Whole)).map(|(past, _)| past);
-        if detector == Detector::RttShift {
-            let at = At { window, normal_until: window - 2, window_s };
-            let mut shifts: Vec<f64> = whole().filter_map(|past| plain_shift(past, at)).collect();
-            shifts.sort_unstable_by(f64::total_cmp);
-            // A fault of one zone shifts up to half of all edges: the quarter quantile is what is common.
-            return Peers { rate: 0.0, shift_s: shifts.get(shifts.len() / 4).copied().unwrap_or(0.0) };
+        let at = At { window, normal_until: window - 2, window_s };
+        let one = |past: &Past| if detector == Detector::RttShift { plain_shift(past, at) } else { plain_rate(detector, past, window) };
+        let whole = self.series.edges.values().filter_map(|parts| parts.get(&Part::Whole));
+        let mut all: Vec<f64> = whole.filter_map(|(past, _)| one(past)).collect();
+        if all.len() < PEERS_MIN {
+            return Peers::default();
         }
-        let mut rates: Vec<f64> = whole().filter_map(|past| plain_rate(detector, past, window)).collect();
-        Peers { rate: median(&mut rates).unwrap_or(0.0), shift_s: 0.0 }
+        all.sort_unstable_by(f64::total_cmp);
+        let common = all[all.len() / 4];
+        if detector == Detector::RttShift { Peers { rate: 0.0, shift_s: common } } else { Peers { rate: common, shift_s: 0.0 } }
     }
 
     /// The worst slice of an edge at a window, and whether any slice had data.
@@ -145,6 +151,11 @@ impl Engine {
         let readings = readings.filter_map(|(part, (past, _))| Some((part, read(detector, &self.config, past, at, peers)?)));
         let worst = readings.max_by(|a, b| a.1.bad.cmp(&b.1.bad).then(a.1.excess.total_cmp(&b.1.excess)))?;
         Some((worst.0.clone(), worst.1))
+    }
+
+    fn hold(&self, detector: Detector, edge: &EdgeKey, at: At, (part, baseline, threshold): &(Part, f64, f64)) -> Option<(Part, Reading)> {
+        let (past, _) = self.series.edges.get(edge)?.get(part)?;
+        Some((part.clone(), hold(detector, &self.config, past, at, (*baseline, *threshold))?))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -160,14 +171,15 @@ impl Engine {
     ) -> Option<Alert> {
         let key = (detector, edge.clone());
         let begun = self.open.get(&key).map(|o| o.first_bad);
+        let held = self.open.get(&key).and_then(|o| Some((o.part.clone(), o.alert.baseline?, o.alert.threshold)));
         let mut readings: Vec<(i64, Part, Reading)> = Vec::new();
         for window in judged {
             // What counts as normal ends where the trouble begins: before the alert's first bad window, or before the first bad one here.
             let first_bad = begun.or_else(|| readings.iter().find(|r| r.2.bad).map(|r| r.0));
             let at = At { window, normal_until: first_bad.unwrap_or(window) - 1, window_s };
-            if let Some((part, reading)) = self.worst(detector, edge, at, peers.get(&window).copied().unwrap_or_default()) {
-                readings.push((window, part, reading));
-            }
+            let worst = self.worst(detector, edge, at, peers.get(&window).copied().unwrap_or_default());
+            let worst = worst.or_else(|| self.hold(detector, edge, at, held.as_ref()?));
+            readings.extend(worst.map(|(part, reading)| (window, part, reading)));
         }
         if detector == Detector::TrafficDrop && self.is_silent(edge, coverage) {
             return None;
@@ -219,7 +231,10 @@ impl Engine {
         let places = self.places(edge, &last.1);
         let last_known = readings.last().map_or(last.0, |r| r.0);
         let told = alert.value;
-        self.open.insert(key, Open { alert: alert.clone(), first_bad: since.min(first.0), last_bad: last.0, last_known, places, told });
+        self.open.insert(
+            key,
+            Open { alert: alert.clone(), part: last.1.clone(), first_bad: since.min(first.0), last_bad: last.0, last_known, places, told },
+        );
         Some(alert)
     }
 
@@ -232,6 +247,7 @@ impl Engine {
             open.last_bad = open.last_bad.max(*window);
             fill(&mut open.alert, *detector, edge, part, reading, window_s);
             open.places = self.places(edge, part);
+            open.part = part.clone();
         }
         let newest = self.series.newest.unwrap_or(open.last_known);
         let well =
@@ -299,9 +315,9 @@ impl Engine {
                     open.alert.incident = Some(id);
                 }
             }
-            transitions.push(Transition::Alert(alert));
+            transitions.push(Transition::Alert(Box::new(alert)));
         }
-        transitions.extend(changed.keys().filter_map(|id| self.incidents.get(id)).cloned().map(Transition::Incident));
+        transitions.extend(changed.keys().filter_map(|id| self.incidents.get(id)).cloned().map(|i| Transition::Incident(Box::new(i))));
         transitions
     }
 
@@ -314,7 +330,7 @@ impl Engine {
             dest: String::new(),
             from_client: true,
         });
-        let member = Member::new(&alert.id, alert.since, &edge, &places);
+        let member = Member::new(alert.since, &edge, &places);
         let members = &self.members;
         let open = self.incidents.values().map(|i| (i, i.alerts.iter().filter_map(|a| members.get(a)).collect::<Vec<_>>()));
         let home = incidents::home(&member, open.collect::<Vec<_>>().into_iter(), islands);
@@ -347,7 +363,7 @@ impl Engine {
             if let Some(mut incident) = self.incidents.remove(&id) {
                 incident.closed_at = Some(now);
                 incident.alerts.iter().for_each(|a| drop(self.members.remove(a)));
-                transitions.push(Transition::Incident(incident));
+                transitions.push(Transition::Incident(Box::new(incident)));
             }
         }
         transitions
@@ -394,7 +410,10 @@ fn fill(alert: &mut Alert, detector: Detector, edge: &EdgeKey, part: &Part, read
     alert.value = reading.value;
     alert.threshold = reading.threshold;
     alert.baseline = reading.baseline;
-    alert.baseline_s = (reading.past as f64 * window_s) as u32;
+    // A baseline that is held rests on what it rested on when it was taken.
+    if reading.past > 0 {
+        alert.baseline_s = (reading.past as f64 * window_s) as u32;
+    }
     alert.samples = reading.samples as u64;
     let place = match part {
         Part::Whole => String::new(),

@@ -12,16 +12,15 @@ const TOGETHER_S: i64 = 120;
 /// What grouping needs to know of an alert.
 #[derive(Debug, Clone)]
 pub struct Member {
-    pub id: String,
     pub since: Time,
     pub workloads: BTreeSet<String>,
     pub places: Places,
 }
 
 impl Member {
-    pub fn new(id: &str, since: Time, edge: &EdgeKey, places: &Places) -> Self {
+    pub fn new(since: Time, edge: &EdgeKey, places: &Places) -> Self {
         let workloads = [name(&edge.source_namespace, &edge.source), name(&edge.dest_namespace, &edge.dest)].into();
-        Self { id: id.to_owned(), since, workloads, places: places.clone() }
+        Self { since, workloads, places: places.clone() }
     }
 }
 

@@ -13,7 +13,7 @@ mod incidents;
 mod rules;
 mod series;
 
-pub use config::{Config, ConfigError, DropRule, Life, RateRule, ShiftRule};
+pub use config::{ConfigError, DetectorsConfig, DropRule, Life, RateRule, ShiftRule};
 pub use engine::{Counters, Engine, Transition, WINDOWS_JUDGED};
 
 use edgescope_model::query::EdgeQuery;

@@ -1,6 +1,6 @@
 //! Whether one slice is bad in one window: rates by Wilson's bound, round trips by their own spread, traffic by its usual.
 
-use crate::config::{Config, DropRule, Life, RateRule, ShiftRule};
+use crate::config::{DetectorsConfig, DropRule, Life, RateRule, ShiftRule};
 use crate::series::{Past, Window};
 
 /// The built-in detectors.
@@ -38,7 +38,7 @@ impl Detector {
         }
     }
 
-    pub fn life(self, config: &Config) -> &Life {
+    pub fn life(self, config: &DetectorsConfig) -> &Life {
         match self {
             Self::Retransmissions => &config.retransmissions.life,
             Self::ConnectFailures => &config.connect_failures.life,
@@ -66,7 +66,7 @@ pub struct Reading {
     pub excess: f64,
 }
 
-/// What the other edges show in the same window: for rates their median, for round trips what they all shifted by.
+/// What nearly all edges show in the same window.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Peers {
     pub rate: f64,
@@ -82,7 +82,7 @@ pub struct At {
 }
 
 /// Judges a slice; `None` without data.
-pub fn read(detector: Detector, config: &Config, past: &Past, at: At, peers: Peers) -> Option<Reading> {
+pub fn read(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, peers: Peers) -> Option<Reading> {
     match detector {
         Detector::Retransmissions => rate(&config.retransmissions, config, past, at, peers, |w| (w.retrans, w.segments)),
         Detector::ConnectFailures => rate(&config.connect_failures, config, past, at, peers, |w| (w.failed.min(w.connects), w.connects)),
@@ -91,6 +91,25 @@ pub fn read(detector: Detector, config: &Config, past: &Past, at: At, peers: Pee
         Detector::RttShift => shift(&config.rtt_shift, config, past, at, peers),
         Detector::TrafficDrop => drop(&config.traffic_drop, past, at),
     }
+}
+
+/// Judges a slice by an open alert's own baseline and threshold, where its healthy past is no longer kept: trouble that lasts does not become normal.
+pub fn hold(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, (baseline, threshold): (f64, f64)) -> Option<Reading> {
+    let now = past.at(at.window)?;
+    let (value, samples, above) = match detector {
+        Detector::RttShift => (now.rtt_s, now.rtt_samples, true),
+        Detector::TrafficDrop => (now.bytes / at.window_s, 1.0, false),
+        _ => return None,
+    };
+    if samples <= 0.0 {
+        return None;
+    }
+    // How far from the baseline, as a share of the way to the threshold.
+    let excess = (value - baseline) / (threshold - baseline);
+    let clear = detector.life(config).clear;
+    // Traffic is well again once half of what is missing below the threshold is back as well.
+    let clear = if above { clear } else { 1.0 - clear };
+    Some(Reading { value, threshold, baseline: Some(baseline), past: 0, samples, bad: excess > 1.0, clear: excess < clear, excess })
 }
 
 /// The plain rate of a slice at a window, as peers are told it.
@@ -112,7 +131,7 @@ pub fn plain_shift(past: &Past, at: At) -> Option<f64> {
     Some(now.rtt_s - median(&mut before)?)
 }
 
-fn rate(rule: &RateRule, config: &Config, past: &Past, at: At, peers: Peers, counts: impl Fn(&Window) -> (f64, f64)) -> Option<Reading> {
+fn rate(rule: &RateRule, config: &DetectorsConfig, past: &Past, at: At, peers: Peers, counts: impl Fn(&Window) -> (f64, f64)) -> Option<Reading> {
     if !rule.enabled {
         return None;
     }
@@ -139,7 +158,7 @@ fn rate(rule: &RateRule, config: &Config, past: &Past, at: At, peers: Peers, cou
     })
 }
 
-fn shift(rule: &ShiftRule, config: &Config, past: &Past, at: At, peers: Peers) -> Option<Reading> {
+fn shift(rule: &ShiftRule, config: &DetectorsConfig, past: &Past, at: At, peers: Peers) -> Option<Reading> {
     let now = past.at(at.window).filter(|w| rule.enabled && w.rtt_samples >= rule.samples_min)?;
     let mut before: Vec<f64> = trips(past, at, rule.samples_min).collect();
     let windows = before.len();
@@ -210,7 +229,7 @@ pub fn wilson_lower(k: f64, n: f64, z: f64) -> f64 {
 }
 
 /// Median; sorts its argument.
-pub fn median(values: &mut [f64]) -> Option<f64> {
+fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     match values.len() {
         0 => None,

@@ -110,7 +110,7 @@ pub struct Series {
 }
 
 /// Names of the measures that detectors read, in the order of [`Row`].
-pub const MEASURES: [&str; 18] = [
+pub const MEASURES: [&str; 17] = [
     "tcp.segments.sent",
     "tcp.retrans",
     "tcp.retrans_syn",
@@ -128,7 +128,6 @@ pub const MEASURES: [&str; 18] = [
     "tcp.bytes.sent",
     "tcp.rtt.p50",
     "tcp.rtt.count",
-    "tcp.busy",
 ];
 
 /// Dimensions of each end that detectors group by.
@@ -159,7 +158,7 @@ impl Series {
                 source: source.workload.to_owned(),
                 dest_namespace: dest.namespace.to_owned(),
                 dest: dest.workload.to_owned(),
-                from_client: reader.from_client(row),
+                from_client: reader.is_from_client(row),
             };
             let parts = groups.entry(key).or_default();
             for part in parts_of(&source, &dest) {
@@ -261,7 +260,7 @@ impl<'a> Reader<'a> {
         End { namespace: value(0), workload: value(1), pod: value(2), node: value(3), zone: value(4) }
     }
 
-    fn from_client(&self, row: usize) -> bool {
+    fn is_from_client(&self, row: usize) -> bool {
         self.role.and_then(|i| self.table.rows[row].key.get(i)).is_none_or(|r| r != "server")
     }
 

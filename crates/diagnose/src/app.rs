@@ -60,9 +60,8 @@ pub fn window_blocked(view: &View<'_>, start: usize) -> Vec<bool> {
 
 /// The step from which on the time blocked by windows, over all flows, is most unlike before.
 fn blocked_since(view: &View<'_>, starts: Range<usize>) -> Option<usize> {
-    let by_step: Vec<f64> = (0..view.steps)
-        .map(|s| (0..view.flows.len()).map(|f| view.at(f, M::BlockedRwnd, s)).filter(|v| !v.is_nan()).sum())
-        .collect();
+    let by_step: Vec<f64> =
+        (0..view.steps).map(|s| (0..view.flows.len()).map(|f| view.at(f, M::BlockedRwnd, s)).filter(|v| !v.is_nan()).sum()).collect();
     rise(&by_step, starts)
 }
 
@@ -162,9 +161,8 @@ fn slower(view: &View<'_>, talks: &[usize], start: usize) -> Option<Slower> {
 
 /// A server that thinks longer: connections to it live longer, and those to whatever it calls do not.
 pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
-    let active: Vec<f64> = (0..view.steps)
-        .map(|s| view.talks.iter().filter_map(|t| t.there).map(|f| view.at(f, M::Active, s)).filter(|v| !v.is_nan()).sum())
-        .collect();
+    let active: Vec<f64> =
+        (0..view.steps).map(|s| view.talks.iter().filter_map(|t| t.there).map(|f| view.at(f, M::Active, s)).filter(|v| !v.is_nan()).sum()).collect();
     let start = rise(&active, starts)?;
     let mut inbound: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (t, talk) in view.talks.iter().enumerate() {
@@ -219,7 +217,12 @@ fn asks(view: &View<'_>) -> Vec<Asks> {
         said.filter(|v| !v.is_nan()).sum::<f64>()
     };
     by.into_iter()
-        .map(|((client, server), talks)| Asks { client, server, connects: (0..view.steps).map(|s| if view.reported(client, s) { connects(&talks, s) } else { f64::NAN }).collect(), talks })
+        .map(|((client, server), talks)| Asks {
+            client,
+            server,
+            connects: (0..view.steps).map(|s| if view.reported(client, s) { connects(&talks, s) } else { f64::NAN }).collect(),
+            talks,
+        })
         .collect()
 }
 

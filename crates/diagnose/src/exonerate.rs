@@ -22,7 +22,8 @@ pub fn controls(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Control
     let strength = [case.strength()];
     let healthy_enough = |u: usize| evidence.enough(u, &strength);
     let ends = |u: usize| (&view.ends[case.units[u].0], &view.ends[case.units[u].1]);
-    let outside: Vec<usize> = (0..case.units.len()).filter(|&u| !passes(culprit, case.sense, ends(u).0, ends(u).1)).filter(|&u| healthy_enough(u) || is_bad(u)).collect();
+    let outside: Vec<usize> =
+        (0..case.units.len()).filter(|&u| !passes(culprit, case.sense, ends(u).0, ends(u).1)).filter(|&u| healthy_enough(u) || is_bad(u)).collect();
     let group = |what: String, why: &str, member: &dyn Fn(&End, &End) -> bool| {
         let units: Vec<usize> = outside.iter().copied().filter(|&u| member(ends(u).0, ends(u).1)).collect();
         let bad = units.iter().filter(|&&u| is_bad(u)).count();
@@ -47,50 +48,91 @@ fn relatives(view: &View<'_>, culprit: Component) -> Vec<Relative> {
     let name = |c: Component| c.culprit(view).name;
     match culprit {
         Component::Zone(z) => vec![
-            relative(format!("within zone {}", name(culprit)), "its pods and nodes are well among themselves", Box::new(move |a, b| a.zone == z && b.zone == z)),
-            relative("between the other zones".into(), "the rest of the network between zones is well", Box::new(move |a, b| a.zone != z && b.zone != z && a.zone != b.zone)),
+            relative(
+                format!("within zone {}", name(culprit)),
+                "its pods and nodes are well among themselves",
+                Box::new(move |a, b| a.zone == z && b.zone == z),
+            ),
+            relative(
+                "between the other zones".into(),
+                "the rest of the network between zones is well",
+                Box::new(move |a, b| a.zone != z && b.zone != z && a.zone != b.zone),
+            ),
         ],
         Component::ZonePair(x, y) => vec![
-            relative("zones of the pair with third zones".into(), "both zones are well with others", Box::new(move |a, b| {
-                let in_pair = |e: &End| e.zone == x || e.zone == y;
-                in_pair(a) != in_pair(b)
-            })),
+            relative(
+                "zones of the pair with third zones".into(),
+                "both zones are well with others",
+                Box::new(move |a, b| {
+                    let in_pair = |e: &End| e.zone == x || e.zone == y;
+                    in_pair(a) != in_pair(b)
+                }),
+            ),
             relative("the other way round".into(), "the way back is well", Box::new(move |a, b| a.zone == y && b.zone == x)),
         ],
         Component::Node(n) => {
             let zone = view.ends.iter().find(|e| e.node == n).map_or(crate::view::NONE, |e| e.zone);
-            vec![relative("other nodes of its zone".into(), "its zone is well", Box::new(move |a, b| (a.zone == zone || b.zone == zone) && a.node != n && b.node != n))]
+            vec![relative(
+                "other nodes of its zone".into(),
+                "its zone is well",
+                Box::new(move |a, b| (a.zone == zone || b.zone == zone) && a.node != n && b.node != n),
+            )]
         }
         Component::Workload(w) => {
             let nodes: Vec<u32> = view.ends.iter().filter(|e| e.workload == w).map(|e| e.node).collect();
-            vec![relative("other workloads on its nodes".into(), "the nodes are well", Box::new(move |a, b| nodes.contains(&a.node) || nodes.contains(&b.node)))]
+            vec![relative(
+                "other workloads on its nodes".into(),
+                "the nodes are well",
+                Box::new(move |a, b| nodes.contains(&a.node) || nodes.contains(&b.node)),
+            )]
         }
         Component::Edge(c, s) => vec![
-            relative(format!("other peers of {}", name(Component::Workload(s))), "it is well with others", Box::new(move |a, b| a.workload == s || b.workload == s)),
-            relative(format!("other peers of {}", name(Component::Workload(c))), "it is well with others", Box::new(move |a, b| a.workload == c || b.workload == c)),
+            relative(
+                format!("other peers of {}", name(Component::Workload(s))),
+                "it is well with others",
+                Box::new(move |a, b| a.workload == s || b.workload == s),
+            ),
+            relative(
+                format!("other peers of {}", name(Component::Workload(c))),
+                "it is well with others",
+                Box::new(move |a, b| a.workload == c || b.workload == c),
+            ),
         ],
         Component::Pod(p) => {
             let end = view.ends.iter().find(|e| e.pod == p).copied();
             let (node, workload) = end.map_or((crate::view::NONE, crate::view::NONE), |e| (e.node, e.workload));
             vec![
                 relative("other pods on its node".into(), "the node is well", Box::new(move |a, b| a.node == node || b.node == node)),
-                relative("other pods of its workload".into(), "the workload is well", Box::new(move |a, b| a.workload == workload || b.workload == workload)),
+                relative(
+                    "other pods of its workload".into(),
+                    "the workload is well",
+                    Box::new(move |a, b| a.workload == workload || b.workload == workload),
+                ),
             ]
         }
-        Component::NodePair(x, y) => vec![relative("its nodes with others".into(), "both nodes are well", Box::new(move |a, b| [x, y].contains(&a.node) || [x, y].contains(&b.node)))],
+        Component::NodePair(x, y) => vec![relative(
+            "its nodes with others".into(),
+            "both nodes are well",
+            Box::new(move |a, b| [x, y].contains(&a.node) || [x, y].contains(&b.node)),
+        )],
     }
 }
 
 /// The explanations that were weighed, best first.
 pub fn hypotheses(view: &View<'_>, case: &Case, taken: Option<Component>, others: &[Case]) -> Vec<Hypothesis> {
     let best = case.localised.guesses.first();
-    let mut all: Vec<Hypothesis> = case.localised.guesses.iter().take(SHOWN).map(|g| hypothesis(view, case.class, g, g.component, why(g, best, taken))).collect();
+    let mut all: Vec<Hypothesis> =
+        case.localised.guesses.iter().take(SHOWN).map(|g| hypothesis(view, case.class, g, g.component, why(g, best, taken))).collect();
     if let (Some(first), Some(taken)) = (all.first_mut(), taken) {
         first.culprit = taken.culprit(view);
     }
     for other in others {
         for g in other.localised.guesses.iter().take(SHOWN_OTHERS) {
-            let why = if other.culprit().is_some() { format!("seen too, but {} says more", case.class) } else { format!("too weak: score {:.1}, {} of {} edges bad", g.score, g.bad, g.enough) };
+            let why = if other.culprit().is_some() {
+                format!("seen too, but {} says more", case.class)
+            } else {
+                format!("too weak: score {:.1}, {} of {} edges bad", g.score, g.bad, g.enough)
+            };
             all.push(hypothesis(view, other.class, g, g.component, why));
         }
     }

@@ -56,7 +56,8 @@ pub fn judge(view: &View<'_>, starts: Range<usize>) -> Gate {
     if let Some(app) = app {
         return Gate { found: Found::App(app), others: cases };
     }
-    let suspect = (0..cases.len()).filter(|&c| cases[c].is_suspicious()).max_by(|&a, &b| cases[a].localised.support.total_cmp(&cases[b].localised.support));
+    let suspect =
+        (0..cases.len()).filter(|&c| cases[c].is_suspicious()).max_by(|&a, &b| cases[a].localised.support.total_cmp(&cases[b].localised.support));
     match suspect {
         Some(at) => Gate { found: unclear(view, cases.swap_remove(at)), others: cases },
         None => Gate { found: Found::Nothing, others: cases },
@@ -127,9 +128,16 @@ fn refused_by(view: &View<'_>, case: Case, component: Component) -> Found {
         return Found::Network(case, component);
     }
     if servers.iter().all(|&s| view.reported_in(s, settled.clone()) == 0) {
-        return Found::Unclear(case, "connects are refused and no agent reports from the servers' side: a dead server and a middlebox look alike".into());
+        return Found::Unclear(
+            case,
+            "connects are refused and no agent reports from the servers' side: a dead server and a middlebox look alike".into(),
+        );
     }
-    Found::Unclear(case, "connects are refused, no open sockets are left at the servers, and their hosts sent no resets: a dead server and a middlebox look alike".into())
+    Found::Unclear(
+        case,
+        "connects are refused, no open sockets are left at the servers, and their hosts sent no resets: a dead server and a middlebox look alike"
+            .into(),
+    )
 }
 
 /// Whether a server still has open sockets or accepts.
@@ -149,7 +157,10 @@ fn server_component(case: &Case) -> Option<Component> {
 fn overflowing(view: &View<'_>, case: &Case) -> Option<Component> {
     let steps = case.span.steps.clone();
     let bad = &case.localised.bad_units;
-    let silent: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::Timeouts, steps.clone()) + view.sum(view.talks[t].there, M::Cancelled, steps.clone())).sum();
+    let silent: f64 = bad
+        .iter()
+        .map(|&t| view.sum(view.talks[t].there, M::Timeouts, steps.clone()) + view.sum(view.talks[t].there, M::Cancelled, steps.clone()))
+        .sum();
     let dropped: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::AcceptOverflow, steps.clone())).sum();
     (dropped > 0.0 && dropped >= 0.5 * silent).then(|| server_component(case)).flatten()
 }

@@ -137,9 +137,18 @@ fn network(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component
 
 fn down(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, others: &[Case]) -> Verdict {
     let silent = case.class == Class::Unreachable;
-    let (class, how) = if silent { (Class::ServiceSlow, "its accept queue is full and drops connections") } else { (Class::ServiceDown, "its host answers connections with resets: nobody listens") };
+    let (class, how) = if silent {
+        (Class::ServiceSlow, "its accept queue is full and drops connections")
+    } else {
+        (Class::ServiceDown, "its host answers connections with resets: nobody listens")
+    };
     let since = case.since(view);
-    let summary = format!("Not the network: {} is {}, {how}, since {}", culprit.phrase(view), if silent { "overloaded" } else { "down" }, since.format("%H:%M:%S"));
+    let summary = format!(
+        "Not the network: {} is {}, {how}, since {}",
+        culprit.phrase(view),
+        if silent { "overloaded" } else { "down" },
+        since.format("%H:%M:%S")
+    );
     let mut hypotheses = exonerate::hypotheses(view, case, Some(culprit), others);
     if let Some(first) = hypotheses.first_mut() {
         first.class = class;
@@ -185,24 +194,44 @@ fn not_network(inputs: &Inputs<'_>, view: &View<'_>, app: &app::AppFinding, othe
 
 fn unclear(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, why: String, others: &[Case]) -> Verdict {
     let summary = format!("Signs of {} since {}, but {why}", case.class, case.since(view).format("%H:%M:%S"));
-    Verdict { class: case.class, since: Some(case.since(view)), hypotheses: exonerate::hypotheses(view, case, None, others), ..plain(inputs, Answer::Ambiguous, 0.4, summary) }
+    Verdict {
+        class: case.class,
+        since: Some(case.since(view)),
+        hypotheses: exonerate::hypotheses(view, case, None, others),
+        ..plain(inputs, Answer::Ambiguous, 0.4, summary)
+    }
 }
 
 fn thin(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, others: &[Case]) -> Verdict {
     let edges = case.localised.bad_units.len();
-    let summary = format!("Faint signs of {} on {edges} edges since {}: too few samples to name a culprit", case.class, case.since(view).format("%H:%M:%S"));
-    Verdict { class: case.class, since: Some(case.since(view)), hypotheses: exonerate::hypotheses(view, case, None, others), ..plain(inputs, Answer::InsufficientEvidence, 0.3, summary) }
+    let summary =
+        format!("Faint signs of {} on {edges} edges since {}: too few samples to name a culprit", case.class, case.since(view).format("%H:%M:%S"));
+    Verdict {
+        class: case.class,
+        since: Some(case.since(view)),
+        hypotheses: exonerate::hypotheses(view, case, None, others),
+        ..plain(inputs, Answer::InsufficientEvidence, 0.3, summary)
+    }
 }
 
 fn nothing(inputs: &Inputs<'_>, view: &View<'_>) -> Verdict {
-    let silent: Vec<&str> = inputs.coverage.silent.iter().filter(|(_, last)| (inputs.now - **last).num_seconds() > SILENT_S).map(|(agent, _)| agent.as_str()).collect();
+    let silent: Vec<&str> =
+        inputs.coverage.silent.iter().filter(|(_, last)| (inputs.now - **last).num_seconds() > SILENT_S).map(|(agent, _)| agent.as_str()).collect();
     let (edges, minutes) = (view.flows.len(), (view.time(view.steps) - view.time(0)).num_minutes());
     if inputs.coverage.fraction < COVERAGE_MIN || !silent.is_empty() {
         let gap = if silent.is_empty() { String::new() } else { format!(", no word from {}", silent.join(", ")) };
-        let summary = format!("No network problem seen on {edges} edges, but only {:.0} % of the agents' windows arrived{gap}: what is not seen cannot be cleared", 100.0 * inputs.coverage.fraction);
+        let summary = format!(
+            "No network problem seen on {edges} edges, but only {:.0} % of the agents' windows arrived{gap}: what is not seen cannot be cleared",
+            100.0 * inputs.coverage.fraction
+        );
         return plain(inputs, Answer::InsufficientEvidence, 0.5, summary);
     }
-    plain(inputs, Answer::NotNetwork, 0.5 + 0.5 * inputs.coverage.fraction * (edges as f64 / (edges as f64 + 5.0)), format!("No network problem seen: {edges} edges over {minutes} minutes are as always"))
+    plain(
+        inputs,
+        Answer::NotNetwork,
+        0.5 + 0.5 * inputs.coverage.fraction * (edges as f64 / (edges as f64 + 5.0)),
+        format!("No network problem seen: {edges} edges over {minutes} minutes are as always"),
+    )
 }
 
 /// The verdict is about somebody else.
@@ -213,7 +242,10 @@ fn elsewhere(inputs: &Inputs<'_>, verdict: Verdict, workload: &str) -> Verdict {
 
 fn touches(verdict: &Verdict, workload: &str) -> bool {
     let named = verdict.culprit.name == workload || verdict.culprit.peer.as_deref() == Some(workload);
-    named || verdict.class == Class::None || verdict.affected.is_empty() || verdict.affected.iter().any(|a| a.source == workload || a.dest == workload)
+    named
+        || verdict.class == Class::None
+        || verdict.affected.is_empty()
+        || verdict.affected.iter().any(|a| a.source == workload || a.dest == workload)
 }
 
 /// How sure: grows with the likelihood and with what is explained, shrinks with what was not seen, and halves where another fits as well.

@@ -70,7 +70,15 @@ fn guess(component: Component, passing: &[(usize, Cross)], evidence: &dyn Eviden
     let witnesses: Vec<usize> = units.iter().copied().filter(|&u| evidence.enough(u, &strength)).collect();
     let bad = witnesses.iter().filter(|&&u| evidence.score(u, &strength) > 0.0).count();
     let explained: f64 = passing.iter().map(|&(u, _)| supports[u]).sum();
-    Guess { component, score: score - price, strength, units, enough: witnesses.len(), bad, explained: if support > 0.0 { explained / support } else { 0.0 } }
+    Guess {
+        component,
+        score: score - price,
+        strength,
+        units,
+        enough: witnesses.len(),
+        bad,
+        explained: if support > 0.0 { explained / support } else { 0.0 },
+    }
 }
 
 /// Moves the largest of those that explain as well as the best to the front.

@@ -3,7 +3,7 @@
 use crate::stats::{OVERDISPERSION, binomial_log_ratio};
 use std::ops::Range;
 
-/// Most that one unit says about when: a single heavy flow must not outvote all others.
+/// What a unit says about when saturates around here: a single heavy flow must not outvote all others.
 const UNIT_CAP: f64 = 30.0;
 /// What a unit's change must be worth before it counts at all: about one in 50 quiet units exceeds it.
 const UNIT_MIN: f64 = 4.0;
@@ -100,7 +100,9 @@ fn unit_score(counts: &Counts, rule: &Rule, span: Range<usize>) -> f64 {
         return 0.0;
     }
     let ratio = binomial_log_ratio(k, n, k / n, normal) / OVERDISPERSION;
-    (ratio.min(UNIT_CAP) - UNIT_MIN).max(0.0)
+    let counted = (ratio - UNIT_MIN).max(0.0);
+    // Soft, so that of two starts the better one still wins.
+    counted / (1.0 + counted / UNIT_CAP)
 }
 
 /// Where within its first step the trouble began, as a fraction of a step after `span.start` (below 0: in the step before), from the pooled rates of the

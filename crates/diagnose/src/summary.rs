@@ -158,7 +158,9 @@ pub fn evidence(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Evidenc
     let (inside, outside): (Vec<usize>, Vec<usize>) = (0..case.units.len()).partition(passing);
     let place = culprit.phrase(view);
     let guess = case.localised.guesses.first();
-    let test = guess.map(|g| format!("log-likelihood ratio {:.1}; {} of {} edges with enough samples are bad", g.score, g.bad, g.enough)).unwrap_or_default();
+    let test = guess
+        .map(|g| format!("log-likelihood ratio {:.1}; {} of {} edges with enough samples are bad", g.score, g.bad, g.enough))
+        .unwrap_or_default();
     let mut all = vec![
         one(view, case, &inside, format!("edges that pass {place}"), test),
         one(view, case, &outside, "all other edges".into(), "control".into()),
@@ -176,7 +178,8 @@ fn one(view: &View<'_>, case: &Case, units: &[usize], scope: String, test: Strin
         }
         Shown::Shifts(shifts) => {
             let known: Vec<_> = units.iter().filter_map(|&u| shifts.shifts[u]).collect();
-            let mean = |f: &dyn Fn(&crate::symptoms::Shift) -> f64| (!known.is_empty()).then(|| known.iter().map(f).sum::<f64>() / known.len() as f64);
+            let mean =
+                |f: &dyn Fn(&crate::symptoms::Shift) -> f64| (!known.is_empty()).then(|| known.iter().map(f).sum::<f64>() / known.len() as f64);
             (mean(&|s| s.base_s + s.by_s), mean(&|s| s.base_s), known.iter().map(|s| s.samples as f64).sum())
         }
     };
@@ -220,9 +223,17 @@ fn second(view: &View<'_>, case: &Case, inside: &[usize], place: &str) -> Vec<Ev
         Evidence { signal: signal.to_owned(), scope: scope.clone(), value, baseline, ratio, samples: inside.len() as u64, test: test.to_owned() }
     };
     match case.class {
-        Class::Unreachable => vec![make("tcp.bytes.received.rate", M::BytesReceived, false, "what still arrives, bytes a second"), make("tcp.stalled", M::Stalled, false, "sockets that wait for acknowledgements")],
+        Class::Unreachable => vec![
+            make("tcp.bytes.received.rate", M::BytesReceived, false, "what still arrives, bytes a second"),
+            make("tcp.stalled", M::Stalled, false, "sockets that wait for acknowledgements"),
+        ],
         Class::Policy | Class::ServiceDown => vec![
-            make("tcp.resets.sent", M::ResetsSent, true, "resets a second that the servers' own hosts sent: none, and the network answered in their stead"),
+            make(
+                "tcp.resets.sent",
+                M::ResetsSent,
+                true,
+                "resets a second that the servers' own hosts sent: none, and the network answered in their stead",
+            ),
             make("tcp.accepts", M::Accepts, false, "connections a second that still reach the servers"),
         ],
         Class::Loss => vec![make("tcp.rto", M::Retrans, false, "segments a second sent again, those of handshakes included")],
@@ -241,16 +252,26 @@ pub fn network_sentence(view: &View<'_>, case: &Case, culprit: Component, pairs:
     let what = match case.class {
         Class::Loss => format!("the network loses segments on {place}: {inside} are sent again, elsewhere {outside}"),
         Class::Unreachable => format!("the network is cut at {place}: {inside} of connects get no answer, elsewhere {outside}"),
-        Class::Policy => format!("something in the network refuses connections at {place}: {inside} of connects, elsewhere {outside}, and the servers live"),
+        Class::Policy => {
+            format!("something in the network refuses connections at {place}: {inside} of connects, elsewhere {outside}, and the servers live")
+        }
         Class::Latency => {
             let ms = |v: Option<f64>| v.map_or("unknown".to_owned(), |v| format!("{:.1} ms", 1e3 * v));
             let first = own.first();
-            format!("the network is slow on {place}: round trip {} where it was {}", ms(first.and_then(|e| e.value)), ms(first.and_then(|e| e.baseline)))
+            format!(
+                "the network is slow on {place}: round trip {} where it was {}",
+                ms(first.and_then(|e| e.value)),
+                ms(first.and_then(|e| e.baseline))
+            )
         }
         other => format!("{other} at {place}"),
     };
     let direction = if case.class == Class::Latency && culprit.reversed() != culprit { "; a round trip does not say which way" } else { "" };
-    let alike = if twins.is_empty() { String::new() } else { format!("; {} cannot be told from it", twins.iter().take(3).map(|t| t.phrase(view)).collect::<Vec<_>>().join(", ")) };
+    let alike = if twins.is_empty() {
+        String::new()
+    } else {
+        format!("; {} cannot be told from it", twins.iter().take(3).map(|t| t.phrase(view)).collect::<Vec<_>>().join(", "))
+    };
     let mut sentence = format!("{what}, since {since}; {pairs} workload pairs are hit{direction}{alike}");
     if let Some(first) = sentence.get_mut(0..1) {
         first.make_ascii_uppercase();
@@ -273,9 +294,20 @@ pub fn app_words(view: &View<'_>, app: &AppFinding) -> (Vec<Evidence>, String) {
         test: format!("change against {} steps before; paths lose nothing and round trips are flat", app.start),
     };
     let sentence = match app.class {
-        Class::ReceiverLimited => format!("Not the network: {place} does not read fast enough, its senders wait for its window {:.0} % of their busy time (before {:.0} %), since {since}", 100.0 * app.after, 100.0 * app.before),
-        Class::ServiceSlow => format!("Not the network: {place} is slow, connections to it live {:.0} ms where they lived {:.0} ms and the path is well, since {since}", 1e3 * app.after, 1e3 * app.before),
-        _ => format!("Not the network: fewer requests are made at {place}, {:.1} connects/s where there were {:.1} and none fail, since {since}", app.after, app.before),
+        Class::ReceiverLimited => format!(
+            "Not the network: {place} does not read fast enough, its senders wait for its window {:.0} % of their busy time (before {:.0} %), since {since}",
+            100.0 * app.after,
+            100.0 * app.before
+        ),
+        Class::ServiceSlow => format!(
+            "Not the network: {place} is slow, connections to it live {:.0} ms where they lived {:.0} ms and the path is well, since {since}",
+            1e3 * app.after,
+            1e3 * app.before
+        ),
+        _ => format!(
+            "Not the network: fewer requests are made at {place}, {:.1} connects/s where there were {:.1} and none fail, since {since}",
+            app.after, app.before
+        ),
     };
     (vec![evidence], sentence)
 }

@@ -1,8 +1,8 @@
 //! What each flow or talk suffers from, by kind: bad events per opportunity against its own past, and shifts of its round trip.
 
+use crate::component::Sense;
 use crate::onset::{Counts, Rule};
 use crate::stats::{OVERDISPERSION, binomial_log_ratio, median, quantile, spread};
-use crate::component::Sense;
 use crate::view::{M, Talk, View};
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
 /** Calls to the server: one function a route, errors as the server words them. */
-import type { Alert, Catalogue, Coverage, EdgeQuery, EdgesAnswer, Incident, Problem, Status, Verdict } from './types';
+import type { AlertsAnswer, Catalogue, Coverage, EdgeQuery, EdgesAnswer, IncidentAnswer, IncidentsAnswer, Problem, Status, Verdict } from './types';
 
 const TOKEN_KEY = 'edgescope-token';
 
@@ -56,8 +56,8 @@ export const api = {
   catalogue: (signal?: AbortSignal) => call<Catalogue>('/catalogue', signal),
   coverage: (from: string, to: string, signal?: AbortSignal) => call<Coverage>(`/coverage${query({ from, to })}`, signal),
   edges: (ask: EdgeQuery, signal?: AbortSignal) => call<EdgesAnswer>('/edges', signal, ask),
-  alerts: (from: string, to: string, signal?: AbortSignal) => call<Alert[]>(`/alerts${query({ from, to })}`, signal),
-  incidents: (from: string, to: string, signal?: AbortSignal) => call<Incident[]>(`/incidents${query({ from, to })}`, signal),
-  incident: (id: string, signal?: AbortSignal) => call<Incident>(`/incidents/${encodeURIComponent(id)}`, signal),
+  alerts: (from: string, to: string, signal?: AbortSignal) => call<AlertsAnswer>(`/alerts${query({ from, to })}`, signal),
+  incidents: (from: string, to: string, signal?: AbortSignal) => call<IncidentsAnswer>(`/incidents${query({ from, to })}`, signal),
+  incident: (id: string, signal?: AbortSignal) => call<IncidentAnswer>(`/incidents/${encodeURIComponent(id)}`, signal),
   diagnose: (from: string, to: string, workload?: string, signal?: AbortSignal) => call<Verdict>(`/diagnose${query({ from, to, workload })}`, signal),
 };

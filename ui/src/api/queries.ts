@@ -46,6 +46,7 @@ export function useAlerts(range: Range) {
     queryKey: ['alerts', from, to],
     queryFn: ({ signal }) => api.alerts(from, to, signal),
     refetchInterval: range.live ? STATUS_EVERY_MS : false,
+    select: (answer) => answer.alerts,
   });
 }
 
@@ -56,7 +57,7 @@ export function useIncidents(range: Range) {
     queryKey: ['incidents', from, to],
     queryFn: ({ signal }) => api.incidents(from, to, signal),
     refetchInterval: range.live ? STATUS_EVERY_MS : false,
-    select: (list) => [...list].sort((a, b) => Date.parse(b.since) - Date.parse(a.since)),
+    select: (answer) => answer.incidents,
   });
 }
 

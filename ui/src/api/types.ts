@@ -44,7 +44,8 @@ export interface Coverage {
 }
 
 export interface EdgesAnswer extends EdgeTable {
-  coverage?: Coverage;
+  coverage: Coverage;
+  own_hidden: boolean;
 }
 
 export type Answer = 'network' | 'not_network' | 'ambiguous' | 'insufficient_evidence';
@@ -148,15 +149,37 @@ export interface Incident {
   diagnosed_at?: Instant | null;
 }
 
+export type HeadlineState = 'network' | 'not_network' | 'ambiguous' | 'cannot_say' | 'deciding' | 'clear' | 'no_data';
+
 export interface Status {
   version: string;
+  now: Instant;
+  started_at: Instant;
   uptime_s: number;
-  headline: string;
+  headline: { state: HeadlineState; text: string };
+  /** The open incident that hits most. */
   incident?: Incident | null;
-  counts: { edges: number; workloads: number; alerts: number };
+  counts: { edges: number; workloads: number; agents: number; alerts_firing: number; alerts_pending: number; incidents_open: number };
   coverage: Coverage;
   simulated: boolean;
   insecure: boolean;
+  tokens: boolean;
+  detection: { last_at?: Instant | null; last_took_s?: number | null; error?: string | null };
+  store_error?: string | null;
+}
+
+export interface AlertsAnswer {
+  alerts: Alert[];
+  total: number;
+}
+
+export interface IncidentsAnswer {
+  incidents: Incident[];
+  total: number;
+}
+
+export interface IncidentAnswer extends Incident {
+  alerts_full: Alert[];
 }
 
 export interface Signal {

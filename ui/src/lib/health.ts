@@ -3,7 +3,7 @@
  * signal speaks only with enough opportunities behind it, so that one lost segment out of three paints nothing red.
  */
 import type { Alert } from '~/api/types';
-import { show } from './units';
+import { plural, show } from './units';
 
 export type Level = 'bad' | 'warn' | 'ok' | 'unknown';
 
@@ -70,7 +70,7 @@ const RTT = { warn: 1.5, bad: 3, leastSeconds: 0.002 };
 
 export type Lookup = (measure: string) => number | null | undefined;
 
-/** Health from the totals of a range, those of the compared range where there is one, and the firing alerts on the edge. */
+/** Health from the totals of a range, those of the compared range where there is one, and the firing or pending alerts on the edge. */
 export function health(now: Lookup, before: Lookup | undefined, alerts: Alert[]): Health {
   let score = 0;
   let evidence = 0;
@@ -90,9 +90,13 @@ export function health(now: Lookup, before: Lookup | undefined, alerts: Alert[])
     score = Math.max(score, scoreOf(ratio - 1, RTT.warn - 1, RTT.bad - 1));
     if (ratio >= RTT.warn) why.push(`RTT p95 ${ratio.toFixed(1)} times that of the compared range`);
   }
-  if (alerts.length > 0) {
-    score = Math.max(score, 1) + 0.01 * Math.min(alerts.length, 50);
-    why.unshift(alerts.length === 1 ? (alerts[0]?.summary ?? 'an alert') : `${alerts.length} alerts`);
+  const firing = alerts.filter((a) => a.state === 'firing');
+  if (firing.length > 0) {
+    score = Math.max(score, 1) + 0.01 * Math.min(firing.length, 50);
+    why.push(why.length === 0 && firing.length === 1 ? (firing[0]?.summary ?? '') : plural(firing.length, 'alert'));
+  } else if (alerts.length > 0) {
+    score = Math.max(score, 0.5);
+    why.push(plural(alerts.length, 'alert pending', 'alerts pending'));
   }
   const level: Level = score >= 1 ? 'bad' : score >= 0.5 ? 'warn' : evidence > 0 ? 'ok' : 'unknown';
   return { level, score, why: why.join('; ') };
@@ -105,10 +109,10 @@ function scoreOf(value: number, warn: number, bad: number): number {
   return Math.min(1 + Math.log10(value / bad), 3);
 }
 
-/** Alerts whose labels this group of edges meets: each label that is one of its dimensions has the group's value, and at least one is. */
+/** Firing and pending alerts whose labels this group of edges meets: each label that is one of its dimensions has the group's value, and at least one is. */
 export function alertsOn(groupBy: string[], key: string[], alerts: Alert[]): Alert[] {
   return alerts.filter((alert) => {
-    if (alert.state !== 'firing') return false;
+    if (alert.state === 'resolved') return false;
     let met = 0;
     for (let i = 0; i < groupBy.length; i += 1) {
       const wanted = alert.labels[groupBy[i] ?? ''];

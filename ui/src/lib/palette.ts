@@ -9,21 +9,28 @@ export function colour(index: number, dark: boolean): string {
   return (dark ? DARK : LIGHT)[index % COLOURS] ?? '#888888';
 }
 
-/** Gives every name a colour that stays its own while it is on the page. */
-export function allocate(taken: Map<string, number>, names: string[]): Map<string, number> {
-  const kept = new Map<string, number>();
+/** Most series of a chart: with more, colours could no longer be told apart within it. */
+export const SERIES_MAX = 10;
+
+/**
+ * Gives every name one colour over all charts, different from all others that stand in a chart with it. A name keeps the colour that it
+ * had. Where no colour is left for a name, it takes the one that is rarest in its charts.
+ */
+export function allocate(taken: Map<string, number>, charts: string[][]): Map<string, number> {
+  const names = [...new Set(charts.flat())];
+  const given = new Map(names.filter((n) => taken.has(n)).map((n) => [n, taken.get(n) ?? 0]));
   for (const name of names) {
-    const old = taken.get(name);
-    if (old !== undefined) kept.set(name, old);
+    const uses = Array.from({ length: COLOURS }, () => 0);
+    for (const chart of charts) {
+      if (!chart.includes(name)) continue;
+      for (const other of chart) {
+        const used = other === name ? undefined : given.get(other);
+        if (used !== undefined) uses[used] = (uses[used] ?? 0) + 1;
+      }
+    }
+    const own = given.get(name);
+    if (own !== undefined && uses[own] === 0) continue;
+    given.set(name, uses.indexOf(Math.min(...uses)));
   }
-  const used = new Set(kept.values());
-  let next = 0;
-  for (const name of names) {
-    if (kept.has(name)) continue;
-    while (used.size < COLOURS && used.has(next % COLOURS)) next += 1;
-    kept.set(name, next % COLOURS);
-    used.add(next % COLOURS);
-    next += 1;
-  }
-  return kept;
+  return given;
 }

@@ -38,7 +38,7 @@ function count(value: number): string {
   if (size >= 999_500_000) return `${short(value / 1e9)} G`;
   if (size >= 999_500) return `${short(value / 1e6)} M`;
   if (size >= 9_999.5) return `${short(value / 1e3)} k`;
-  return Number.isInteger(value) ? grouped(value) : short(value);
+  return size >= 100 ? grouped(Math.round(value)) : short(value);
 }
 
 function percent(value: number): string {
@@ -109,15 +109,14 @@ export function unitOf(measure: string, catalogue: Catalogue | undefined): Unit 
   const signal = catalogue.signals.find((s) => measure === s.name || measure.startsWith(`${s.name}.`));
   const known = catalogue.signals.find((s) => s.name === measure) ?? signal;
   if (!known || measure.endsWith('.count')) return 'count';
-  // Socket-seconds per second are open sockets.
-  if (measure.endsWith('.rate') && known.unit === 'socket_seconds') return 'count';
+  // Socket-seconds per second are open sockets; seconds per second are connections that are in that state.
+  if (measure.endsWith('.rate') && (known.unit === 'socket_seconds' || known.unit === 'seconds')) return 'count';
   return known.unit;
 }
 
 /** A measure's value with `/s` where it is a rate. */
 export function showMeasure(measure: string, unit: Unit, value: number | null | undefined): string {
   const text = show(unit, value);
-  return text !== ABSENT && measure.endsWith('.rate') && !measure.startsWith('tcp.active') && !measure.startsWith('tcp.stalled')
-    ? `${text}/s`
-    : text;
+  const perSecond = measure.endsWith('.rate') && !/^tcp\.(active|stalled|busy|blocked_\w+|srtt)\.rate$/.test(measure);
+  return text !== ABSENT && perSecond ? `${text}/s` : text;
 }

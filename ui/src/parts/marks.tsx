@@ -49,7 +49,7 @@ export function Delta({ value, before, unit, worse }: { value: number | null | u
   const tone = far && worse ? (rose ? 'bad' : 'ok') : 'plain';
   return (
     <span className={css.delta} data-tone={tone} title={`before: ${exact(unit, before)}`}>
-      {rose ? '▲' : '▼'} {words}
+      {words === '±0' ? words : `${rose ? '▲' : '▼'} ${words}`}
     </span>
   );
 }

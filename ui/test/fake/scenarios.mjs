@@ -194,12 +194,21 @@ class Scenario {
     return [{ id: this.incidentId(), opened_at: iso(plan.onsetS + 30), since: iso(plan.onsetS), closed_at: plan.endS ? iso(plan.endS + 60) : null, alerts: this.alerts().map((a) => a.id), component: verdict.culprit, verdict, diagnosed_at: iso(Math.floor(Date.now() / 10_000) * 10) }];
   }
 
+  headline(open, verdict) {
+    if (open) return { state: verdict.verdict === 'insufficient_evidence' ? 'cannot_say' : verdict.verdict, text: verdict.summary };
+    const c = this.coverage();
+    if (c.agents_expected === 0) return { state: 'no_data', text: 'no agent has shipped anything yet' };
+    if (c.fraction < 0.95) return { state: 'cannot_say', text: `cannot say: ${Object.keys(c.silent).length} of ${c.agents_expected} agents silent` };
+    return { state: 'clear', text: 'no network problem seen' };
+  }
+
   status() {
     const open = this.incidents().find((i) => !i.closed_at) ?? null;
     const verdict = this.verdict();
     return {
-      version: '0.1.0', uptime_s: 5421, headline: open ? verdict.summary : 'no network problem seen', incident: open,
-      counts: { edges: new Set(this.edges.map((e) => `${e.source.workload}\u0000${e.dest.workload}`)).size, workloads: new Set(this.edges.map((e) => e.source.workload)).size, alerts: this.alerts().filter((a) => a.state === 'firing').length },
+      version: '0.1.0', now: new Date().toISOString(), started_at: iso(this.plan.startS), uptime_s: 5421, headline: this.headline(open, verdict), incident: open,
+      tokens: false, detection: { last_at: iso(Math.floor(Date.now() / 1000)), last_took_s: 0.04 },
+      counts: { edges: new Set(this.edges.map((e) => `${e.source.workload}\u0000${e.dest.workload}`)).size, workloads: new Set(this.edges.map((e) => e.source.workload)).size, agents: NODES.length, alerts_firing: this.alerts().filter((a) => a.state === 'firing').length, alerts_pending: 0, incidents_open: open ? 1 : 0 },
       coverage: this.coverage(), simulated: this.plan.simulated, insecure: this.plan.insecure,
     };
   }

@@ -57,7 +57,7 @@ async function handle(request, response, state, current) {
   const [, kind, id] = path.split('/');
   switch (kind) {
     case 'edges':
-      return json(response, 200, { ...s.edgesAnswer(JSON.parse(await body(request))), coverage: s.coverage() });
+      return json(response, 200, { ...s.edgesAnswer(JSON.parse(await body(request))), coverage: s.coverage(), own_hidden: true });
     case 'catalogue':
       return json(response, 200, catalogue);
     case 'status':
@@ -69,9 +69,13 @@ async function handle(request, response, state, current) {
     case 'alerts':
     case 'incidents': {
       const list = kind === 'alerts' ? s.alerts() : s.incidents();
-      if (!id) return json(response, 200, list.filter((x) => inRange(x.since, x.resolved_at ?? x.closed_at)));
+      if (!id) {
+        const within = list.filter((x) => inRange(x.since, x.resolved_at ?? x.closed_at));
+        return json(response, 200, { [kind]: within, total: within.length });
+      }
       const one = list.find((x) => x.id === decodeURIComponent(id));
-      return one ? json(response, 200, one) : json(response, 404, { error: `no ${kind.slice(0, -1)} with id '${id}'` });
+      const full = kind === 'incidents' ? { alerts_full: s.alerts() } : {};
+      return one ? json(response, 200, { ...one, ...full }) : json(response, 404, { error: `no ${kind.slice(0, -1)} with id '${id}'` });
     }
     default:
       return json(response, 404, { error: `no such API path: ${url.pathname}` });

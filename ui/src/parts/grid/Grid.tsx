@@ -85,6 +85,7 @@ export function dimLabel(dim: string): string {
 function Row(props: Props & { item: EdgeItem; index: number; top: number; measure: (node: Element | null) => void }) {
   const { item, groupBy, lit, onLit, sparks, reasons, shade } = props;
   const name = nameOf(groupBy, item.key);
+  const why = reasons && item.health.level !== 'ok' ? item.health.why : '';
   return (
     <div
       ref={props.measure}
@@ -94,6 +95,7 @@ function Row(props: Props & { item: EdgeItem; index: number; top: number; measur
       className={css.row}
       data-level={item.health.level}
       data-lit={lit === name}
+      data-why={why !== ''}
       style={{ transform: `translateY(${props.top}px)` }}
       onMouseEnter={() => onLit?.(item)}
       onMouseLeave={() => onLit?.(undefined)}
@@ -104,9 +106,9 @@ function Row(props: Props & { item: EdgeItem; index: number; top: number; measur
       {item.key.map((value, i) => (
         <div key={groupBy[i]} role="cell" className={css.dim} data-arrow={i === 1 && directed(groupBy)}>
           {i === 0 ? <Pick {...props}>{<Name text={value} strong />}</Pick> : <Name text={value} strong={directed(groupBy)} />}
-          {i === 0 && reasons && item.health.level !== 'ok' && item.health.why && (
-            <bdi className={css.why} title={item.health.why}>
-              {item.health.why}
+          {i === 0 && why && (
+            <bdi className={css.why} title={why}>
+              {why}
             </bdi>
           )}
         </div>

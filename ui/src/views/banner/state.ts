@@ -18,9 +18,6 @@ export interface BannerState {
   incident?: string | undefined;
 }
 
-/** Below this share of the expected windows nothing can be called well. */
-export const COVERAGE_LEAST = 0.9;
-
 const TONES: Record<Verdict['verdict'], Tone> = { network: 'bad', not_network: 'info', ambiguous: 'warn', insufficient_evidence: 'unknown' };
 
 export function bannerState(status: Status, now: number): BannerState {
@@ -33,8 +30,10 @@ export function bannerState(status: Status, now: number): BannerState {
     }
     return { ...ofVerdict(verdict, status, now), since: verdict.since ?? incident.since, incident: incident.id };
   }
-  const blind = blindness(status.coverage, now);
-  if (blind) return { tone: 'unknown', answer: 'Cannot say', what: [], details: [blind] };
+  if (status.headline.state !== 'clear') {
+    const why = blindness(status.coverage, now) ?? status.headline.text.replace(/^cannot say( yet)?:\s*/, '');
+    return { tone: 'unknown', answer: 'Cannot say', what: [], details: [why] };
+  }
   const seen = [plural(status.counts.edges, 'edge'), `coverage ${show('ratio', status.coverage.fraction)}`];
   return { tone: 'ok', answer: 'No network problem seen', what: [], details: seen };
 }
@@ -49,7 +48,7 @@ function ofVerdict(verdict: Verdict, status: Status, now: number): BannerState {
   return { ...base, what, details: counts(verdict) };
 }
 
-/** Why too little is seen to judge; undefined when enough is. */
+/** Which agents are silent; undefined when none is. */
 export function blindness(coverage: Coverage, now: number): string | undefined {
   const silent = Object.entries(coverage.silent).sort((a, b) => Date.parse(a[1]) - Date.parse(b[1]));
   const first = silent[0];
@@ -60,6 +59,5 @@ export function blindness(coverage: Coverage, now: number): string | undefined {
     const ago = lasted((now - Date.parse(first[1])) / 1000);
     return `${silent.length} of ${plural(coverage.agents_expected, 'agent')} silent for ${ago}: ${names.join(', ')}${more}`;
   }
-  if (coverage.fraction < COVERAGE_LEAST) return `only ${show('ratio', coverage.fraction)} of the expected windows arrived`;
   return undefined;
 }

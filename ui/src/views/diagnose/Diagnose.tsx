@@ -1,1 +1,33 @@
-export function Diagnose() { return null; }
+import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useDiagnosis, useIncident, useIncidents, useStatus } from '~/api/queries';
+import type { DiagnoseSearch } from '~/app/search';
+import { useView } from '~/app/view';
+import { Busy, Failure, NoAgents } from '~/parts/states';
+import { Asked } from './Asked';
+import { Report } from './Report';
+
+/** The verdict's page: of an incident, or of the range that was asked for. */
+export function Diagnose() {
+  const view = useView();
+  const search = useSearch({ from: '/diagnose' }) as DiagnoseSearch;
+  const navigate = useNavigate();
+  const status = useStatus().data;
+  const incidents = useIncidents(view.range).data ?? [];
+  const open = status?.incident?.id;
+  const wanted = search.incident ?? (search.ask === 'range' || search.workload ? undefined : open);
+  const incident = useIncident(wanted);
+  const asked = useDiagnosis(view.range, search.workload, status !== undefined && wanted === undefined);
+  const set = (change: Partial<DiagnoseSearch>) => void navigate({ to: '/diagnose', search: (s: DiagnoseSearch) => ({ ...s, incident: undefined, workload: undefined, ask: undefined, ...change }) });
+
+  const known = incident.data && !incidents.some((i) => i.id === incident.data.id) ? [incident.data, ...incidents] : incidents;
+  const verdict = wanted ? incident.data?.verdict : asked.data;
+  const error = wanted ? incident.error : asked.error;
+  if (status?.headline.state === 'no_data') return <NoAgents />;
+  return (
+    <>
+      <h1 className="off-page">Diagnose</h1>
+      <Asked view={view} incidents={known} incident={wanted} workload={search.workload} onChange={set} />
+      {error ? <Failure error={error} height={200} /> : verdict ? <Report verdict={verdict} incident={wanted ? incident.data : undefined} view={view} /> : <Busy height={240} />}
+    </>
+  );
+}

@@ -3,7 +3,7 @@ import { useEdges } from '~/api/queries';
 import type { EdgesAnswer, EdgeQuery, Unit } from '~/api/types';
 import { ask, type View } from '~/app/view';
 import { idOf, nameOf, rest, series } from '~/lib/edges';
-import { allocate, COLOURS } from '~/lib/palette';
+import { allocate, SERIES_MAX } from '~/lib/palette';
 import { instant } from '~/lib/time';
 import { grouped } from '~/lib/units';
 import { ChartCard } from '~/parts/ChartCard';
@@ -38,7 +38,7 @@ interface Props {
 }
 
 export function IncidentCharts({ view, groupBy, filter, shades, lit, onLit, sparks }: Props) {
-  const queries = PLANS.map((p) => ask(view, { group: groupBy, measures: [p.measure], filter, step: view.step, sort: `-${p.measure}`, limit: COLOURS }));
+  const queries = PLANS.map((p) => ask(view, { group: groupBy, measures: [p.measure], filter, step: view.step, sort: `-${p.measure}`, limit: SERIES_MAX }));
   const answers = [useEdges(queries[0]), useEdges(queries[1]), useEdges(queries[2]), useEdges(queries[3])];
   const totals = useEdges(ask(view, { group: [], measures: PLANS.filter((p) => p.kind === 'columns').map((p) => p.measure), filter, step: view.step }));
   const colours = useColours(groupBy, answers.map((a) => a.data));
@@ -55,6 +55,8 @@ export function IncidentCharts({ view, groupBy, filter, shades, lit, onLit, spar
             data={data}
             query={queries[i] as EdgeQuery}
             sync="edges"
+            height={140}
+            legend={3}
             lit={lit?.name}
             onLit={onLit}
             onZoom={(from, to) => view.set({ from: instant(from), to: instant(to) })}
@@ -70,13 +72,12 @@ export function IncidentCharts({ view, groupBy, filter, shades, lit, onLit, spar
 /** One colour for an edge in all charts, for as long as it is drawn. */
 function useColours(groupBy: string[], tables: (EdgesAnswer | undefined)[]): Map<string, number> {
   const kept = useRef(new Map<string, number>());
-  const names = [...new Set(tables.flatMap((t) => (t && t.group_by.join() === groupBy.join() ? t.rows.map((r) => nameOf(groupBy, r.key)) : [])))];
-  const key = names.join('\u0000');
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the names are the key.
+  const charts = tables.map((t) => (t && t.group_by.join() === groupBy.join() ? t.rows.map((r) => nameOf(groupBy, r.key)) : []));
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the names, written out, are the key.
   return useMemo(() => {
-    kept.current = allocate(kept.current, names);
+    kept.current = allocate(kept.current, charts);
     return kept.current;
-  }, [key]);
+  }, [JSON.stringify(charts)]);
 }
 
 function subtitle(groupBy: string[], table: EdgesAnswer | undefined): string {

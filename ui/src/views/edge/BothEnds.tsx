@@ -1,0 +1,67 @@
+import type { Unit } from '~/api/types';
+import type { EdgeItem } from '~/lib/edges';
+import { show } from '~/lib/units';
+import { Card } from '~/parts/Card';
+import { Value } from '~/parts/marks';
+
+const ROWS: { label: string; measure: string; unit: Unit }[] = [
+  { label: 'Bytes', measure: 'tcp.bytes', unit: 'bytes' },
+  { label: 'Data segments', measure: 'tcp.segments', unit: 'count' },
+  { label: 'Resets', measure: 'tcp.resets', unit: 'count' },
+];
+
+/** What each end says of the same bytes. */
+export function BothEnds({ item }: { item: EdgeItem }) {
+  const seen = (side: 'sent' | 'received') => ROWS.some((r) => item.value(`${r.measure}.${side}`) !== null && item.value(`${r.measure}.${side}`) !== undefined);
+  const missing = [!seen('sent') && 'source', !seen('received') && 'destination'].filter(Boolean);
+  return (
+    <Card flush title="Both ends" subtitle={missing.length ? `No agent at the ${missing.join(' and the ')}: nothing to compare with` : 'Each end counts by itself; what is on the way makes a small gap'}>
+      <table className="plain-table">
+        <thead>
+          <tr>
+            <th scope="col">
+              <span className="off-page">Measure</span>
+            </th>
+            <th scope="col" className="right">
+              Sent
+            </th>
+            <th scope="col" className="right">
+              Received
+            </th>
+            <th scope="col" className="right">
+              Gap
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {ROWS.map((r) => {
+            const sent = item.value(`${r.measure}.sent`);
+            const received = item.value(`${r.measure}.received`);
+            const both = sent !== null && sent !== undefined && received !== null && received !== undefined;
+            return (
+              <tr key={r.measure}>
+                <th scope="row">{r.label}</th>
+                <td className="right">
+                  <Value unit={r.unit} value={sent} />
+                </td>
+                <td className="right">
+                  <Value unit={r.unit} value={received} />
+                </td>
+                <td className="right">
+                  {both ? (
+                    <>
+                      <Value unit={r.unit} value={sent - received} />
+                      {sent > 0 && ` · ${show('ratio', (sent - received) / sent)}`}
+                    </>
+                  ) : (
+                    <Value unit={r.unit} value={null} />
+                  )}
+                </td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </Card>
+  );
+}

@@ -1,0 +1,177 @@
+/** The charts of an edge: what each shows of TCP, and from which measures. */
+import type { EdgesAnswer, Unit } from '~/api/types';
+import { series } from '~/lib/edges';
+import type { ChartData, Series } from '~/parts/chart/types';
+
+interface Line {
+  label: string;
+  measure: string;
+  /** Measures to take away from it, step by step. */
+  less?: string[];
+  colour: number;
+  dash?: boolean;
+}
+
+export interface Plan {
+  title: string;
+  subtitle: string;
+  kind: ChartData['kind'];
+  unit: Unit;
+  lines: Line[];
+}
+
+const BLUE = 0;
+const ORANGE = 1;
+const TEAL = 2;
+const PINK = 3;
+const GOLD = 7;
+const GREEN = 8;
+const RED = 9;
+const GREY = 10;
+
+export const PLANS: Plan[] = [
+  {
+    title: 'TCP traffic (bytes)',
+    subtitle: 'What the source sent, what the destination received',
+    kind: 'lines',
+    unit: 'bytes',
+    lines: [
+      { label: 'sent', measure: 'tcp.bytes.sent', colour: BLUE },
+      { label: 'received', measure: 'tcp.bytes.received', colour: TEAL, dash: true },
+    ],
+  },
+  {
+    title: 'Round trip time',
+    subtitle: 'Delayed acknowledgements sit in the maximum',
+    kind: 'lines',
+    unit: 'seconds',
+    lines: [
+      { label: 'max', measure: 'tcp.rtt_max', colour: GREY },
+      { label: 'p95', measure: 'tcp.rtt.p95', colour: ORANGE },
+      { label: 'p50', measure: 'tcp.rtt.p50', colour: BLUE },
+    ],
+  },
+  {
+    title: '# TCP connection timeouts',
+    subtitle: 'Attempts that were given up without an answer',
+    kind: 'columns',
+    unit: 'count',
+    lines: [{ label: 'timed out', measure: 'tcp.connect_timeouts', colour: RED }],
+  },
+  {
+    title: '# Retransmissions',
+    subtitle: 'Segments sent again, by kind',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'data', measure: 'tcp.retrans', less: ['tcp.retrans_syn', 'tcp.retrans_synack'], colour: ORANGE },
+      { label: 'SYN', measure: 'tcp.retrans_syn', colour: RED },
+      { label: 'SYN-ACK', measure: 'tcp.retrans_synack', colour: PINK },
+    ],
+  },
+  {
+    title: 'Retransmission rate',
+    subtitle: 'Of data segments sent; path loss is sent less received',
+    kind: 'lines',
+    unit: 'ratio',
+    lines: [
+      { label: 'sent again', measure: 'tcp.retrans_rate', colour: ORANGE },
+      { label: 'path loss', measure: 'tcp.path_loss', colour: GREY, dash: true },
+    ],
+  },
+  {
+    title: 'Connects',
+    subtitle: 'Attempts by their outcome',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'established', measure: 'tcp.connects_established', colour: GREEN },
+      { label: 'timed out', measure: 'tcp.connect_timeouts', colour: RED },
+      { label: 'refused', measure: 'tcp.connects_refused', colour: PINK },
+      { label: 'unreachable', measure: 'tcp.connects_unreachable', colour: ORANGE },
+      { label: 'failed otherwise', measure: 'tcp.connects_reset', colour: GOLD },
+      { label: 'cancelled', measure: 'tcp.connects_cancelled', colour: GREY },
+    ],
+  },
+  {
+    title: 'Handshake time',
+    subtitle: 'From SYN to established, at the client',
+    kind: 'lines',
+    unit: 'seconds',
+    lines: [
+      { label: 'p95', measure: 'tcp.handshake.p95', colour: ORANGE },
+      { label: 'p50', measure: 'tcp.handshake.p50', colour: BLUE },
+    ],
+  },
+  {
+    title: 'Open connections',
+    subtitle: 'On average; stalled ones wait for an answer of the network',
+    kind: 'lines',
+    unit: 'count',
+    lines: [
+      { label: 'open', measure: 'tcp.active.rate', colour: BLUE },
+      { label: 'stalled', measure: 'tcp.stalled.rate', colour: RED },
+    ],
+  },
+  {
+    title: 'Busy and blocked',
+    subtitle: 'Connections with data on the way, and what held them up',
+    kind: 'lines',
+    unit: 'count',
+    lines: [
+      { label: 'busy', measure: 'tcp.busy.rate', colour: BLUE },
+      { label: 'receiver’s window', measure: 'tcp.blocked_rwnd.rate', colour: PINK },
+      { label: 'send buffer', measure: 'tcp.blocked_sndbuf.rate', colour: GOLD },
+    ],
+  },
+  {
+    title: 'Resets',
+    subtitle: 'From source to destination, as each end counted',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'sent', measure: 'tcp.resets.sent', colour: BLUE },
+      { label: 'received', measure: 'tcp.resets.received', colour: TEAL },
+    ],
+  },
+  {
+    title: 'Time-outs and false alarms',
+    subtitle: 'Retransmission time-outs; resent though it had arrived',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'time-outs', measure: 'tcp.rto', colour: ORANGE },
+      { label: 'spurious', measure: 'tcp.retrans_spurious', colour: GREY },
+    ],
+  },
+  {
+    title: 'At the receiver',
+    subtitle: 'Segments out of order; connections its full queue dropped',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'out of order', measure: 'tcp.out_of_order', colour: TEAL },
+      { label: 'queue overflow', measure: 'tcp.accept_overflow', colour: RED },
+    ],
+  },
+];
+
+/** All that the page asks of the edge in one query. */
+export const EDGE_MEASURES = [
+  ...new Set([...PLANS.flatMap((p) => p.lines.flatMap((l) => [l.measure, ...(l.less ?? [])])), 'tcp.bytes', 'tcp.segments.sent', 'tcp.segments.received', 'tcp.retrans_rate', 'tcp.connect_failure_rate', 'tcp.connects', 'tcp.stalled_share', 'tcp.active', 'tcp.busy', 'tcp.blocked_rwnd', 'tcp.blocked_sndbuf']),
+];
+
+export function linesOf(plan: Plan, table: EdgesAnswer): Series[] {
+  const row = table.rows[0];
+  if (!row) return [];
+  const all = plan.lines.map((line): Series => {
+    const less = (line.less ?? []).map((m) => series(table, row, m));
+    const values = series(table, row, line.measure).map((v, i) => (v === null ? null : less.reduce((rest, l) => rest - (l[i] ?? 0), v)));
+    return { name: line.label, values, colour: line.colour, dash: line.dash };
+  });
+  const measured = all.filter((s) => s.values.some((v) => v !== null));
+  if (plan.kind === 'lines') return measured;
+  // Of columns only what happened, but at least one, to show that it did not.
+  const happened = measured.filter((s) => s.values.some((v) => v));
+  return happened.length ? happened : measured.slice(0, 1);
+}

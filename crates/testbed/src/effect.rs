@@ -209,9 +209,7 @@ fn script(table: &str, action: &str, place: &Place) -> String {
     };
     let hooks = [("forward", &place.forward), ("input", &place.input)];
     let chains: String = hooks.iter().filter(|(_, e)| !e.is_empty()).map(|(hook, e)| chain(hook, e)).collect();
-    format!(
-        "table inet {table} {{\n  counter seen {{\n  }}\n  counter hit {{\n  }}\n  chain fault {{\n    {action}\n  }}\n{chains}}}\n"
-    )
+    format!("table inet {table} {{\n  counter seen {{\n  }}\n  counter hit {{\n  }}\n  chain fault {{\n    {action}\n  }}\n{chains}}}\n")
 }
 
 /// Extra delays for all endpoint pairs whose packets pass `component` on a wire between nodes; where both ways pass, each gets

@@ -208,9 +208,13 @@ impl Fault {
             (Kind::Refused | Kind::DemandDrop, Component::Edge(from, to)) if !calls(from, to) => {
                 Some("only an edge from a client to its server can be refused or asked less")
             }
-            (Kind::DemandDrop, Component::Pod(p)) if !load_generator(&topology.pods[*p].workload) => Some("only load generators ask of their own accord"),
+            (Kind::DemandDrop, Component::Pod(p)) if !load_generator(&topology.pods[*p].workload) => {
+                Some("only load generators ask of their own accord")
+            }
             (Kind::DemandDrop, Component::Workload(w)) if !load_generator(w) => Some("only load generators ask of their own accord"),
-            (Kind::Crash | Kind::SlowService, Component::Pod(p)) if load_generator(&topology.pods[*p].workload) => Some("a load generator serves nobody"),
+            (Kind::Crash | Kind::SlowService, Component::Pod(p)) if load_generator(&topology.pods[*p].workload) => {
+                Some("a load generator serves nobody")
+            }
             (Kind::Crash | Kind::SlowService, Component::Workload(w)) if load_generator(w) => Some("a load generator serves nobody"),
             _ => None,
         }

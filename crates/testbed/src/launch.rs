@@ -37,7 +37,14 @@ pub(crate) fn keeper(command: &[OsString], run: &RunDir) -> Result<Process, Test
     start(command, child::KEEPER, run.id.as_ref(), None, Path::new("/dev/null"), "keeper")
 }
 
-fn start(command: &[OsString], kind: &str, argument: &std::ffi::OsStr, netns: Option<&Path>, log: &Path, what: &str) -> Result<Process, TestbedError> {
+fn start(
+    command: &[OsString],
+    kind: &str,
+    argument: &std::ffi::OsStr,
+    netns: Option<&Path>,
+    log: &Path,
+    what: &str,
+) -> Result<Process, TestbedError> {
     let whole: Vec<OsString> = command.iter().cloned().chain([kind.into(), argument.into()]).collect();
     Process::start(&whole, netns, log).map_err(|source| TestbedError::Start { what: what.to_string(), source })
 }

@@ -57,13 +57,7 @@ pub fn spawn_in(netns: &Path, command: &mut Command) -> Result<Child, NetnsError
 pub fn tool(program: &str, args: &[&str], input: &str) -> Result<String, NetnsError> {
     let name = || format!("{program} {}", args.join(" "));
     let failed = |source| NetnsError::Tool { tool: name(), source };
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+    let mut child = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
     // A tool that dies early shows in its exit code; the broken pipe itself says nothing new. Inputs are far below what a
     // pipe and the tool's own buffer hold, so that writing before reading cannot block for ever.
     let mut stdin = child.stdin.take().expect("standard input was piped");
@@ -79,11 +73,7 @@ pub fn tool(program: &str, args: &[&str], input: &str) -> Result<String, NetnsEr
 
 /// Sets a key of `/proc/sys` in the namespace of the calling thread.
 pub fn sysctl(key: &str, value: &str) -> Result<(), NetnsError> {
-    fs::write(Path::new("/proc/sys").join(key), value).map_err(|source| NetnsError::Sysctl {
-        key: key.to_string(),
-        value: value.to_string(),
-        source,
-    })
+    fs::write(Path::new("/proc/sys").join(key), value).map_err(|source| NetnsError::Sysctl { key: key.to_string(), value: value.to_string(), source })
 }
 
 /// Names of existing namespaces that begin with `prefix`.

@@ -234,12 +234,7 @@ impl Tables {
             calls: self
                 .calls
                 .iter()
-                .map(|&(from, to, probability, request_bytes)| CallSpec {
-                    from: from.to_string(),
-                    to: to.to_string(),
-                    probability,
-                    request_bytes,
-                })
+                .map(|&(from, to, probability, request_bytes)| CallSpec { from: from.to_string(), to: to.to_string(), probability, request_bytes })
                 .collect(),
             rate_per_s: self.rate_per_s,
         }

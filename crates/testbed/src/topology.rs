@@ -250,8 +250,7 @@ mod tests {
     #[test]
     fn calls_cross_all_zone_pairs() {
         for topology in built_in() {
-            let pairs: HashSet<_> =
-                topology.conversations().iter().map(|c| (topology.pods[c.client].zone, topology.pods[c.server].zone)).collect();
+            let pairs: HashSet<_> = topology.conversations().iter().map(|c| (topology.pods[c.client].zone, topology.pods[c.server].zone)).collect();
             assert_eq!(pairs.len(), topology.spec.zones.len().pow(2), "{}", topology.spec.name);
         }
     }

@@ -48,7 +48,8 @@ fn every_node_reaches_management() {
     for ip in ips {
         let listener = netns::in_netns(&testbed.mgmt_netns(), || TcpListener::bind((ip, 8101))).unwrap().unwrap();
         for node in testbed.nodes() {
-            let stream = netns::in_netns(&node.netns, || TcpStream::connect_timeout(&SocketAddr::new(ip, 8101), Duration::from_secs(5))).unwrap().unwrap();
+            let stream =
+                netns::in_netns(&node.netns, || TcpStream::connect_timeout(&SocketAddr::new(ip, 8101), Duration::from_secs(5))).unwrap().unwrap();
             let (_, peer) = listener.accept().unwrap();
             assert!(node.ips.contains(&peer.ip()), "{} came from {peer}", node.name);
             assert_eq!(stream.peer_addr().unwrap().ip(), ip);
@@ -121,7 +122,13 @@ fn nothing_is_left_after_a_drop() {
 
 /// Starts the development binary and returns it with the id of its run.
 fn start_binary() -> (std::process::Child, String) {
-    let mut child = Command::new(&command()[0]).args(["start", "--rate", "20"]).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new(&command()[0])
+        .args(["start", "--rate", "20"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
     let id = line.split_whitespace().nth(1).unwrap_or_else(|| panic!("said {line:?}")).to_string();
@@ -165,7 +172,8 @@ fn clean_removes_the_dead_and_spares_the_living() {
 /// Process id of the keeper of a run, by its command line.
 fn keeper_of(id: &str) -> i32 {
     let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    let is_keeper = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(&format!("keeper\0{id}\0")));
+    let is_keeper =
+        |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(&format!("keeper\0{id}\0")));
     pids.into_iter().find(is_keeper).expect("the run has a keeper")
 }
 

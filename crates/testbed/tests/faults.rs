@@ -75,7 +75,8 @@ fn handshake_us(testbed: &Testbed, from: &str, to: &str) -> u64 {
 /// Retransmitted segments of all pods, as their kernels count them.
 fn retransmitted(testbed: &Testbed) -> u64 {
     let of = |pod: &edgescope_testbed::topology::Pod| {
-        let snmp = netns::in_netns(&testbed.pod_netns(&pod.name).unwrap(), || std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap()).unwrap();
+        let snmp =
+            netns::in_netns(&testbed.pod_netns(&pod.name).unwrap(), || std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap()).unwrap();
         let mut tcp = snmp.lines().filter(|l| l.starts_with("Tcp:")).map(|l| l.split_whitespace().collect::<Vec<_>>());
         let (names, values) = (tcp.next().unwrap(), tcp.next().unwrap());
         let column = names.iter().position(|n| *n == "RetransSegs").unwrap();
@@ -115,7 +116,8 @@ fn congestion_stretches_one_zone_pair_only() {
     let mut testbed = shop(30.0);
     // Zones a, b, c: frontend-1, productcatalogservice-2, currencyservice-2.
     let all = |testbed: &Testbed| {
-        [("frontend-1", "productcatalogservice-2"), ("frontend-2", "productcatalogservice-1"), ("frontend-1", "currencyservice-2")].map(|(a, b)| handshake_us(testbed, a, b))
+        [("frontend-1", "productcatalogservice-2"), ("frontend-2", "productcatalogservice-1"), ("frontend-1", "currencyservice-2")]
+            .map(|(a, b)| handshake_us(testbed, a, b))
     };
     for usual in all(&testbed) {
         assert!((4_000..9_000).contains(&usual), "{usual} µs between zones");
@@ -154,7 +156,8 @@ fn a_blackhole_swallows_old_and_new_connections_until_healed() {
 fn a_weak_blackhole_swallows_a_share_of_the_flows_for_good() {
     let mut testbed = shop(5.0);
     inject(&mut testbed, "blackhole:pod=productcatalogservice-2:weak");
-    let tries: Vec<bool> = (0..60).map(|_| connect(&testbed, "frontend-1", "productcatalogservice-2", false, Duration::from_millis(60)).is_ok()).collect();
+    let tries: Vec<bool> =
+        (0..60).map(|_| connect(&testbed, "frontend-1", "productcatalogservice-2", false, Duration::from_millis(60)).is_ok()).collect();
     let lost = tries.iter().filter(|ok| !**ok).count();
     // 30 % of 60 with four standard deviations to either side.
     assert!((4..=32).contains(&lost), "{lost} of 60 connects failed");
@@ -190,7 +193,9 @@ fn a_crashed_pod_resets_and_comes_back() {
     assert!(request(&mut old, 10, LONG).is_err());
     assert_eq!(fails(connect(&testbed, "frontend-1", "adservice-1", false, LONG)), ErrorKind::ConnectionRefused);
     connect(&testbed, "frontend-1", "adservice-2", false, LONG).unwrap();
-    eventually("clients see it", LONG, || (client_totals(testbed.topology(), &testbed.counters().unwrap(), "frontend", "adservice").refused > 0).then_some(()));
+    eventually("clients see it", LONG, || {
+        (client_totals(testbed.topology(), &testbed.counters().unwrap(), "frontend", "adservice").refused > 0).then_some(())
+    });
     testbed.heal().unwrap();
     connect(&testbed, "frontend-1", "adservice-1", false, LONG).unwrap();
     let generations: Vec<u32> = testbed.counters().unwrap().iter().filter(|w| w.pod == "adservice-1").map(|w| w.generation).collect();
@@ -264,9 +269,9 @@ fn every_fault_comes_and_goes() {
         assert!(!truth.affected.is_empty(), "{fault}");
         assert_eq!(testbed.heal().unwrap().len(), 1);
     }
-    let tables = netns::list(&format!("es{}-", testbed.id())).into_iter().map(|name| {
-        netns::in_netns(&netns::path_of(&name), || netns::tool("nft", &["list", "tables"], "").unwrap()).unwrap()
-    });
+    let tables = netns::list(&format!("es{}-", testbed.id()))
+        .into_iter()
+        .map(|name| netns::in_netns(&netns::path_of(&name), || netns::tool("nft", &["list", "tables"], "").unwrap()).unwrap());
     assert_eq!(tables.collect::<String>(), "");
     let written: serde_json::Value = serde_json::from_slice(&std::fs::read(testbed.dir().join("truth.json")).unwrap()).unwrap();
     assert_eq!(written.as_array().unwrap().len(), faults.len());

@@ -39,7 +39,8 @@ struct Sample {
 impl Sample {
     fn take(testbed: &Testbed) -> Result<Sample, Box<dyn Error>> {
         let witnesses = testbed.counters()?;
-        let front: Vec<&Witness> = witnesses.iter().filter(|w| testbed.topology().spec.service(&w.workload).is_some_and(|s| s.is_load_generator())).collect();
+        let front: Vec<&Witness> =
+            witnesses.iter().filter(|w| testbed.topology().spec.service(&w.workload).is_some_and(|s| s.is_load_generator())).collect();
         let cpu = |(name, pid): (String, u32)| cpu_s(pid).map(|s| (name, s));
         Ok(Sample {
             at: std::time::Instant::now(),
@@ -84,21 +85,41 @@ fn report(testbed: &Testbed, before: &Sample, after: &Sample) {
         spent.sum::<f64>() / seconds
     };
     let front_requests = after.front.requests - before.front.requests;
-    println!("requests          {:.0}/s at the front, {:.1} % failed, mean {:.1} ms", front_requests as f64 / seconds,
+    println!(
+        "requests          {:.0}/s at the front, {:.1} % failed, mean {:.1} ms",
+        front_requests as f64 / seconds,
         100.0 * (after.front.requests_failed - before.front.requests_failed) as f64 / front_requests.max(1) as f64,
-        (after.front.latency_us - before.front.latency_us) as f64 / front_requests.max(1) as f64 / 1e3);
-    println!("calls             {:.0}/s in all, {:.0} connects/s, mean handshake {:.2} ms",
+        (after.front.latency_us - before.front.latency_us) as f64 / front_requests.max(1) as f64 / 1e3
+    );
+    println!(
+        "calls             {:.0}/s in all, {:.0} connects/s, mean handshake {:.2} ms",
         rate(|t| t.requests, &after.client, &before.client),
         rate(|t| t.connects, &after.client, &before.client),
-        (after.client.handshake_us - before.client.handshake_us) as f64 / (after.client.established - before.client.established).max(1) as f64 / 1e3);
+        (after.client.handshake_us - before.client.handshake_us) as f64 / (after.client.established - before.client.established).max(1) as f64 / 1e3
+    );
     let packets = |s: &Sample| s.relay.groups.iter().map(|g| g.packets).sum::<u64>();
-    println!("relay             {:.0} packets/s, {:.2} cores, {} dropped (full {}, write {}), real time: {}",
-        (packets(after) - packets(before)) as f64 / seconds, cpu(&|n| n == "relay"),
-        after.relay.dropped_full + after.relay.dropped_write, after.relay.dropped_full, after.relay.dropped_write, testbed.relay_is_realtime());
+    println!(
+        "relay             {:.0} packets/s, {:.2} cores, {} dropped (full {}, write {}), real time: {}",
+        (packets(after) - packets(before)) as f64 / seconds,
+        cpu(&|n| n == "relay"),
+        after.relay.dropped_full + after.relay.dropped_write,
+        after.relay.dropped_full,
+        after.relay.dropped_write,
+        testbed.relay_is_realtime()
+    );
     let late = |s: &Sample| s.relay.groups.iter().fold((0, 0, 0), |(us, n, max), g| (us + g.late_us, n + g.late_500us, max.max(g.late_us_max)));
     let ((us1, n1, _), (us2, n2, max)) = (late(before), late(after));
     let passed = (packets(after) - packets(before)).max(1) as f64;
-    println!("relay lateness    mean {:.0} µs, {:.2} % above 0.5 ms, max {:.1} ms", (us2 - us1) as f64 / passed, 100.0 * (n2 - n1) as f64 / passed, max as f64 / 1e3);
+    println!(
+        "relay lateness    mean {:.0} µs, {:.2} % above 0.5 ms, max {:.1} ms",
+        (us2 - us1) as f64 / passed,
+        100.0 * (n2 - n1) as f64 / passed,
+        max as f64 / 1e3
+    );
     println!("services          {:.2} cores", cpu(&|n| n != "relay"));
-    println!("company           {:.2} cores (soft interrupts of the whole machine besides: {:.2})", cpu(&|_| true), (after.softirq_s - before.softirq_s) / seconds);
+    println!(
+        "company           {:.2} cores (soft interrupts of the whole machine besides: {:.2})",
+        cpu(&|_| true),
+        (after.softirq_s - before.softirq_s) / seconds
+    );
 }

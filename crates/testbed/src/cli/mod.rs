@@ -102,9 +102,12 @@ enum Event {
     Signal,
 }
 
+/// Lines that wait to be obeyed; whoever types faster waits too.
+const LINES_MAX: usize = 64;
+
 /// Lines of standard input, and Ctrl-C or SIGTERM, as they come.
 fn events() -> Result<Receiver<Event>, Box<dyn Error>> {
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(LINES_MAX);
     let lines = sender.clone();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {

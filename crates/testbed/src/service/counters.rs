@@ -59,12 +59,12 @@ macro_rules! counters {
         impl $snapshot {
             /// Adds another's counts: sums are added, maxima compared.
             pub fn merge(&mut self, other: &$snapshot) {
-                $(self.$field = counters!(@$merge self.$field, other.$field);)+
+                $(counters!(@$merge self.$field, other.$field);)+
             }
         }
     };
-    (@sum $a:expr, $b:expr) => { $a + $b };
-    (@max $a:expr, $b:expr) => { $a.max($b) };
+    (@sum $a:expr, $b:expr) => { $a += $b };
+    (@max $a:expr, $b:expr) => { $a = $a.max($b) };
 }
 
 counters! {

@@ -3,13 +3,28 @@
 use crate::program::{self, Process};
 use crate::scene::Scene;
 use crate::server::{Server, merge};
+use crate::wait::until;
 use edgescope_probe::Probe;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Within this an agent must be known to its server.
+const START: Duration = Duration::from_secs(30);
 /// Within this an agent must end when asked to: it ships its last window first.
 const END: Duration = Duration::from_secs(15);
+
+/// From here on these agents miss nothing: each runs and is known to the server.
+pub fn wait_until_at_work(server: &Server, agents: &mut [Agent]) {
+    for agent in agents {
+        until(&format!("agent {} at work", agent.id), START, || {
+            assert!(agent.process.is_running(), "agent {} ended", agent.id);
+            let known = server.api().v1("/agents", &[])?;
+            let is_known = known["agents"].as_array().into_iter().flatten().any(|a| a["agent_id"] == agent.id.as_str());
+            if is_known { Ok(()) } else { Err(known.to_string()) }
+        });
+    }
+}
 
 /// Which sockets are an agent's.
 #[derive(Clone, Debug)]

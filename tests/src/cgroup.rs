@@ -24,7 +24,8 @@ impl Cgroup {
 
     /// Moves a process inside.
     pub fn add(&self, process: u32) {
-        fs::write(self.0.join("cgroup.procs"), process.to_string()).unwrap_or_else(|e| panic!("cannot move {process} into {}: {e}", self.0.display()));
+        fs::write(self.0.join("cgroup.procs"), process.to_string())
+            .unwrap_or_else(|e| panic!("cannot move {process} into {}: {e}", self.0.display()));
     }
 }
 

@@ -12,7 +12,8 @@
 //! | [`server`], [`agent`] | the product's long-running commands |
 //! | [`api`] | questions, by HTTP and by the command line |
 //! | [`actor`], [`traffic`] | traffic with known bytes and outcomes |
-//! | [`witness`], [`cgroup`] | what the kernel itself says; a cgroup of one's own |
+//! | [`witness`], [`capture`] | what the kernel and a capture say |
+//! | [`lab`], [`cgroup`] | namespaces and a cgroup of one's own |
 //! | [`wait`] | conditions with deadlines |
 
 // All of this serves tests: a failed expectation is how a test fails.
@@ -22,7 +23,9 @@
 pub mod actor;
 pub mod agent;
 pub mod api;
+pub mod capture;
 pub mod cgroup;
+pub mod lab;
 pub mod program;
 pub mod scene;
 pub mod server;

@@ -21,12 +21,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub fn edgescope() -> PathBuf {
     if let Some(given) = std::env::var_os("EDGESCOPE_BIN") {
         let path = PathBuf::from(given);
-        assert!(path.is_file(), "EDGESCOPE_BIN names {}, which is not there: build it with `make build` and take the path that it prints", path.display());
+        assert!(
+            path.is_file(),
+            "EDGESCOPE_BIN names {}, which is not there: build it with `make build` and take the path that it prints",
+            path.display()
+        );
         return path;
     }
     let own = std::env::current_exe().expect("a running program has a path");
     let beside = own.ancestors().skip(1).take(2).map(|dir| dir.join("edgescope")).find(|path| path.is_file());
-    beside.unwrap_or_else(|| panic!("there is no edgescope program beside {}: build one with `make build` and set EDGESCOPE_BIN to the path that it prints", own.display()))
+    beside.unwrap_or_else(|| {
+        panic!("there is no edgescope program beside {}: build one with `make build` and set EDGESCOPE_BIN to the path that it prints", own.display())
+    })
 }
 
 /// The product with arguments, without the variables that steer tests.

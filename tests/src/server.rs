@@ -28,7 +28,13 @@ pub struct ServerSpec {
 impl ServerSpec {
     /// On free ports of loopback, with tables in the scene's directory.
     pub fn new(scene: &Scene, name: &str) -> ServerSpec {
-        ServerSpec { name: name.to_owned(), http_port: free_port(), intake_port: free_port(), store: scene.path(&format!("{name}-data")), more: json!({}) }
+        ServerSpec {
+            name: name.to_owned(),
+            http_port: free_port(),
+            intake_port: free_port(),
+            store: scene.path(&format!("{name}-data")),
+            more: json!({}),
+        }
     }
 
     fn config(&self) -> Value {

@@ -7,17 +7,26 @@ mod server;
 use client::Client;
 use edgescope_tests::traffic::{Order, Report};
 use ledger::Ledger;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 fn main() -> ExitCode {
-    let Some(socket) = std::env::args_os().nth(1) else {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // A lab's own processes are this program too.
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "testbed"
+        && let Some(code) = edgescope_testbed::child_main(rest)
+    {
+        return code;
+    }
+    let [socket] = arguments.as_slice() else {
         eprintln!("usage: edgescope-traffic SOCKET");
         return ExitCode::FAILURE;
     };
-    match UnixListener::bind(&socket) {
+    match UnixListener::bind(socket) {
         Ok(listener) => obey(&listener),
         Err(error) => eprintln!("cannot listen on {}: {error}", socket.display()),
     }

@@ -22,14 +22,15 @@ int mark_owner(struct bpf_iter__task_file *ctx)
 {
 	struct control *ctl = controls();
 	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
 	struct socket_state *s;
 	struct socket *socket;
 	struct sock *sk;
 	u16 family;
 
-	if (!ctl || !task || !ctx->file)
+	if (!ctl || !task || !file)
 		return 0;
-	socket = bpf_sock_from_file(ctx->file);
+	socket = bpf_sock_from_file(file);
 	if (!socket)
 		return 0;
 	sk = socket->sk;

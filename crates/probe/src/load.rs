@@ -36,14 +36,14 @@ const SOCKOPS: &str = "on_sockops";
 
 /// Loaded by every process anew, run when it asks.
 const SWEEP: &str = "sweep";
-const MARKERS: [&str; 2] = ["mark_owner", "mark_socket"];
+pub const MARKERS: [&str; 2] = ["mark_owner", "mark_socket"];
 
 pub struct Loaded {
     pub maps: Maps,
     pub links: Vec<(&'static str, Link)>,
     pub sweep: Link,
-    /// Of `MARKERS`; `None` if the kernel refused one.
-    pub markers: Option<[Link; 2]>,
+    /// Of `MARKERS`; `None` where the kernel refused.
+    pub markers: [Option<Link>; 2],
     pub hooks: Vec<HookStatus>,
     /// Held for its lock: no second process takes this agent id meanwhile.
     _pins: Option<Pins>,
@@ -247,23 +247,22 @@ fn attach_program(program: &mut ProgramMut<'_>, name: &str) -> Result<Link, Stri
     program.attach_cgroup(directory.as_raw_fd()).map_err(|error| reason(&error))
 }
 
-fn attach_markers(object: &mut Object, refused: &Refused, hooks: &mut Vec<HookStatus>) -> Option<[Link; 2]> {
-    let mut links = Vec::new();
-    for name in MARKERS {
+fn attach_markers(object: &mut Object, refused: &Refused, hooks: &mut Vec<HookStatus>) -> [Option<Link>; 2] {
+    MARKERS.map(|name| {
         let attached = match refused.iter().find(|(refused, _)| *refused == name) {
             Some((_, reason)) => Err(reason.clone()),
             None => program(object, name).and_then(|program| program.attach().map_err(|error| reason(&error))),
         };
-        let state = match attached {
-            Ok(link) => {
-                links.push(link);
-                HookState::Attached
+        let (state, link) = match attached {
+            Ok(link) => (HookState::Attached, Some(link)),
+            Err(reason) => {
+                tracing::warn!(hook = name, reason, "the kernel refused an iterator; sockets older than the probe are not fully seen");
+                (HookState::Refused(reason), None)
             }
-            Err(reason) => HookState::Refused(reason),
         };
         hooks.push(HookStatus { name, state });
-    }
-    links.try_into().ok()
+        link
+    })
 }
 
 fn program<'o>(object: &'o mut Object, name: &str) -> Result<ProgramMut<'o>, String> {

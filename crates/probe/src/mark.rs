@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libbpf_rs::{Iter, Link};
 
@@ -19,16 +19,14 @@ pub fn run(link: &Link, name: &'static str) -> Result<Vec<u8>, ProbeError> {
     Ok(output)
 }
 
-/// Every network namespace that a process is in or that is mounted somewhere: inode → a path to it.
+/// Every network namespace in scope that a thread is in or that is mounted somewhere: inode → a path to it.
 pub fn namespaces(scope: &Scope) -> Result<BTreeMap<u32, PathBuf>, ProbeError> {
-    let processes = fs::read_dir("/proc").map_err(|source| ProbeError::Read { path: "/proc".into(), source })?;
-    let of_processes = processes.flatten().filter_map(|entry| {
-        let is_process = entry.file_name().to_str()?.bytes().all(|byte| byte.is_ascii_digit());
-        is_process.then(|| entry.path().join("ns/net"))
-    });
+    let processes = numbered("/proc".as_ref()).map_err(|source| ProbeError::Read { path: "/proc".into(), source })?;
+    // A process that is gone by now has no threads.
+    let threads = processes.into_iter().flat_map(|process| numbered(&process.join("task")).unwrap_or_default());
     let mut found = BTreeMap::new();
-    for path in of_processes.chain(mounted()) {
-        // A process may be gone by now, a mount hidden by another: then it is not ours to see.
+    for path in threads.map(|thread| thread.join("ns/net")).chain(mounted()) {
+        // A thread may be gone by now, a mount hidden by another: then it is not ours to see.
         let Ok(inode) = fs::metadata(&path).map(|metadata| metadata.ino() as u32) else {
             continue;
         };
@@ -38,6 +36,21 @@ pub fn namespaces(scope: &Scope) -> Result<BTreeMap<u32, PathBuf>, ProbeError> {
         }
     }
     Ok(found)
+}
+
+/// Those of `scope` that nothing found leads to.
+pub fn unreachable(scope: &Scope, found: &BTreeMap<u32, PathBuf>) -> Vec<(u32, String)> {
+    let Scope::Namespaces(wanted) = scope else {
+        return Vec::new();
+    };
+    let missing = wanted.iter().filter(|inode| !found.contains_key(inode));
+    missing.map(|inode| (*inode, "no process is in it and it is mounted nowhere".to_owned())).collect()
+}
+
+/// The entries of a directory of /proc whose names are numbers.
+fn numbered(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_number = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    Ok(fs::read_dir(directory)?.flatten().filter(is_number).map(|entry| entry.path()).collect())
 }
 
 fn mounted() -> Vec<PathBuf> {

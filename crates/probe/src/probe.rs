@@ -7,7 +7,7 @@ use std::time::Instant;
 use libbpf_rs::MapHandle;
 
 use crate::layout::{Plain, RawHistogram, RawKey, RawListener};
-use crate::load::{self, Loaded};
+use crate::load::{self, Loaded, MARKERS};
 use crate::maps::{self, Maps};
 use crate::{
     Counters, FlowKey, FlowReading, Hist, HookStatus, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, RemoveReport, Scope, mark,
@@ -68,16 +68,21 @@ impl Probe {
     /// Finds the sockets in scope that no event has told of: those older than the probe, or than their namespace's coming into
     /// scope. They count from now on. What is known already is left alone.
     pub fn mark_existing(&mut self) -> Result<MarkReport, ProbeError> {
-        let Some([owners, sockets]) = &self.loaded.markers else {
-            return Ok(MarkReport::default());
-        };
+        let [owners, sockets] = &self.loaded.markers;
         let namespaces = mark::namespaces(&self.scope)?;
         self.maps().clear_tally()?;
-        mark::run(owners, "mark_owner")?;
-        let failed = mark::in_each(sockets, "mark_socket", &namespaces);
+        if let Some(owners) = owners {
+            mark::run(owners, MARKERS[0])?;
+        }
+        let mut failed = match sockets {
+            Some(sockets) => mark::in_each(sockets, MARKERS[1], &namespaces),
+            None => namespaces.keys().map(|inode| (*inode, "the kernel refused the iterator".to_owned())).collect(),
+        };
+        let entered = namespaces.len() - failed.len();
+        failed.extend(mark::unreachable(&self.scope, &namespaces));
         let tally = self.maps().tally()?;
         Ok(MarkReport {
-            namespaces: namespaces.len() - failed.len(),
+            namespaces: entered,
             listeners: tally.marked_listeners,
             sockets: tally.marked_sockets,
             without_rtt: tally.marked_without_rtt,
@@ -143,7 +148,7 @@ impl Probe {
 
     /// Runs and run time of each program of this probe, while `kernel.bpf_stats_enabled` is 1.
     pub fn run_stats(&self) -> Result<Vec<ProgramCost>, ProbeError> {
-        let iterators = self.loaded.markers.iter().flatten().zip(["mark_owner", "mark_socket"]).map(|(link, name)| (name, link));
+        let iterators = MARKERS.iter().zip(&self.loaded.markers).filter_map(|(name, link)| Some((*name, link.as_ref()?)));
         let links = self.loaded.links.iter().map(|(name, link)| (*name, link));
         links.chain([("sweep", &self.loaded.sweep)]).chain(iterators).map(|(name, link)| cost(name, link)).collect()
     }

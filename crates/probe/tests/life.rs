@@ -1,0 +1,266 @@
+//! The probe's own life: dying and returning, several of them, scopes, keys that come and go, bounds.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+
+use edgescope_probe::{HookState, Losses, Pass, Probe, ProbeConfig, ProbeError, Role, Scope};
+use support::*;
+
+/// Removes a pinned probe also when its test fails.
+struct Pinned(ProbeConfig);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let removed = Probe::remove(&self.0.agent_id);
+        assert!(removed.is_ok() || thread::panicking(), "{removed:?}");
+    }
+}
+
+fn pinned(net: &Net) -> Pinned {
+    Pinned(ProbeConfig { pin: true, ..net.config() })
+}
+
+/// A connection with both ends in hand.
+fn pair(net: &Net, listener: &TcpListener, at: SocketAddr) -> (TcpStream, TcpStream) {
+    let client = net.client.run(move || TcpStream::connect(at).unwrap());
+    (client, listener.accept().unwrap().0)
+}
+
+fn say(from: &mut TcpStream, to: &mut TcpStream, bytes: usize) {
+    from.write_all(&vec![1; bytes]).unwrap();
+    to.read_exact(&mut vec![0; bytes]).unwrap();
+}
+
+#[test]
+fn a_probe_that_dies_and_returns_has_lost_and_doubled_nothing() {
+    let net = Net::new();
+    let config = pinned(&net);
+    let listener = net.server.run(|| TcpListener::bind(addr(SERVER4, 80)).unwrap());
+    let mut probe = Probe::load(&config.0).unwrap();
+    assert!(probe.hooks().iter().all(|hook| hook.state == HookState::Attached), "{:?}", probe.hooks());
+    let epoch = probe.epoch();
+    assert_eq!(probe.mark_existing().unwrap().listeners, 1);
+    let (mut old_client, mut old_server) = pair(&net, &listener, addr(SERVER4, 80));
+    say(&mut old_client, &mut old_server, 1000);
+    assert_eq!(probe.read(7).unwrap().previous_window, None);
+    drop(probe);
+
+    // While nobody reads: an old connection goes on, one ends, a new one comes, another comes and goes.
+    say(&mut old_client, &mut old_server, 200);
+    for _ in 0..3 {
+        let (mut client, mut server) = pair(&net, &listener, addr(SERVER4, 80));
+        say(&mut client, &mut server, 30);
+    }
+    let (mut new_client, mut new_server) = pair(&net, &listener, addr(SERVER4, 80));
+    say(&mut new_client, &mut new_server, 4);
+
+    let mut probe = Probe::load(&config.0).unwrap();
+    assert_eq!(probe.epoch(), epoch);
+    let adopted = probe.hooks().iter().filter(|hook| hook.state == HookState::Adopted).count();
+    assert_eq!(adopted, 6, "{:?}", probe.hooks());
+    assert_eq!(probe.mark_existing().unwrap().sockets, 0, "what is known is not marked again");
+    let pass = read_until(&mut probe, "3 closes", |pass| net.client_sum(pass, 80).closes == 3 && net.server_sum(pass, 80).closes == 3);
+    assert_eq!(pass.sockets, 4);
+    assert_eq!((net.client_sum(&pass, 80).bytes_sent, net.server_sum(&pass, 80).bytes_received), (1294, 1294));
+    say(&mut new_client, &mut new_server, 6);
+    drop((new_client, new_server, old_client, old_server));
+    let pass = read_until(&mut probe, "all closes", |pass| net.client_sum(pass, 80).closes == 5 && net.server_sum(pass, 80).closes == 5);
+    assert_eq!((net.client_sum(&pass, 80).bytes_sent, net.server_sum(&pass, 80).bytes_received), (1300, 1300));
+    assert_eq!(net.client_sum(&pass, 80).connect_established, 5);
+    assert_eq!(pass.losses, Losses::default());
+}
+
+#[test]
+fn the_next_probe_learns_what_the_last_one_called_its_window() {
+    let net = Net::new();
+    let config = pinned(&net);
+    Probe::load(&config.0).unwrap().read(41).unwrap();
+    let mut probe = Probe::load(&config.0).unwrap();
+    assert_eq!(probe.read(44).unwrap().previous_window, Some(41));
+    assert_eq!(probe.read(45).unwrap().previous_window, Some(44));
+}
+
+#[test]
+fn one_agent_id_is_one_probe() {
+    let net = Net::new();
+    let config = pinned(&net);
+    let probe = Probe::load(&config.0).unwrap();
+    assert!(matches!(Probe::load(&config.0), Err(ProbeError::InUse { .. })));
+    assert!(matches!(Probe::remove(&config.0.agent_id), Err(ProbeError::InUse { .. })));
+    drop(probe);
+    let removed = Probe::remove(&config.0.agent_id).unwrap().removed;
+    assert!(removed.contains(&"flows".to_owned()) && removed.contains(&"link_on_state".to_owned()), "{removed:?}");
+    assert_eq!(Probe::remove(&config.0.agent_id).unwrap().removed, [""; 0]);
+}
+
+#[test]
+fn removal_takes_the_counters_away() {
+    let net = Net::new();
+    let config = pinned(&net);
+    let first = Probe::load(&config.0).unwrap().epoch();
+    Probe::remove(&config.0.agent_id).unwrap();
+    let mut probe = Probe::load(&config.0).unwrap();
+    assert_ne!(probe.epoch(), first);
+    assert_eq!(probe.read(1).unwrap().flows.len(), 0);
+}
+
+#[test]
+fn two_probes_see_what_is_in_their_scope() {
+    let net = Net::new();
+    let of = |inode| ProbeConfig { scope: Scope::Namespaces(vec![inode]), ..net.config() };
+    let mut at_client = Probe::load(&of(net.client.inode)).unwrap();
+    let mut at_server = Probe::load(&of(net.server.inode)).unwrap();
+    let listener = net.server.run(|| TcpListener::bind(addr(SERVER4, 80)).unwrap());
+    let (mut client, mut server) = pair(&net, &listener, addr(SERVER4, 80));
+    say(&mut client, &mut server, 999);
+    drop((client, server));
+    let seen_by_client = read_until(&mut at_client, "the close", |pass| net.client_sum(pass, 80).closes == 1);
+    let seen_by_server = read_until(&mut at_server, "the close", |pass| net.server_sum(pass, 80).closes == 1);
+    assert_eq!(net.client_sum(&seen_by_client, 80).bytes_sent, 999);
+    assert_eq!(net.server_sum(&seen_by_server, 80).bytes_received, 999);
+    assert!(seen_by_client.flows.iter().all(|flow| flow.key.netns == net.client.inode && flow.rtt.is_some()));
+    assert!(seen_by_server.flows.iter().all(|flow| flow.key.netns == net.server.inode && flow.rtt.is_some()));
+}
+
+#[test]
+fn a_namespace_may_come_into_scope_later() {
+    let net = Net::new();
+    let mut probe = Probe::load(&ProbeConfig { scope: Scope::Namespaces(vec![net.client.inode]), ..net.config() }).unwrap();
+    let listener = net.server.run(|| TcpListener::bind(addr(SERVER4, 80)).unwrap());
+    let (mut client, mut server) = pair(&net, &listener, addr(SERVER4, 80));
+    say(&mut client, &mut server, 100);
+    assert_eq!(net.server_sum(&probe.read(1).unwrap(), 80), Default::default());
+    probe.set_scope(&net.scope()).unwrap();
+    let report = probe.mark_existing().unwrap();
+    assert_eq!((report.listeners, report.sockets), (1, 1));
+    say(&mut client, &mut server, 11);
+    let pass = read_until(&mut probe, "the bytes", |pass| net.server_sum(pass, 80).bytes_received == 11);
+    assert_eq!(net.client_sum(&pass, 80).bytes_sent, 111);
+    // And out again: what happens there is not counted any more.
+    probe.set_scope(&Scope::Namespaces(vec![net.client.inode])).unwrap();
+    drop(pair(&net, &listener, addr(SERVER4, 80)));
+    let pass = read_until(&mut probe, "the close", |pass| net.client_sum(pass, 80).closes == 1);
+    assert_eq!(net.server_sum(&pass, 80).accepts, 0);
+}
+
+/// A cgroup of its own, removed with it. Its process is this test's, which goes back to where it was.
+struct Cgroup {
+    path: PathBuf,
+    before: PathBuf,
+}
+
+impl Cgroup {
+    fn enter() -> Cgroup {
+        let report = edgescope_probe::kernel_report();
+        let root = report.cgroup2.unwrap();
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
+        let cgroup = Cgroup { path: root.join(unique("probe-test")), before: root.join(own) };
+        std::fs::create_dir_all(cgroup.path.join("below")).unwrap();
+        cgroup.move_to(&cgroup.path.join("below"));
+        cgroup
+    }
+
+    fn move_to(&self, path: &std::path::Path) {
+        std::fs::write(path.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        self.move_to(&self.before);
+        for path in [self.path.join("below"), self.path.clone()] {
+            let removed = std::fs::remove_dir(&path);
+            assert!(removed.is_ok() || thread::panicking(), "{}: {removed:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_cgroup_scope_holds_what_is_below_it() {
+    let net = Net::new();
+    let cgroup = Cgroup::enter();
+    let mut probe = Probe::load(&ProbeConfig { scope: Scope::Cgroup(cgroup.path.clone()), ..net.config() }).unwrap();
+    let listener = net.server.run(|| TcpListener::bind(addr(SERVER4, 80)).unwrap());
+    drop(pair(&net, &listener, addr(SERVER4, 80)));
+    // Sockets belong to the cgroup they were made in.
+    cgroup.move_to(&cgroup.before);
+    let outside = net.server.run(|| TcpListener::bind(addr(SERVER4, 81)).unwrap());
+    drop(pair(&net, &outside, addr(SERVER4, 81)));
+    let pass = read_until(&mut probe, "the close", |pass| net.client_sum(pass, 80).closes == 1 && net.server_sum(pass, 80).closes == 1);
+    assert_eq!(net.client_sum(&pass, 81).connect_attempts + net.server_sum(&pass, 81).accepts, 0);
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(cgroup.path.join("below")).unwrap());
+    assert!(pass.flows.iter().all(|flow| flow.key.cgroup == inode), "{pass:#?}");
+    let missing = Probe::load(&ProbeConfig { scope: Scope::Cgroup("/nonexistent".into()), ..net.config() });
+    assert!(matches!(missing, Err(ProbeError::BadCgroup { .. })));
+}
+
+fn server_ports(net: &Net, pass: &Pass) -> Vec<u16> {
+    let mut ports: Vec<_> = pass.flows.iter().filter(|flow| flow.key.netns == net.server.inode).map(|flow| flow.key.remote_port).collect();
+    ports.sort_unstable();
+    ports
+}
+
+#[test]
+fn a_split_address_keeps_its_ports_also_of_live_connections() {
+    let net = Net::new();
+    let mut probe = net.probe();
+    let listener = net.server.run(|| TcpListener::bind(addr(SERVER4, 80)).unwrap());
+    let (mut client, mut server) = pair(&net, &listener, addr(SERVER4, 80));
+    say(&mut client, &mut server, 100);
+    let pass = read_until(&mut probe, "the bytes", |pass| net.server_sum(pass, 80).bytes_received == 100);
+    assert_eq!(server_ports(&net, &pass), [0]);
+    probe.set_split(&[CLIENT4.parse().unwrap()]).unwrap();
+    probe.read(2).unwrap();
+    say(&mut client, &mut server, 50);
+    let second = pair(&net, &listener, addr(SERVER4, 80));
+    let mut expected = vec![0, client.local_addr().unwrap().port(), second.0.local_addr().unwrap().port()];
+    expected.sort_unstable();
+    let pass = read_until(&mut probe, "the bytes", |pass| net.server_sum(pass, 80).bytes_received == 150);
+    assert_eq!(server_ports(&net, &pass), expected);
+    let of_first = pass.flows.iter().find(|flow| flow.key.remote_port == client.local_addr().unwrap().port()).unwrap();
+    assert_eq!(of_first.counters.bytes_received, 50);
+}
+
+#[test]
+fn forgotten_flows_hand_over_their_last_counters() {
+    let net = Net::new();
+    let mut probe = net.probe();
+    let listener = net.server.run(|| TcpListener::bind(addr(SERVER4, 80)).unwrap());
+    let (mut client, mut server) = pair(&net, &listener, addr(SERVER4, 80));
+    say(&mut client, &mut server, 123);
+    drop((client, server));
+    let pass = read_until(&mut probe, "both closes", |pass| net.client_sum(pass, 80).closes == 1 && net.server_sum(pass, 80).closes == 1);
+    let keys: Vec<_> = pass.flows.iter().map(|flow| flow.key).collect();
+    let forgotten = probe.forget(&keys).unwrap();
+    assert_eq!(forgotten.len(), 2);
+    for (forgotten, read) in forgotten.iter().zip(&pass.flows) {
+        assert_eq!((forgotten.key, forgotten.counters), (read.key, read.counters));
+        assert_eq!(forgotten.handshake.is_some(), read.key.role == Role::Client);
+    }
+    assert_eq!(probe.forget(&keys).unwrap().len(), 0);
+    assert_eq!(probe.read(9).unwrap().flows.len(), 0);
+}
+
+/// What exceeds the bound is summed under the unspecified remote address: totals stay exact, and the loss of detail is counted.
+#[test]
+fn a_full_flow_map_keeps_the_totals() {
+    let net = Net::new();
+    let mut probe = Probe::load(&ProbeConfig { flows_max: 4, rtts_max: 2, ..net.config() }).unwrap();
+    for port in 80..90 {
+        let listener = net.server.run(move || TcpListener::bind(addr(SERVER4, port)).unwrap());
+        let (mut client, mut server) = pair(&net, &listener, addr(SERVER4, port));
+        say(&mut client, &mut server, 10);
+    }
+    let total = |pass: &Pass| sum(pass, |_| true);
+    let pass = read_until(&mut probe, "20 closes", |pass| total(pass).closes == 20);
+    assert_eq!((total(&pass).bytes_sent, total(&pass).bytes_received), (100, 100));
+    assert_eq!(total(&pass).connect_established, 10);
+    assert_eq!(pass.flows.iter().filter(|flow| !flow.key.remote.is_unspecified()).count(), 4);
+    assert!(pass.losses.flows_full >= 16 && pass.losses.rtts_full > 0 && pass.losses.others_full == 0, "{:?}", pass.losses);
+}

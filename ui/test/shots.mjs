@@ -62,9 +62,9 @@ try {
     fake.state.name = shot.state;
     const { page, wrong } = await openPage(browser.context, shot);
     await page.goto(fake.url + shot.path);
-    await settled(page);
+    await settled(page).catch((e) => wrong.push(String(e).split('\n')[0]));
     await shot.act?.(page);
-    await settled(page);
+    await settled(page).catch((e) => wrong.push(String(e).split('\n')[0]));
     await page.screenshot({ path: join(dir, `${shot.name}.png`), fullPage: shot.full ?? false });
     const bad = wrong.filter((w) => shot.state !== 'down' || !w.includes('503'));
     if (bad.length) failed += 1;

@@ -94,7 +94,7 @@ export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; c
           )}
         </div>
       </div>
-      <div className={css.chart}>{seen ? <AlertChart alert={alert} measure={measure} unit={unit} from={from} to={to} /> : <Busy height={124} />}</div>
+      <div className={css.chart}>{seen ? <AlertChart alert={alert} measure={measure} unit={unit} from={from} to={to} /> : <div className={css.unseen} />}</div>
     </li>
   );
 }

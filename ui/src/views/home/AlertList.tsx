@@ -3,13 +3,14 @@ import type { Alert } from '~/api/types';
 import { carry } from '~/app/search';
 import { plural } from '~/lib/units';
 import { HealthMark, Moment, Tag } from '~/parts/marks';
-import { Busy, Nothing } from '~/parts/states';
+import { Busy, Failure, Nothing } from '~/parts/states';
 import css from './Home.module.css';
 
 const SHOWN = 5;
 
 /** The newest alerts in short; firing ones first. */
-export function AlertList({ alerts }: { alerts: Alert[] | undefined }) {
+export function AlertList({ alerts, error }: { alerts: Alert[] | undefined; error: Error | null }) {
+  if (error) return <Failure error={error} />;
   if (!alerts) return <Busy />;
   const told = alerts.filter((a) => a.state !== 'pending').sort((a, b) => Number(b.state === 'firing') - Number(a.state === 'firing') || Date.parse(b.since) - Date.parse(a.since));
   if (told.length === 0) return <Nothing height={72}>No alert in this range.</Nothing>;

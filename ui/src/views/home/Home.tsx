@@ -25,7 +25,7 @@ export function Home() {
   const status = useStatus().data;
   const [sort, setSort] = useState<string>();
   const edges = useEdges(ask(view, { group: GROUP, measures: ['tcp.bytes', ...HEALTH_MEASURES], filter: view.filter, sort: '-tcp.bytes', limit: ROWS_ASKED, compare: true }));
-  const alerts = useAlerts(view.range).data;
+  const { data: alerts, error: alertsError } = useAlerts(view.range);
   const list = useMemo(() => items(edges.data, alerts ?? []), [edges.data, alerts]);
   if (status && status.coverage.agents_expected === 0 && list.length === 0) return <NoAgents />;
   return (
@@ -51,7 +51,7 @@ export function Home() {
         </Card>
         <div className={css.side}>
           <Card flush title="Alerts" subtitle="Firing now, and resolved in this range" aside={<More to="/alerts">All alerts</More>}>
-            <AlertList alerts={alerts} />
+            <AlertList alerts={alerts} error={alertsError} />
           </Card>
           <Card title="Zones" subtitle="From the row to the column">
             <ZoneMatrix view={view} onPick={(filter) => void navigate({ to: '/edges', search: (s) => ({ ...carry(s), filter }) })} />

@@ -1,0 +1,90 @@
+/** Places on the map: layers from callers to called, by dagre. Pure and slow (tens of milliseconds): call it when the graph changes, not its numbers. */
+import { Graph as Dagre, layout } from '@dagrejs/dagre';
+
+export interface Place {
+  x: number;
+  y: number;
+}
+
+export interface Layout {
+  places: Map<string, Place>;
+  width: number;
+  height: number;
+}
+
+export const RADIUS = 17;
+const LABEL_PX = 17;
+/** Rough width of a letter of a label. */
+const LETTER_PX = 6.4;
+const LETTERS_MAX = 24;
+
+/** A label as the map draws it: long names are cut in the middle, whose ends tell more. */
+export function shortLabel(name: string): string {
+  if (name.length <= LETTERS_MAX) return name || 'n/a';
+  return `${name.slice(0, 12)}…${name.slice(-(LETTERS_MAX - 13))}`;
+}
+
+/**
+ * @param calls pairs of client and server: the direction of the layers
+ * @param others pairs whose direction is not known, placed beside each other only
+ */
+export function place(nodes: string[], calls: [string, string][], others: [string, string][], narrow: boolean): Layout {
+  const graph = new Dagre({ directed: true });
+  graph.setGraph({ rankdir: narrow ? 'TB' : 'LR', nodesep: narrow ? 18 : 26, ranksep: narrow ? 62 : 104, marginx: 24, marginy: 24, ranker: 'network-simplex' });
+  graph.setDefaultEdgeLabel(() => ({}));
+  for (const node of nodes) {
+    const label = shortLabel(node).length * LETTER_PX;
+    graph.setNode(node, { width: Math.max(2 * RADIUS, label), height: 2 * RADIUS + LABEL_PX });
+  }
+  for (const [a, b] of [...calls, ...others]) if (graph.hasNode(a) && graph.hasNode(b) && !graph.hasEdge(b, a)) graph.setEdge(a, b);
+  layout(graph);
+  const places = new Map<string, Place>();
+  for (const node of nodes) {
+    const { x = 0, y = 0 } = graph.node(node) as Partial<Place>;
+    // The circle sits above its label.
+    places.set(node, { x, y: y - LABEL_PX / 2 });
+  }
+  const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
+  return { places, width, height };
+}
+
+export interface Arc {
+  /** SVG path from rim to rim. */
+  path: string;
+  /** Where its number stands, and where its sign. */
+  label: Place;
+  sign: Place;
+}
+
+/** How far an arrow bends away from the straight line, so that the two directions of a pair stay apart. */
+const BEND = 0.11;
+/** Room for the arrow's head before the rim. */
+const HEAD_PX = 4;
+
+/** The arrow of one direction; the other direction's bends to the other side by itself. */
+export function arc(a: Place, b: Place): Arc {
+  const [dx, dy] = [b.x - a.x, b.y - a.y];
+  const length = Math.hypot(dx, dy) || 1;
+  const bend = Math.max(12, Math.min(length * BEND, 46));
+  const [nx, ny] = [-dy / length, dx / length];
+  const control = { x: (a.x + b.x) / 2 + nx * bend * 2, y: (a.y + b.y) / 2 + ny * bend * 2 };
+  const start = towards(a, control, RADIUS + 2);
+  const end = towards(b, control, RADIUS + HEAD_PX);
+  return {
+    path: `M${fixed(start)}Q${fixed(control)} ${fixed(end)}`,
+    label: along(start, control, end, 0.5),
+    sign: along(start, control, end, 0.28),
+  };
+}
+
+function towards(from: Place, to: Place, px: number): Place {
+  const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;
+  return { x: from.x + ((to.x - from.x) / length) * px, y: from.y + ((to.y - from.y) / length) * px };
+}
+
+function along(a: Place, c: Place, b: Place, t: number): Place {
+  const u = 1 - t;
+  return { x: u * u * a.x + 2 * u * t * c.x + t * t * b.x, y: u * u * a.y + 2 * u * t * c.y + t * t * b.y };
+}
+
+const fixed = (p: Place) => `${p.x.toFixed(1)} ${p.y.toFixed(1)}`;

@@ -119,6 +119,8 @@ struct control {
 	__u32 ephemeral_from;
 	/* Which build of the programs is attached. */
 	__u64 programs;
+	/* When the pass that runs now, or ran last, was started; CLOCK_MONOTONIC. */
+	__u64 pass_us;
 };
 
 /* What the iterators did, each since user space last set it to 0. */

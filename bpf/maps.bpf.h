@@ -40,19 +40,23 @@ struct reading {
 	u32 drops;
 };
 
+/* What a sweep needs of a socket that has been still comes first, in two cache lines. */
 struct socket_state {
 	struct flow_key key;
-	/* What has been added to the flow already. */
-	struct reading flushed;
-	u64 connect_ns;
 	/* Active and stalled time is accounted up to here. */
 	u64 gauged_ms;
 	u64 flushed_us;
-	u32 tgid;
 	u32 phase;
 	u32 split_version;
+	u32 tgid;
+	/* A chronometer of TCP ran at the last flush. */
+	u32 running;
+	/* What has been added to the flow already. */
+	struct reading flushed;
+	u64 connect_ns;
 	/* Last error that TCP reported while connecting; the application may have taken it before it closes. */
 	u32 connect_error;
+	u32 unused;
 };
 
 /* Counters per flow. A hash map, since its keys come and go; without preallocation, since most hosts fill a hundredth of it. */

@@ -136,6 +136,7 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 	s->split_version = ctl->split_version;
 	s->connect_ns = 0;
 	s->flushed_us = 0;
+	s->running = 0;
 	s->gauged_ms = now_ms();
 	enter(s, PHASE_OPEN);
 	flow = flow_of(&s->key);

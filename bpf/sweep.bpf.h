@@ -10,10 +10,13 @@
 #define STALL_US 3000000
 #define STALL_BACKOFF 2
 
-/* TCP stamps a socket whenever it sends, receives or times out; a running chronometer counts without a stamp. */
-static __always_inline bool still(const struct socket_state *s, const struct tcp_sock *tp)
+/*
+ * TCP stamps a socket whenever it sends, receives or times out; only a running chronometer counts without a stamp. One field
+ * is read, without asking first what the socket is: most sockets of most hosts are still, and what costs is memory.
+ */
+static __always_inline bool still(const struct socket_state *s, struct sock *sk)
 {
-	return tp->tcp_mstamp + SETTLED_US < s->flushed_us && !BPF_CORE_READ_BITFIELD(tp, chrono_type);
+	return !s->running && BPF_CORE_READ((struct tcp_sock *)sk, tcp_mstamp) + SETTLED_US < s->flushed_us;
 }
 
 /* For how long of the last `passed_ms` nothing came through. */
@@ -54,35 +57,46 @@ static __always_inline void sample_rtt(const struct control *ctl, struct flow *f
 		observe(&rtts, key, srtt_us, ctl->window, LOSS_RTTS_FULL);
 }
 
-static __always_inline void sweep_open(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp)
+/* Time goes by for an open socket whether it moves or not. */
+static __always_inline void sweep_still(struct socket_state *s, u64 now_us)
 {
-	u64 now_us = bpf_ktime_get_ns() / 1000;
-	int state = sk->__sk_common.skc_state;
-	bool moved = false, quiet = still(s, tp);
+	u64 passed_ms = advance64(&s->gauged_ms, now_us / 1000);
+	struct flow_key key = s->key;
+	struct flow *flow;
+
+	if (!passed_ms)
+		return;
+	flow = flow_of(&key);
+	if (flow)
+		add(flow, active_ms, passed_ms);
+}
+
+static __always_inline void sweep_moving(const struct control *ctl, struct socket_state *s, struct sock *sk, u64 now_us)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	u64 passed_ms, stuck_ms;
 	struct flow_key key;
 	struct flow *flow;
 	struct reading r;
+	bool moved;
+	int state;
 
-	rekey(ctl, s, sk);
-	if (!quiet) {
-		read_socket(&r, tp, state, true);
-		/* A socket closed meanwhile may be emptied at once; a reading taken before its phase changed is whole. */
-		if (__sync_fetch_and_add(&s->phase, 0) != PHASE_OPEN)
-			return;
-		moved = step(&s->flushed, &r);
-		s->flushed_us = now_us;
-	}
-	passed_ms = advance64(&s->gauged_ms, now_us / 1000);
-	if (!moved && !passed_ms)
+	if (!tp)
 		return;
+	state = sk->__sk_common.skc_state;
+	read_socket(&r, tp, state, true);
+	/* A socket closed meanwhile may be emptied at once; a reading taken before its phase changed is whole. */
+	if (__sync_fetch_and_add(&s->phase, 0) != PHASE_OPEN)
+		return;
+	moved = step(&s->flushed, &r);
+	s->flushed_us = now_us;
+	s->running = BPF_CORE_READ_BITFIELD(tp, chrono_type);
+	passed_ms = advance64(&s->gauged_ms, now_us / 1000);
 	key = s->key;
 	flow = flow_of(&key);
 	if (!flow)
 		return;
 	add(flow, active_ms, passed_ms);
-	if (quiet)
-		return;
 	stuck_ms = stalled_ms(tp, state, now_us, passed_ms);
 	if (stuck_ms)
 		add(flow, stalled_ms, stuck_ms);
@@ -91,6 +105,31 @@ static __always_inline void sweep_open(const struct control *ctl, struct socket_
 	add_steps(flow, &r, ctl->tick_us);
 	sample_rtt(ctl, flow, &key, tp);
 	touch(flow, now_us / 1000, s->tgid);
+}
+
+static __always_inline void sweep_open(const struct control *ctl, struct socket_state *s, struct sock *sk)
+{
+	/* One time for all: reading the clock for each would cost as much as the rest of the arithmetic. */
+	u64 now_us = ctl->pass_us;
+	struct tally *t = tally();
+
+	if (t)
+		t->swept++;
+	rekey(ctl, s, sk);
+	if (still(s, sk))
+		sweep_still(s, now_us);
+	else
+		sweep_moving(ctl, s, sk, now_us);
+}
+
+/* Not established yet: all there can be is repeated SYNs. */
+static __always_inline void sweep_connecting(struct socket_state *s, struct sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct flow_key key = s->key;
+
+	if (tp)
+		flush_syn(s, &key, tp);
 }
 
 static __always_inline void sweep_listener(struct seq_file *seq, struct socket_state *s, const struct sock *sk)
@@ -122,34 +161,20 @@ int sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct control *ctl = controls();
 	struct socket_state *s = ctx->value;
 	struct sock *sk = ctx->sk;
-	struct tcp_sock *tp;
-	struct flow_key key;
 
 	if (!ctl || !s || !sk)
 		return 0;
 	switch (s->phase) {
+	case PHASE_OPEN:
+		sweep_open(ctl, s, sk);
+		break;
+	case PHASE_CONNECTING:
+		sweep_connecting(s, sk);
+		break;
 	case PHASE_LISTENING:
 		if (sk->__sk_common.skc_state == TCP_LISTEN) /* else a clone on its way to be established */
 			sweep_listener(ctx->meta->seq, s, sk);
-		return 0;
-	case PHASE_CONNECTING:
-	case PHASE_OPEN:
 		break;
-	default:
-		return 0;
-	}
-	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp)
-		return 0;
-	if (s->phase == PHASE_OPEN) {
-		struct tally *t = tally();
-
-		if (t)
-			t->swept++;
-		sweep_open(ctl, s, sk, tp);
-	} else {
-		key = s->key;
-		flush_syn(s, &key, tp);
 	}
 	return 0;
 }

@@ -76,6 +76,7 @@ pub struct RawControl {
     pub rtt_callback: u32,
     pub ephemeral_from: u32,
     pub programs: u64,
+    pub pass_us: u64,
 }
 
 #[repr(C)]

@@ -111,6 +111,7 @@ fn mirrors_match_the_object() {
             rtt_callback,
             ephemeral_from,
             programs,
+            pass_us,
         }
     );
     compare!(btf, "tally", RawTally { swept, marked_owners, marked_listeners, marked_sockets, marked_without_rtt });

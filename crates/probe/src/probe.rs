@@ -100,6 +100,7 @@ impl Probe {
         // 0 stays free, so that a fresh histogram's zeros belong to no window.
         control.window = ended.checked_add(1).unwrap_or(2);
         control.window_label = window;
+        control.pass_us = monotonic_us();
         self.maps().set_control(&control)?;
         self.maps().clear_tally()?;
         let listeners = mark::run(&self.loaded.sweep, "sweep")?;
@@ -191,6 +192,15 @@ impl Probe {
         }
         Ok(Losses::from_bytes(&bytes).unwrap_or_default())
     }
+}
+
+/// The clock that the kernel side stamps with.
+fn monotonic_us() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid clock and a timespec to write to.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) } != 0;
+    assert!(!failed, "CLOCK_MONOTONIC always exists");
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
 }
 
 #[repr(transparent)]

@@ -1,0 +1,193 @@
+//! What the kernel side costs here: ns a run of each program, and ns a socket of each reading.
+//!
+//! `cost [SOCKETS…]` (as root; default 1000 10000 50000). Sockets live in namespaces of their own, in several processes, and go
+//! with them. The programs' run-time statistics are on for the second table only, as they cost something themselves.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use edgescope_probe::{Pass, Probe, ProbeConfig, Scope};
+
+/// Connections a child holds: two open files each, of which a process may have 20,000.
+const CONNECTIONS_EACH: usize = 5000;
+/// Clients towards one port: an address has 28,000 ephemeral ports.
+const CONNECTIONS_A_PORT: usize = 500;
+const READINGS: usize = 7;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some([mode, connections]) = arguments.first_chunk::<2>().filter(|[mode, _]| mode == "--hold") {
+        assert_eq!(mode, "--hold");
+        return hold(connections.parse().unwrap());
+    }
+    let mut sizes: Vec<usize> = arguments.iter().map(|size| size.parse().expect("numbers of sockets")).collect();
+    if sizes.is_empty() {
+        sizes = vec![1000, 10_000, 50_000];
+    }
+    println!("readings: CPU time, median of {READINGS}; the sockets' counters, then all flows");
+    println!("{:>8} {:>7} {:>12} {:>12} {:>12} {:>10}", "sockets", "flows", "sockets are", "CPU ms", "ns/socket", "kB here");
+    sizes.into_iter().for_each(readings);
+    println!("\nprograms: mean over a load of connections and of round trips");
+    programs();
+}
+
+/// A process with connections to itself in a namespace of its own. Each byte on its input is a round: every connection
+/// sends a byte; each is answered by a byte.
+struct Holder {
+    child: Child,
+    orders: ChildStdin,
+    answers: ChildStdout,
+}
+
+impl Holder {
+    fn new(connections: usize) -> Holder {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--hold", &connections.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (orders, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Holder { child, orders, answers }
+    }
+
+    fn inode(&self) -> u32 {
+        let path = format!("/proc/{}/ns/net", self.child.id());
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap()) as u32
+    }
+
+    fn wait(&mut self) {
+        self.answers.read_exact(&mut [0]).expect("the holder ended early");
+    }
+
+    fn round(&mut self) {
+        self.orders.write_all(&[1]).unwrap();
+        self.wait();
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn hold(connections: usize) {
+    // SAFETY: affects this process only, which has one thread.
+    unsafe {
+        assert_eq!(libc::unshare(libc::CLONE_NEWNET), 0, "needs root");
+        let all = libc::rlimit { rlim_cur: 20_000, rlim_max: 20_000 };
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const all);
+        // Not outlive the parent, whatever ends it.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+    }
+    assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+    let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
+    let mut answer = || output.write_all(&[1]).and_then(|()| output.flush()).unwrap();
+    answer();
+    input.read_exact(&mut [0]).unwrap();
+    let mut pairs = Vec::new();
+    while pairs.len() < connections {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        for _ in 0..CONNECTIONS_A_PORT.min(connections - pairs.len()) {
+            pairs.push((TcpStream::connect(at).unwrap(), listener.accept().unwrap().0));
+        }
+    }
+    answer();
+    while input.read_exact(&mut [0]).is_ok() {
+        for (client, server) in &mut pairs {
+            client.write_all(&[1]).unwrap();
+            server.read_exact(&mut [0]).unwrap();
+        }
+        answer();
+    }
+}
+
+/// Holders whose sockets are all made after the probe was loaded.
+fn start(connections: usize) -> (Vec<Holder>, Probe) {
+    let each = std::iter::repeat_n(CONNECTIONS_EACH, connections / CONNECTIONS_EACH).chain([connections % CONNECTIONS_EACH]);
+    let mut holders: Vec<Holder> = each.filter(|count| *count > 0).map(Holder::new).collect();
+    holders.iter_mut().for_each(Holder::wait);
+    let scope = Scope::Namespaces(holders.iter().map(Holder::inode).collect());
+    let config = ProbeConfig { agent_id: format!("cost-{}", std::process::id()), scope, pin: false, ..ProbeConfig::default() };
+    let probe = Probe::load(&config).unwrap();
+    holders.iter_mut().for_each(Holder::round);
+    (holders, probe)
+}
+
+fn readings(sockets: usize) {
+    let (mut holders, mut probe) = start(sockets / 2);
+    let mut table = |name: &str, between: &mut dyn FnMut()| {
+        let mut took: Vec<(Duration, Pass)> = (0..READINGS)
+            .map(|turn| {
+                between();
+                let before = cpu_time();
+                let pass = probe.read(turn as u32).unwrap();
+                (cpu_time() - before, pass)
+            })
+            .collect();
+        took.sort_by_key(|(took, _)| *took);
+        let (took, pass) = &took[READINGS / 2];
+        assert_eq!(pass.sockets as usize, sockets);
+        println!(
+            "{:>8} {:>7} {:>12} {:>12.2} {:>12.0} {:>10}",
+            sockets,
+            pass.flows.len(),
+            name,
+            took.as_secs_f64() * 1e3,
+            took.as_nanos() as f64 / sockets as f64,
+            resident_kb(),
+        );
+    };
+    table("busy", &mut || holders.iter_mut().for_each(Holder::round));
+    // Sockets settle a second after their last segment.
+    std::thread::sleep(Duration::from_millis(1200));
+    table("idle", &mut || ());
+}
+
+/// Of this thread, in the kernel and out of it: what the clock on the wall says depends on who else is running.
+fn cpu_time() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid clock and a timespec to write to.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) }, 0);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+fn resident_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Run-time statistics of BPF programs, until this is closed.
+fn statistics() -> OwnedFd {
+    // SAFETY: gives a new file descriptor or -1.
+    let fd = unsafe { libbpf_sys::bpf_enable_stats(libbpf_sys::BPF_STATS_RUN_TIME) };
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: valid and owned by nobody else.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn programs() {
+    let on = statistics();
+    let (mut holders, mut probe) = start(CONNECTIONS_EACH);
+    let started = Instant::now();
+    for turn in 0..20 {
+        holders.iter_mut().for_each(Holder::round);
+        probe.read(turn).unwrap();
+    }
+    drop(holders);
+    let closed = probe.read(99).unwrap().flows.iter().map(|flow| flow.counters.closes).sum::<u64>();
+    println!("{:>24} {:>10} {:>10}", "program", "runs", "ns/run");
+    for cost in probe.run_stats().unwrap() {
+        println!("{:>24} {:>10} {:>10.0}", cost.name, cost.run_cnt, cost.run_time_ns as f64 / cost.run_cnt.max(1) as f64);
+    }
+    println!("({closed} closes, {:.1} s)", started.elapsed().as_secs_f64());
+    drop(on);
+}

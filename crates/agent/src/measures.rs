@@ -1,0 +1,181 @@
+//! Which counter of a flow is which signal of which side.
+//!
+//! Absent means "not seen"; zero means "seen, and nothing happened". So a signal is sent with zeros whenever what it is a share of was there: retransmissions
+//! with segments, connect outcomes with attempts, and the basic ones whenever the flow did anything at all.
+
+use crate::counters::{Counter, Cumulative, Totals};
+use crate::delta::Delta;
+use edgescope_model::histogram::Histogram;
+use edgescope_model::signal::{self, Signal};
+use edgescope_model::wire::Measure;
+
+/// When a counter is sent although it is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// Whenever the flow is told of.
+    Always,
+    /// If this counter is above zero.
+    Any(Counter),
+    /// Never.
+    Nothing,
+}
+
+struct Row {
+    signal: Signal,
+    counter: Counter,
+    with: With,
+}
+
+const fn row(signal: Signal, counter: Counter, with: With) -> Row {
+    Row { signal, counter, with }
+}
+
+/// What the local end sent.
+const SENT: &[Row] = &[
+    row(signal::TCP_BYTES, Counter::bytes_sent, With::Always),
+    row(signal::TCP_SEGMENTS, Counter::segs_sent, With::Always),
+    row(signal::TCP_RETRANS, Counter::retrans_segs, With::Any(Counter::segs_sent)),
+    row(signal::TCP_RETRANS_SYN, Counter::retrans_syn, With::Any(Counter::connect_attempts)),
+    row(signal::TCP_RETRANS_SYNACK, Counter::retrans_synack, With::Any(Counter::accepts)),
+    row(signal::TCP_RETRANS_BYTES, Counter::retrans_bytes, With::Any(Counter::segs_sent)),
+    row(signal::TCP_RTO, Counter::rto, With::Any(Counter::segs_sent)),
+    row(signal::TCP_RETRANS_SPURIOUS, Counter::spurious, With::Any(Counter::segs_sent)),
+    row(signal::TCP_SRTT, Counter::srtt_us_sum, With::Nothing),
+    row(signal::TCP_SRTT_SAMPLES, Counter::srtt_samples, With::Nothing),
+    row(signal::TCP_ACTIVE, Counter::active_ms, With::Always),
+    row(signal::TCP_STALLED, Counter::stalled_ms, With::Any(Counter::active_ms)),
+    row(signal::TCP_BLOCKED_RWND, Counter::blocked_rwnd_us, With::Any(Counter::busy_us)),
+    row(signal::TCP_BLOCKED_SNDBUF, Counter::blocked_sndbuf_us, With::Any(Counter::busy_us)),
+    row(signal::TCP_BUSY, Counter::busy_us, With::Any(Counter::segs_sent)),
+    row(signal::TCP_CONNECTS, Counter::connect_attempts, With::Nothing),
+    row(signal::TCP_CONNECTS_ESTABLISHED, Counter::connect_established, With::Any(Counter::connect_attempts)),
+    row(signal::TCP_CONNECT_TIMEOUTS, Counter::connect_timeout, With::Any(Counter::connect_attempts)),
+    row(signal::TCP_CONNECTS_CANCELLED, Counter::connect_cancelled, With::Any(Counter::connect_attempts)),
+    row(signal::TCP_CONNECTS_REFUSED, Counter::connect_refused, With::Any(Counter::connect_attempts)),
+    row(signal::TCP_CONNECTS_UNREACHABLE, Counter::connect_unreachable, With::Any(Counter::connect_attempts)),
+    row(signal::TCP_CONNECTS_RESET, Counter::connect_reset, With::Any(Counter::connect_attempts)),
+    row(signal::TCP_CLOSES, Counter::closes, With::Nothing),
+    row(signal::TCP_RESETS, Counter::resets_sent, With::Always),
+];
+
+/// What the local end received.
+const RECEIVED: &[Row] = &[
+    row(signal::TCP_BYTES, Counter::bytes_received, With::Always),
+    row(signal::TCP_SEGMENTS, Counter::segs_received, With::Always),
+    row(signal::TCP_OUT_OF_ORDER, Counter::out_of_order, With::Any(Counter::segs_received)),
+    row(signal::TCP_ACCEPTS, Counter::accepts, With::Nothing),
+    row(signal::TCP_RESETS, Counter::resets_received, With::Always),
+    row(signal::TCP_ACCEPT_OVERFLOW, Counter::accept_overflow, With::Any(Counter::accepts)),
+];
+
+/// What happened in flows of one local end, far end, port and role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sum {
+    pub counted: Cumulative,
+    pub rtt_us_max: Option<u32>,
+    pub rtt_us_min: Option<u32>,
+}
+
+impl Sum {
+    pub fn add(&mut self, delta: &Delta) {
+        self.counted.add(&delta.counted);
+        self.rtt_us_max = self.rtt_us_max.max(delta.rtt_us_max);
+        self.rtt_us_min = [self.rtt_us_min, delta.rtt_us_min].into_iter().flatten().min();
+    }
+
+    /// Measures of what the local end sent.
+    pub fn sent(&self) -> Vec<Measure> {
+        // The catalogue's retransmissions hold those of SYN-ACKs, which the kernel counts apart.
+        let mut totals = self.counted.totals;
+        totals.0[Counter::retrans_segs as usize] += totals.get(Counter::retrans_synack);
+        let mut measures = table(SENT, &totals);
+        measures.extend(histogram(signal::TCP_RTT, &self.counted.rtt));
+        measures.extend(histogram(signal::TCP_HANDSHAKE, &self.counted.handshake));
+        measures.extend(self.rtt_us_max.map(|us| value(signal::TCP_RTT_MAX, us.into())));
+        measures.extend(self.rtt_us_min.map(|us| value(signal::TCP_RTT_MIN, us.into())));
+        measures
+    }
+
+    /// Measures of what the local end received.
+    pub fn received(&self) -> Vec<Measure> {
+        table(RECEIVED, &self.counted.totals)
+    }
+}
+
+fn table(rows: &[Row], totals: &Totals) -> Vec<Measure> {
+    let told = |row: &&Row| {
+        totals.get(row.counter) > 0
+            || match row.with {
+                With::Always => true,
+                With::Any(counter) => totals.get(counter) > 0,
+                With::Nothing => false,
+            }
+    };
+    rows.iter().filter(told).map(|row| value(row.signal, totals.get(row.counter))).collect()
+}
+
+fn value(signal: Signal, value: u64) -> Measure {
+    Measure { signal: signal.id.into(), value, ..Measure::default() }
+}
+
+fn histogram(signal: Signal, histogram: &Histogram) -> Option<Measure> {
+    let pairs = histogram.pairs();
+    (!pairs.is_empty()).then(|| Measure {
+        signal: signal.id.into(),
+        buckets: pairs.iter().map(|&(bucket, _)| bucket.into()).collect(),
+        counts: pairs.iter().map(|&(_, count)| count).collect(),
+        ..Measure::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::NAMES;
+    use edgescope_model::signal::{CATALOGUE, Ends};
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_tcp_signal_and_every_counter_has_its_place() {
+        let sent: HashSet<u16> = SENT
+            .iter()
+            .map(|row| row.signal.id)
+            .chain([signal::TCP_RTT, signal::TCP_HANDSHAKE, signal::TCP_RTT_MAX, signal::TCP_RTT_MIN].map(|s| s.id))
+            .collect();
+        let received: HashSet<u16> = RECEIVED.iter().map(|row| row.signal.id).collect();
+        for signal in CATALOGUE.iter().filter(|s| s.name.starts_with("tcp.")) {
+            assert_eq!(sent.contains(&signal.id), signal.ends != Ends::Receiver, "{}", signal.name);
+            assert_eq!(received.contains(&signal.id), signal.ends != Ends::Sender, "{}", signal.name);
+        }
+        let used: HashSet<&str> = SENT.iter().chain(RECEIVED).map(|row| NAMES[row.counter as usize]).collect();
+        assert_eq!(used, NAMES.iter().copied().collect());
+    }
+
+    #[test]
+    fn zeros_are_told_only_beside_what_they_are_a_share_of() {
+        let mut sum = Sum::default();
+        sum.counted.totals.0[Counter::active_ms as usize] = 5;
+        let names = |measures: Vec<Measure>| -> Vec<&str> { measures.iter().map(|m| signal::by_id(m.signal).unwrap().name).collect() };
+        assert_eq!(names(sum.sent()), ["tcp.bytes", "tcp.segments", "tcp.active", "tcp.stalled", "tcp.resets"]);
+        assert_eq!(names(sum.received()), ["tcp.bytes", "tcp.segments", "tcp.resets"]);
+        sum.counted.totals.0[Counter::segs_sent as usize] = 1;
+        assert!(names(sum.sent()).contains(&"tcp.retrans"));
+        sum.counted.totals.0[Counter::retrans_synack as usize] = 2;
+        let of = |signal: Signal| sum.sent().iter().find(|m| m.signal == u32::from(signal.id)).map(|m| m.value);
+        assert_eq!((of(signal::TCP_RETRANS), of(signal::TCP_RETRANS_SYNACK)), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn extremes_merge() {
+        let delta = |max, min| Delta { key: key(), counted: Cumulative::default(), rtt_us_max: max, rtt_us_min: min };
+        let mut sum = Sum::default();
+        sum.add(&delta(Some(5), Some(4)));
+        sum.add(&delta(None, None));
+        sum.add(&delta(Some(9), Some(7)));
+        assert_eq!((sum.rtt_us_max, sum.rtt_us_min), (Some(9), Some(4)));
+    }
+
+    fn key() -> edgescope_probe::FlowKey {
+        crate::testing::key(1)
+    }
+}

@@ -1,0 +1,134 @@
+//! The agent's numbers about itself, for `/metrics`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+macro_rules! numbers {
+    ($(#[$doc:meta])* $kind:ident { $($variant:ident = $name:literal, $help:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $kind { $(#[doc = $help] $variant),* }
+
+        impl $kind {
+            const ALL: &[(Self, &str, &str)] = &[$((Self::$variant, $name, $help)),*];
+        }
+    };
+}
+
+numbers! {
+    /// What only grows.
+    Total {
+        Windows = "edgescope_agent_windows_total", "windows told to the spool";
+        WindowsFailed = "edgescope_agent_windows_failed_total", "windows that could not be read or stored; the next one tells both";
+        WindowsLate = "edgescope_agent_windows_late_total", "windows read more than a second after their end";
+        Observations = "edgescope_agent_observations_total", "observations in batches";
+        FlowsForgotten = "edgescope_agent_flows_forgotten_total", "idle flows dropped from the kernel's maps";
+        BatchesShipped = "edgescope_agent_batches_shipped_total", "batches that a server has acknowledged";
+        BatchesRefused = "edgescope_agent_batches_refused_total", "batches that a server refused for good";
+        ShipRetries = "edgescope_agent_ship_retries_total", "batches sent again";
+        Connections = "edgescope_agent_connections_total", "connections to a server";
+        ConnectionsFailed = "edgescope_agent_connections_failed_total", "connections that failed or broke";
+    }
+}
+
+numbers! {
+    /// What goes up and down.
+    Gauge {
+        Flows = "edgescope_agent_flows", "flows in the kernel's maps";
+        Sockets = "edgescope_agent_sockets", "established sockets in scope";
+        Endpoints = "edgescope_agent_endpoints", "addresses and ports told to the server";
+        SpoolBatches = "edgescope_agent_spool_batches", "batches that wait for their acknowledgement";
+        SpoolBytes = "edgescope_agent_spool_bytes", "bytes of the spool";
+        ReadMicroseconds = "edgescope_agent_read_microseconds", "time that the last reading took";
+        Connected = "edgescope_agent_connected", "1 while a server answers";
+    }
+}
+
+/// Most reasons of loss.
+const REASONS_MAX: usize = 64;
+
+/// The numbers. Cheap to change from any thread.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    totals: [AtomicU64; Total::ALL.len()],
+    gauges: [AtomicU64; Gauge::ALL.len()],
+    clock_offset_us: std::sync::atomic::AtomicI64,
+    lost: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Metrics {
+    pub fn add(&self, total: Total, count: u64) {
+        self.totals[total as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, gauge: Gauge, value: u64) {
+        self.gauges[gauge as usize].store(value, Ordering::Relaxed);
+    }
+
+    pub fn total(&self, total: Total) -> u64 {
+        self.totals[total as usize].load(Ordering::Relaxed)
+    }
+
+    pub fn gauge(&self, gauge: Gauge) -> u64 {
+        self.gauges[gauge as usize].load(Ordering::Relaxed)
+    }
+
+    pub fn set_clock_offset_us(&self, offset_us: i64) {
+        self.clock_offset_us.store(offset_us, Ordering::Relaxed);
+    }
+
+    /// Counts a loss by reason.
+    pub fn lost(&self, reason: &str, count: u64) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = if lost.len() < REASONS_MAX || lost.contains_key(reason) { reason } else { "other" };
+        *lost.entry(reason.to_owned()).or_default() += count;
+    }
+
+    /// Prometheus text format, version 0.0.4.
+    pub fn text(&self) -> String {
+        let mut out = String::with_capacity(4_096);
+        let mut put = |name: &str, help: &str, kind: &str, value: &dyn std::fmt::Display| {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        };
+        for &(total, name, help) in Total::ALL {
+            put(name, help, "counter", &self.total(total));
+        }
+        for &(gauge, name, help) in Gauge::ALL {
+            put(name, help, "gauge", &self.gauge(gauge));
+        }
+        let offset_s = self.clock_offset_us.load(Ordering::Relaxed) as f64 / 1e6;
+        put("edgescope_agent_clock_offset_seconds", "server clock less this node's wall clock", "gauge", &offset_s);
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        out.push_str("# HELP edgescope_agent_lost_total what was not counted or not named, by reason\n# TYPE edgescope_agent_lost_total counter\n");
+        for (reason, count) in lost.iter() {
+            let _ = writeln!(out, "edgescope_agent_lost_total{{reason=\"{reason}\"}} {count}");
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_in_the_text() {
+        let metrics = Metrics::default();
+        metrics.add(Total::Windows, 3);
+        metrics.set(Gauge::Flows, 7);
+        metrics.lost("kernel_flows_full", 2);
+        metrics.set_clock_offset_us(-1_500_000);
+        let text = metrics.text();
+        for line in [
+            "edgescope_agent_windows_total 3",
+            "edgescope_agent_flows 7",
+            "edgescope_agent_lost_total{reason=\"kernel_flows_full\"} 2",
+            "edgescope_agent_clock_offset_seconds -1.5",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in {text}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! From deltas of flows to the batches of a window.
+
+use crate::delta::Delta;
+use crate::inventory::{Claim, can_be_owned_whole};
+use crate::measures::Sum;
+use crate::naming::{Naming, is_unknown};
+use edgescope_identity::address::to_bytes;
+use edgescope_identity::owner_of;
+use edgescope_model::dims::EndDims;
+use edgescope_model::wire::{self, Batch, Observation, Owner, Protocol};
+use edgescope_probe::Role;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Observations of one batch: 8,000 × about 700 bytes stays below the 8 MiB that a server takes.
+pub const OBSERVATIONS_MAX: usize = 8_000;
+/// Owners of one batch; a server takes 10,000. What exceeds it is its node's.
+const OWNERS_MAX: usize = 9_000;
+
+/// What names an observation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    owner: Arc<EndDims>,
+    local: IpAddr,
+    remote: IpAddr,
+    service_port: u16,
+    remote_port: u16,
+    server: bool,
+}
+
+/// Observations of one window, before they are put into batches.
+#[derive(Debug, Default)]
+pub struct Window {
+    sums: BTreeMap<Key, (Sum, bool)>,
+    /// Addresses and served ports that sockets told of.
+    pub observed: Vec<Claim>,
+    /// Flows whose owner has no name at all.
+    pub unnamed: u64,
+}
+
+impl Window {
+    /// Names the local end of every flow and adds up what belongs together.
+    pub fn of(deltas: &[Delta], naming: &mut Naming) -> Self {
+        let mut window = Self::default();
+        for delta in deltas {
+            let key = &delta.key;
+            let server = key.role == Role::Server;
+            let owner = naming.owner(key.netns, key.local, server.then_some(key.service_port), &key.comm, key.cgroup);
+            window.unnamed += u64::from(is_unknown(&owner));
+            window.claim(delta, &owner, naming);
+            let place = Key { owner, local: key.local, remote: key.remote, service_port: key.service_port, remote_port: key.remote_port, server };
+            let (sum, inferred) = window.sums.entry(place).or_default();
+            sum.add(delta);
+            *inferred |= key.role_inferred;
+        }
+        window.observed.sort_unstable();
+        window.observed.dedup();
+        window
+    }
+
+    /// What a socket does is the agent's to report, so its address is too, though the socket and its namespace may be gone by the time of the look around.
+    fn claim(&mut self, delta: &Delta, owner: &Arc<EndDims>, naming: &Naming) {
+        let (address, key) = (delta.key.local, &delta.key);
+        if address.is_unspecified() {
+            return;
+        }
+        if naming.by_address(key.netns, address) {
+            self.observed.push(Claim { address, port: 0, owner: Arc::clone(owner), shared: false });
+            return;
+        }
+        if let Some(holder) = naming.holder().filter(|_| can_be_owned_whole(address)) {
+            self.observed.push(Claim { address, port: 0, owner: holder, shared: true });
+        }
+        if key.role == Role::Server && key.service_port != 0 {
+            self.observed.push(Claim { address, port: key.service_port, owner: Arc::clone(owner), shared: false });
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.sums.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sums.is_empty()
+    }
+
+    /// The batches: at least one, since an idle agent is not a silent one. All but the observations are filled in by the caller, as is the first's list of endpoints.
+    /// Returns also how many observations went to `other` for want of room for their owners.
+    pub fn into_batches(self, other: &Arc<EndDims>) -> (Vec<(Batch, Owners)>, u64) {
+        let fresh = || {
+            let mut owners = Owners::default();
+            // Number 0: whoever finds no room.
+            owners.number(other);
+            (Batch::default(), owners)
+        };
+        let mut batches = vec![fresh()];
+        let mut cut = 0;
+        for (key, (sum, inferred)) in self.sums {
+            if batches.last().is_none_or(|(batch, _)| batch.observations.len() >= OBSERVATIONS_MAX) {
+                batches.push(fresh());
+            }
+            let Some((batch, owners)) = batches.last_mut() else { continue };
+            let owner = owners.number(&key.owner).unwrap_or_else(|| {
+                cut += 1;
+                0
+            });
+            batch.observations.push(observation(&key, &sum, inferred, owner));
+        }
+        (batches, cut)
+    }
+}
+
+/// Owners of a batch, numbered as they come.
+#[derive(Debug, Default)]
+pub struct Owners {
+    numbers: HashMap<Arc<EndDims>, u32>,
+    list: Vec<Owner>,
+}
+
+impl Owners {
+    /// Number of an owner; `None` if there is no room for one more.
+    pub fn number(&mut self, owner: &Arc<EndDims>) -> Option<u32> {
+        if let Some(&number) = self.numbers.get(owner) {
+            return Some(number);
+        }
+        if self.list.len() >= OWNERS_MAX {
+            return None;
+        }
+        let number = self.list.len() as u32;
+        self.numbers.insert(Arc::clone(owner), number);
+        self.list.push(owner_of(owner));
+        Some(number)
+    }
+
+    pub fn into_list(self) -> Vec<Owner> {
+        self.list
+    }
+}
+
+fn observation(key: &Key, sum: &Sum, role_inferred: bool, owner: u32) -> Observation {
+    let role = if key.server { wire::Role::Server } else { wire::Role::Client };
+    Observation {
+        owner,
+        local_address: to_bytes(key.local),
+        remote_address: to_bytes(key.remote),
+        service_port: key.service_port.into(),
+        remote_port: key.remote_port.into(),
+        role: role.into(),
+        role_inferred,
+        protocol: Protocol::Tcp.into(),
+        sent: sum.sent(),
+        received: sum.received(),
+    }
+}

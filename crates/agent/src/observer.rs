@@ -1,0 +1,271 @@
+//! One window after the other: read, look around, subtract, name, store. Blocking; time comes as an argument.
+
+use crate::delta::{Baseline, Delta, deltas};
+use crate::inventory::Inventory;
+use crate::metrics::{Gauge, Metrics, Total};
+use crate::naming::Naming;
+use crate::observe::{Owners, Window};
+use crate::source::{Areas, Source};
+use crate::spool::{Checkpoint, Spool, SpoolError};
+use edgescope_identity::directory::Span;
+use edgescope_model::wire::{Endpoint, Owner};
+use edgescope_probe::{FlowKey, Losses, Pass, ProbeError};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The list of endpoints is told when it changed, and every so many windows all the same.
+const LIST_EVERY: u32 = 6;
+/// Most flows forgotten in one window: each takes four system calls, about 4 µs.
+const FORGOTTEN_MAX: usize = 10_000;
+
+/// Why a window could not be told. Nothing is lost: the next one tells both.
+#[derive(Debug, thiserror::Error)]
+pub enum WindowError {
+    #[error(transparent)]
+    Source(#[from] ProbeError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+/// The addresses that this agent owns, for its greetings.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    pub owners: Vec<Owner>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// What the agent found when it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// End of the last window that an earlier run told, server time; `None` if there was none.
+    pub told_until_us: Option<i64>,
+    /// The kernel counted on meanwhile, from where the earlier run had stopped: nothing is lost.
+    pub counted_on: bool,
+    /// The kernel counted on, but where the earlier run had stopped is not known: what it had not told is left out.
+    pub baseline_lost: bool,
+}
+
+/// Turns a source's readings into batches of the spool.
+pub struct Observer<S> {
+    source: S,
+    spool: Arc<Mutex<Spool>>,
+    metrics: Arc<Metrics>,
+    naming: Naming,
+    inventory: Inventory,
+    checkpoint: Checkpoint,
+    returned: Returned,
+    /// What forgotten flows counted between the last pass and their end.
+    rest: Vec<Delta>,
+    idle_windows: u32,
+    since_list: u32,
+    unlisted: bool,
+    split: Vec<IpAddr>,
+}
+
+impl<S: Source> Observer<S> {
+    /// Goes on from `stored`, if it belongs to the source's counters; takes a first look around. `now` is the running window.
+    ///
+    /// # Errors
+    /// If the source or the spool has failed.
+    pub fn start(
+        source: S,
+        spool: Arc<Mutex<Spool>>,
+        stored: Option<Checkpoint>,
+        naming: Naming,
+        idle_windows: u32,
+        metrics: Arc<Metrics>,
+        now: Span,
+    ) -> Result<Self, WindowError> {
+        let told_until_us = stored.as_ref().map(|stored| stored.window_end_us);
+        let fitting = stored.filter(|stored| stored.epoch == source.epoch());
+        let returned = Returned { told_until_us, counted_on: fitting.is_some(), baseline_lost: false };
+        let fresh = Checkpoint { epoch: source.epoch(), window_end_us: now.from_us, ..Checkpoint::default() };
+        let known = fitting.is_some();
+        let mut observer = Self {
+            source,
+            spool,
+            metrics,
+            naming,
+            inventory: Inventory::default(),
+            checkpoint: fitting.unwrap_or(fresh),
+            returned,
+            rest: Vec::new(),
+            idle_windows,
+            since_list: 0,
+            unlisted: true,
+            split: Vec::new(),
+        };
+        observer.begin(known, now)?;
+        Ok(observer)
+    }
+
+    /// The first pass tells nothing: it shows the listeners, and is the baseline where none is known and the counters are older than this run.
+    fn begin(&mut self, known: bool, now: Span) -> Result<(), WindowError> {
+        if !known && !self.source.adopted() {
+            // Written before the first reading: should the agent die in it, the next one knows that nothing has been told.
+            self.lock_spool().append(&self.checkpoint, Vec::new())?;
+        }
+        let pass = self.source.read(window_number(now))?;
+        if !known && (self.source.adopted() || pass.previous_window.is_some()) {
+            self.returned.baseline_lost = true;
+            self.checkpoint.baseline = Baseline::from_readings(&pass.flows);
+            self.checkpoint.losses = losses(&pass.losses);
+            self.lock_spool().append(&self.checkpoint, Vec::new())?;
+        }
+        let areas = self.source.look_around()?;
+        self.name_around(&areas, &pass, &[]);
+        self.inventory.look(&areas.areas, &pass.listeners, &[], &mut self.naming, now);
+        Ok(())
+    }
+
+    pub fn returned(&self) -> &Returned {
+        &self.returned
+    }
+
+    pub fn hooks(&self) -> Vec<String> {
+        self.source.hooks()
+    }
+
+    /// The whole list of what this agent owns now.
+    pub fn facts(&self) -> Facts {
+        let mut owners = Owners::default();
+        let endpoints = self.inventory.list(|owner| owners.number(owner).unwrap_or(0));
+        Facts { owners: owners.into_list(), endpoints }
+    }
+
+    /// Keeps the remote port of these far addresses from the next window on.
+    pub fn split(&mut self, addresses: &[IpAddr]) {
+        if self.split == addresses {
+            return;
+        }
+        match self.source.split(addresses) {
+            Ok(()) => addresses.clone_into(&mut self.split),
+            Err(error) => tracing::warn!(%error, "cannot split addresses by port"),
+        }
+    }
+
+    /// Tells the window that ends now. `clock_offset_us` is the server's clock less the wall clock.
+    ///
+    /// # Errors
+    /// If the source or the spool has failed; then the next window tells both.
+    pub fn window(&mut self, now: Span, clock_offset_us: i64) -> Result<(), WindowError> {
+        let pass = self.source.read(window_number(now))?;
+        let areas = self.source.look_around()?;
+        let mut told = deltas(&self.checkpoint.baseline, &pass.flows);
+        // A copy: should the spool refuse it, the rest is told with the next window.
+        told.flows.extend(self.rest.iter().cloned());
+        self.name_around(&areas, &pass, &told.flows);
+        let window = Window::of(&told.flows, &mut self.naming);
+        let changed = self.inventory.look(&areas.areas, &pass.listeners, &window.observed, &mut self.naming, now);
+        self.unlisted |= changed;
+        let mut lost = self.lost(&pass, &areas, told.restarted, window.unnamed);
+        let (observations, unlisted) = (window.len() as u64, self.unlisted || self.since_list + 1 >= LIST_EVERY);
+        let (batches, owners_cut) = window.into_batches(&self.naming.fallback());
+        count(&mut lost, "owners_cut", owners_cut);
+        let caught_up_us = (now.from_us - self.checkpoint.window_end_us).max(0);
+        let mut ready = Vec::with_capacity(batches.len());
+        for (at, (mut batch, mut owners)) in batches.into_iter().enumerate() {
+            if at == 0 {
+                if unlisted {
+                    batch.endpoints = self.inventory.list(|owner| owners.number(owner).unwrap_or(0));
+                }
+                batch.losses = lost.clone().into_iter().collect();
+            }
+            batch.owners = owners.into_list();
+            (batch.window_start_us, batch.window_end_us) = (now.from_us, now.to_us);
+            (batch.clock_offset_us, batch.caught_up_us, batch.sockets) = (clock_offset_us, caught_up_us, pass.sockets);
+            ready.push(batch);
+        }
+        let next =
+            Checkpoint { epoch: self.checkpoint.epoch, baseline: told.next, window_end_us: now.to_us, clock_offset_us, losses: losses(&pass.losses) };
+        self.lock_spool().append(&next, ready)?;
+        self.checkpoint = next;
+        self.rest.clear();
+        lost.iter().for_each(|(reason, count)| self.metrics.lost(reason, *count));
+        self.unlisted = false;
+        self.since_list = if unlisted { 0 } else { self.since_list + 1 };
+        self.metrics.add(Total::Windows, 1);
+        self.metrics.add(Total::Observations, observations);
+        self.metrics.set(Gauge::Flows, pass.flows.len() as u64);
+        self.metrics.set(Gauge::Sockets, pass.sockets);
+        self.metrics.set(Gauge::Endpoints, self.inventory.len() as u64);
+        self.metrics.set(Gauge::ReadMicroseconds, u64::try_from(pass.took.as_micros()).unwrap_or(u64::MAX));
+        self.forget_idle()
+    }
+
+    /// Drops flows that have been quiet for long. Their counters are stored as told, so that the kernel's are needed no more.
+    fn forget_idle(&mut self) -> Result<(), WindowError> {
+        let mut idle: Vec<FlowKey> = self.checkpoint.baseline.quiet(self.idle_windows);
+        idle.truncate(FORGOTTEN_MAX);
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let finals = self.source.forget(&idle)?;
+        self.rest.extend(self.checkpoint.baseline.forget(&finals));
+        // What the kernel had forgotten before is not in its answer.
+        idle.iter().for_each(|key| drop(self.checkpoint.baseline.flows.remove(key)));
+        self.metrics.add(Total::FlowsForgotten, idle.len() as u64);
+        Ok(())
+    }
+
+    fn name_around(&mut self, areas: &Areas, pass: &Pass, flows: &[Delta]) {
+        self.naming.look(&areas.areas);
+        flows.iter().for_each(|delta| self.naming.needs_cgroup(delta.key.cgroup));
+        pass.listeners.iter().for_each(|listener| self.naming.needs_cgroup(listener.cgroup));
+        if self.naming.misses_cgroups() {
+            let cgroups = self.source.cgroups();
+            self.naming.set_cgroups(cgroups);
+        }
+    }
+
+    /// Everything lost since the last window, by reason.
+    fn lost(&self, pass: &Pass, areas: &Areas, restarted: u64, unnamed: u64) -> BTreeMap<String, u64> {
+        let mut lost = BTreeMap::new();
+        for (reason, total) in losses(&pass.losses) {
+            let before = self.checkpoint.losses.get(&reason).copied().unwrap_or(0);
+            count(&mut lost, &reason, total.checked_sub(before).unwrap_or(total));
+        }
+        count(&mut lost, "flows_restarted", restarted);
+        count(&mut lost, "owners_unnamed", unnamed);
+        count(&mut lost, "endpoints_left_out", self.inventory.left_out());
+        count(&mut lost, "namespaces_unreached", areas.failed.len() as u64);
+        for (what, reason) in &areas.failed {
+            tracing::debug!(what, reason, "cannot look into a namespace");
+        }
+        lost
+    }
+
+    fn lock_spool(&self) -> std::sync::MutexGuard<'_, Spool> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(lost: &mut BTreeMap<String, u64>, reason: &str, count: u64) {
+    if count > 0 {
+        *lost.entry(reason.to_owned()).or_default() += count;
+    }
+}
+
+/// The kernel's cumulative counts of what it lost, by reason.
+fn losses(losses: &Losses) -> BTreeMap<String, u64> {
+    let Losses { storage, flows_full, others_full, rtts_full, handshakes_full, extreme_contended, owner_unknown, reset_unattributed, drops_full } =
+        *losses;
+    let named = [
+        ("kernel_storage", storage),
+        ("kernel_flows_full", flows_full),
+        ("kernel_others_full", others_full),
+        ("kernel_rtts_full", rtts_full),
+        ("kernel_handshakes_full", handshakes_full),
+        ("kernel_extreme_contended", extreme_contended),
+        ("kernel_owner_unknown", owner_unknown),
+        ("kernel_reset_unattributed", reset_unattributed),
+        ("kernel_drops_full", drops_full),
+    ];
+    named.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect()
+}
+
+/// The window's name for the probe: seconds of its end, which fit 32 bits until 2106.
+fn window_number(now: Span) -> u32 {
+    (now.to_us / 1_000_000) as u32
+}

@@ -1,0 +1,173 @@
+//! Runs an agent: a reader on window boundaries in server time, and a shipper beside it.
+
+use crate::clock::{LocalClock, window_start_us};
+use crate::config::{AgentConfig, ConfigError};
+use crate::metrics::{Metrics, Total};
+use crate::naming::Naming;
+use crate::observer::{Observer, Returned, WindowError};
+use crate::shared::Shared;
+use crate::ship::{Identity, Shipper};
+use crate::source::{KernelSource, Source};
+use crate::spool::{Spool, SpoolError};
+use edgescope_identity::directory::Span;
+use edgescope_identity::host;
+use edgescope_identity::local::Namer;
+use edgescope_identity::rules::Rules;
+use edgescope_probe::{Probe, ProbeError, RemoveReport};
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a start waits for the server's clock before it goes by its own.
+const MEET_TIMEOUT: Duration = Duration::from_secs(3);
+/// A window read later than this after its end is counted.
+const LATE_US: i64 = 1_000_000;
+
+/// Why an agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("cannot begin: {0}")]
+    Begin(#[from] WindowError),
+    #[error("cannot read this host's name: {0}")]
+    Hostname(std::io::Error),
+}
+
+/// Runs an agent on this node's kernel until `shutdown` completes. What the kernel counts after that is told by the next run, if `agent.pin` is set.
+///
+/// # Errors
+/// Says what is missing and what to do about it, if the agent cannot begin. Once it runs, what fails is retried and counted.
+pub async fn run(config: AgentConfig, metrics: Arc<Metrics>, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let config = config.completed(&host::hostname().map_err(AgentError::Hostname)?)?;
+    let loading = config.clone();
+    let (source, marked) = blocking(move || KernelSource::load(&loading)).await?;
+    tracing::info!(agent = config.id, scope = %config.scope, ?marked, "kernel side loaded");
+    run_source(config, source, metrics, shutdown).await
+}
+
+/// Runs an agent on any source of readings.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_source(
+    config: AgentConfig,
+    source: impl Source,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    let config = config.completed(&host::hostname().map_err(AgentError::Hostname)?)?;
+    for hook in source.hooks() {
+        tracing::info!(hook, "hook");
+    }
+    let (spool, stored) = Spool::open(&config.state_dir.join(&config.id), config.spool_limits())?;
+    let spool = Arc::new(Mutex::new(spool));
+    let clock = LocalClock::new(config.clock_skew.saturating_mul(1_000));
+    let shared = Arc::new(Shared::new(clock, Arc::clone(&spool), Arc::clone(&metrics)));
+    if let Some(stored) = &stored {
+        shared.assume_offset(stored.clock_offset_us);
+    }
+    let naming = Naming::new(Namer::new(Rules::new(config.rules.clone()).map_err(ConfigError::from)?, config.place()), config.scope.is_part());
+    let interval_us = i64::try_from(config.interval.as_micros()).unwrap_or(i64::MAX);
+    let (now, idle_windows) = (span_of(shared.server_now_us(), interval_us), config.limits.idle_windows);
+    let observer = blocking(move || Observer::start(source, spool, stored, naming, idle_windows, metrics, now)).await?;
+    tell_return(observer.returned(), shared.server_now_us());
+    shared.set_facts(observer.facts());
+    shared.show_spool();
+    let shipper = Shipper::new(config, Identity::read(observer.hooks()), Arc::clone(&shared));
+    let shipping = tokio::spawn(shipper.run());
+    tokio::pin!(shutdown);
+    tokio::select! {
+        () = &mut shutdown => {}
+        () = observe(observer, Arc::clone(&shared), interval_us) => {}
+    }
+    shipping.abort();
+    Ok(())
+}
+
+/// Removes what an agent of this id has left in the kernel.
+///
+/// # Errors
+/// If it runs, or the kernel refuses.
+pub fn remove(id: &str) -> Result<RemoveReport, ProbeError> {
+    Probe::remove(id)
+}
+
+/// Window after window, each at its end in server time.
+async fn observe(mut observer: Observer<impl Source>, shared: Arc<Shared>, interval_us: i64) {
+    let met = shared.met.notified();
+    if !shared.has_met() && tokio::time::timeout(MEET_TIMEOUT, met).await.is_err() {
+        tracing::warn!("no server has answered yet: windows go by this node's own clock");
+    }
+    loop {
+        let window = span_of(shared.server_now_us(), interval_us);
+        while let Some(left) = micros_until(shared.server_now_us(), window) {
+            tokio::time::sleep(left).await;
+        }
+        let late_us = shared.server_now_us() - window.to_us;
+        if late_us > LATE_US {
+            tracing::debug!(late_us, "read late");
+            shared.metrics.add(Total::WindowsLate, 1);
+        }
+        let offset_us = shared.clock_offset_us();
+        let split = shared.split();
+        let (returned, told) = blocking(move || {
+            observer.split(&split);
+            let told = observer.window(window, offset_us);
+            (observer, told)
+        })
+        .await;
+        observer = returned;
+        match told {
+            Ok(()) => {
+                shared.set_facts(observer.facts());
+                shared.show_spool();
+                shared.ready.notify_one();
+            }
+            Err(error) => {
+                tracing::error!(%error, "this window could not be told: the next one tells both");
+                shared.metrics.add(Total::WindowsFailed, 1);
+                shared.metrics.lost("windows_failed", 1);
+            }
+        }
+    }
+}
+
+/// The window that holds a moment.
+fn span_of(at_us: i64, interval_us: i64) -> Span {
+    let from_us = window_start_us(at_us, interval_us);
+    Span { from_us, to_us: from_us + interval_us }
+}
+
+/// Time until a window's end; `None` if it is over, or if the clock was set back so far that waiting for it makes no sense.
+fn micros_until(now_us: i64, window: Span) -> Option<Duration> {
+    let left_us = window.to_us - now_us;
+    let sensible = left_us <= 2 * (window.to_us - window.from_us);
+    (left_us > 0 && sensible).then(|| Duration::from_micros(left_us.unsigned_abs()))
+}
+
+fn tell_return(returned: &Returned, now_us: i64) {
+    let Some(told_until_us) = returned.told_until_us else {
+        if returned.baseline_lost {
+            tracing::warn!("the kernel's counters are older than this agent's state: what they counted before this start is left out");
+        }
+        return;
+    };
+    let away_s = (now_us - told_until_us) / 1_000_000;
+    if returned.counted_on {
+        tracing::info!(away_s, "back: the kernel counted on meanwhile, nothing is missed");
+    } else {
+        tracing::warn!(away_s, "back: the kernel did not count meanwhile, what happened in between is missed");
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Where readings come from: the kernel, or a simulator that stands in for it.
+
+use crate::config::{AgentConfig, ScopeConfig};
+use crate::netns::addresses_in;
+use edgescope_identity::host::{self, Namespace};
+use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// A network namespace in scope, with its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Area {
+    pub inode: u32,
+    pub name: Option<String>,
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What the node looks like now.
+#[derive(Debug, Clone, Default)]
+pub struct Areas {
+    pub areas: Vec<Area>,
+    /// Namespaces that could not be looked into, with the reason.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Gives cumulative readings of flows, and the facts needed to name them.
+pub trait Source: Send + 'static {
+    /// `hook: attached`, `hook: refused, reason`, …, for the server and the log.
+    fn hooks(&self) -> Vec<String>;
+    /// Changes when counters begin anew.
+    fn epoch(&self) -> u64;
+    /// Counters that ran on while no agent was there.
+    fn adopted(&self) -> bool;
+    /// Takes namespaces that came or went into account, and says what there is.
+    ///
+    /// # Errors
+    /// If the source has failed.
+    fn look_around(&mut self) -> Result<Areas, ProbeError>;
+    /// One reading of everything. `window` names the window that ends.
+    ///
+    /// # Errors
+    /// If the source has failed; nothing is lost then.
+    fn read(&mut self, window: u32) -> Result<Pass, ProbeError>;
+    /// Drops flows, and gives their last readings.
+    ///
+    /// # Errors
+    /// If the source has failed.
+    fn forget(&mut self, keys: &[FlowKey]) -> Result<Vec<FlowReading>, ProbeError>;
+    /// Keeps the remote port in the keys of flows with these remote addresses.
+    ///
+    /// # Errors
+    /// If there are too many.
+    fn split(&mut self, addresses: &[IpAddr]) -> Result<(), ProbeError>;
+    /// Paths of cgroups by id, as they are now.
+    fn cgroups(&mut self) -> HashMap<u64, String>;
+}
+
+/// The kernel.
+pub struct KernelSource {
+    probe: Probe,
+    scope: ScopeConfig,
+    /// Namespaces in scope, by inode, as last seen.
+    known: BTreeMap<u32, Namespace>,
+}
+
+impl KernelSource {
+    /// Loads the programs, or finds those of an earlier agent with this id, and marks the sockets that are open already.
+    ///
+    /// # Errors
+    /// Says what the kernel lacks, and what to do about it.
+    pub fn load(config: &AgentConfig) -> Result<(Self, MarkReport), ProbeError> {
+        let known = in_scope(&config.scope);
+        let probe_config = ProbeConfig {
+            agent_id: config.id.clone(),
+            scope: probe_scope(&config.scope, &known),
+            pin: config.pin,
+            flows_max: config.limits.flows_max,
+            rtts_max: config.limits.histograms_max,
+            sk_rtt: config.rtt,
+            drops: config.drops,
+        };
+        let mut probe = Probe::load(&probe_config)?;
+        // An adopted probe still has the scope of its last agent.
+        probe.set_scope(&probe_config.scope)?;
+        let report = probe.mark_existing()?;
+        Ok((Self { probe, scope: config.scope.clone(), known }, report))
+    }
+}
+
+impl Source for KernelSource {
+    fn hooks(&self) -> Vec<String> {
+        self.probe.hooks().iter().map(hook_text).collect()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.probe.epoch()
+    }
+
+    fn adopted(&self) -> bool {
+        self.probe.hooks().iter().any(|hook| hook.state == HookState::Adopted)
+    }
+
+    fn look_around(&mut self) -> Result<Areas, ProbeError> {
+        let now = in_scope(&self.scope);
+        let mut failed = Vec::new();
+        if now.keys().ne(self.known.keys()) {
+            if matches!(self.scope, ScopeConfig::Namespaces(_)) {
+                self.probe.set_scope(&probe_scope(&self.scope, &now))?;
+            }
+            if now.keys().any(|inode| !self.known.contains_key(inode)) {
+                let report = self.probe.mark_existing()?;
+                failed.extend(report.failed.into_iter().map(|(inode, reason)| (format!("namespace {inode}"), reason)));
+            }
+            self.known = now;
+        }
+        let (areas, unreached) = addresses_in(self.known.values().cloned().collect());
+        failed.extend(unreached);
+        Ok(Areas { areas, failed })
+    }
+
+    fn read(&mut self, window: u32) -> Result<Pass, ProbeError> {
+        self.probe.read(window)
+    }
+
+    fn forget(&mut self, keys: &[FlowKey]) -> Result<Vec<FlowReading>, ProbeError> {
+        self.probe.forget(keys)
+    }
+
+    fn split(&mut self, addresses: &[IpAddr]) -> Result<(), ProbeError> {
+        self.probe.set_split(addresses)
+    }
+
+    fn cgroups(&mut self) -> HashMap<u64, String> {
+        host::cgroup_root().map(|root| host::cgroups(&root)).unwrap_or_default()
+    }
+}
+
+fn in_scope(scope: &ScopeConfig) -> BTreeMap<u32, Namespace> {
+    let all = host::namespaces().into_iter();
+    all.filter(|namespace| scope.has_namespace(namespace.name.as_deref())).map(|namespace| (namespace.inode, namespace)).collect()
+}
+
+fn probe_scope(scope: &ScopeConfig, namespaces: &BTreeMap<u32, Namespace>) -> Scope {
+    match scope {
+        ScopeConfig::All => Scope::All,
+        ScopeConfig::Namespaces(_) => Scope::Namespaces(namespaces.keys().copied().collect()),
+        ScopeConfig::Cgroup(path) => {
+            let root = host::cgroup_root().unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"));
+            Scope::Cgroup(root.join(path.trim_start_matches('/')))
+        }
+    }
+}
+
+fn hook_text(hook: &HookStatus) -> String {
+    match &hook.state {
+        HookState::Attached => format!("{}: attached", hook.name),
+        HookState::Adopted => format!("{}: adopted", hook.name),
+        HookState::Off => format!("{}: off", hook.name),
+        HookState::Refused(reason) => format!("{}: refused, {reason}", hook.name),
+    }
+}

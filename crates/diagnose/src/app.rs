@@ -19,6 +19,11 @@ const RWND_S_MIN: f64 = 1.0;
 const LIFE_RATIO_MIN: f64 = 1.3;
 const LIFE_RISE_S_MIN: f64 = 0.02;
 const ACTIVE_RATIO_MIN: f64 = 1.2;
+/// Steps after the first with any traffic in which pools fill: no usual can be taken from them.
+const START_UP_STEPS: usize = 2;
+/// Spread of the logarithm of lifetimes from step to step, at least; and the sum of standard deviations from which a change is one.
+const LIFE_SPREAD_MIN: f64 = 0.08;
+const LIFE_CHANGE_MIN: f64 = 4.0;
 /// Connects that must fall to this share, and their least number before.
 const DEMAND_RATIO_MAX: f64 = 0.8;
 const DEMAND_BEFORE_MIN: f64 = 20.0;
@@ -133,69 +138,109 @@ fn one_or_all(view: &View<'_>, workload: u32, hit: &BTreeSet<u32>) -> Component 
     }
 }
 
-/// Open socket-seconds and connects of a set of talks.
-fn life(view: &View<'_>, talks: &[usize], steps: Range<usize>) -> (f64, f64) {
-    let sum = |m| talks.iter().map(|&t| view.sum(view.talks[t].there, m, steps.clone())).sum::<f64>();
-    (sum(M::Active), sum(M::Connects))
+/// The first step from which usual behaviour can be taken.
+fn begun(view: &View<'_>) -> usize {
+    let first = (0..view.steps).find(|&s| (0..view.flows.len()).any(|f| view.at(f, M::Active, s) > 0.0));
+    first.map_or(view.steps, |s| (s + START_UP_STEPS).min(view.steps))
 }
 
-/// How much longer connections to one server pod live, if clearly longer.
-struct Slower {
-    before_s: f64,
-    after_s: f64,
-    connects: f64,
+/// How long connections to one server pod live, by step: open socket-seconds for each connect. In the long run that is the lifetime of a
+/// connection; kept ones are in it, and with a steady mix of kept and new ones it moves with the time to answer.
+struct Life {
+    active_s: Vec<f64>,
+    connects: Vec<f64>,
+    talks: Vec<usize>,
 }
 
-fn slower(view: &View<'_>, talks: &[usize], start: usize) -> Option<Slower> {
-    let settled = (start + 1).min(view.steps - 1);
-    let ((active_before, connects_before), (active_after, connects_after)) = (life(view, talks, 0..start), life(view, talks, settled..view.steps));
-    if connects_before < DEMAND_BEFORE_MIN || connects_after < 10.0 {
-        return None;
+impl Life {
+    fn new(view: &View<'_>, talks: Vec<usize>) -> Self {
+        let by_step = |m: M| {
+            let at = |s: usize| talks.iter().filter_map(|&t| view.talks[t].there).map(|f| view.at(f, m, s)).filter(|v| !v.is_nan()).sum();
+            (0..view.steps).map(at).collect::<Vec<f64>>()
+        };
+        Self { active_s: by_step(M::Active), connects: by_step(M::Connects), talks }
     }
-    let (before_s, after_s) = (active_before / connects_before, active_after / connects_after);
-    let rate = |active: f64, steps: usize| active / steps.max(1) as f64;
-    let more_open = rate(active_after, view.steps - settled) >= ACTIVE_RATIO_MIN * rate(active_before, start);
-    let longer = after_s >= LIFE_RATIO_MIN * before_s && after_s >= before_s + LIFE_RISE_S_MIN;
-    (more_open && longer).then_some(Slower { before_s, after_s, connects: connects_after })
+
+    /// Active socket-seconds and connects over steps.
+    fn sum(&self, steps: Range<usize>) -> (f64, f64) {
+        (self.active_s[steps.clone()].iter().sum(), self.connects[steps].iter().sum())
+    }
+
+    fn lifetime_s(&self, steps: Range<usize>) -> f64 {
+        let (active_s, connects) = self.sum(steps);
+        active_s / connects.max(1.0)
+    }
+
+    /// By how many standard deviations the logarithm of the lifetime rises at a step, `from` being the first usual one.
+    fn change(&self, from: usize, at: usize) -> f64 {
+        let logs = |steps: Range<usize>| -> Vec<f64> {
+            steps.filter(|&s| self.connects[s] >= 1.0 && self.active_s[s] > 0.0).map(|s| (self.active_s[s] / self.connects[s]).ln()).collect()
+        };
+        let (before, after) = (logs(from..at), logs(at..self.connects.len()));
+        if before.len() < 2 || after.is_empty() {
+            return 0.0;
+        }
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+        let (low, high) = (mean(&before), mean(&after));
+        let squares = |v: &[f64], centre: f64| v.iter().map(|x| (x - centre).powi(2)).sum::<f64>();
+        let (n, m) = (before.len() as f64, after.len() as f64);
+        let spread = ((squares(&before, low) + squares(&after, high)) / (n + m - 1.0)).sqrt().max(LIFE_SPREAD_MIN);
+        (high - low) / spread * (n * m / (n + m)).sqrt()
+    }
+
+    /// Whether connections live clearly longer from a step on, and more of them are open, though no fewer are made.
+    fn is_longer(&self, from: usize, at: usize) -> bool {
+        let settled = (at + 1).min(self.connects.len() - 1);
+        let ((active_before, connects_before), (active_after, connects_after)) = (self.sum(from..at), self.sum(settled..self.connects.len()));
+        if connects_before < DEMAND_BEFORE_MIN || connects_after < 10.0 || self.change(from, at) < LIFE_CHANGE_MIN {
+            return false;
+        }
+        let per_step = |sum: f64, steps: usize| sum / steps.max(1) as f64;
+        let (steps_before, steps_after) = (at - from, self.connects.len() - settled);
+        let more_open = per_step(active_after, steps_after) >= ACTIVE_RATIO_MIN * per_step(active_before, steps_before);
+        let (before_s, after_s) = (active_before / connects_before, active_after / connects_after);
+        more_open && after_s >= LIFE_RATIO_MIN * before_s && after_s >= before_s + LIFE_RISE_S_MIN
+    }
 }
 
 /// A server that thinks longer: connections to it live longer, and those to whatever it calls do not.
 pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
-    let active: Vec<f64> =
-        (0..view.steps).map(|s| view.talks.iter().filter_map(|t| t.there).map(|f| view.at(f, M::Active, s)).filter(|v| !v.is_nan()).sum()).collect();
-    let start = rise(&active, starts)?;
+    let from = begun(view);
     let mut inbound: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (t, talk) in view.talks.iter().enumerate() {
         let server = &view.ends[talk.server];
         inbound.entry((server.workload, server.pod)).or_default().push(t);
     }
-    let slow: BTreeMap<(u32, u32), Slower> = inbound.iter().filter_map(|(&pod, talks)| Some((pod, slower(view, talks, start)?))).collect();
+    let lives: BTreeMap<(u32, u32), Life> = inbound.into_iter().map(|(pod, talks)| (pod, Life::new(view, talks))).collect();
+    let total = |at: usize| lives.values().map(|l| (l.change(from, at) - LIFE_CHANGE_MIN / 2.0).max(0.0)).sum::<f64>();
+    let candidates = starts.filter(|&s| s > from && s < view.steps).map(|s| (total(s), s));
+    let (score, start) = candidates.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let slow: BTreeMap<(u32, u32), &Life> = lives.iter().filter(|(_, l)| l.is_longer(from, start)).map(|(&pod, l)| (pod, l)).collect();
     let calls_slow = |(workload, pod): (u32, u32)| {
         view.talks.iter().any(|t| {
             let (client, server) = (&view.ends[t.client], &view.ends[t.server]);
             (client.workload, client.pod) == (workload, pod) && slow.contains_key(&(server.workload, server.pod))
         })
     };
-    let roots: Vec<(u32, u32)> = slow.keys().copied().filter(|&p| !calls_slow(p)).collect();
-    let weight = |&(w, p): &(u32, u32)| (slow[&(w, p)].after_s - slow[&(w, p)].before_s) * slow[&(w, p)].connects;
+    let roots: Vec<((u32, u32), &Life)> = slow.iter().map(|(&p, &l)| (p, l)).filter(|(p, _)| !calls_slow(*p)).collect();
     let mut by_workload: BTreeMap<u32, f64> = BTreeMap::new();
-    for root in &roots {
-        *by_workload.entry(root.0).or_default() += weight(root);
+    for ((workload, _), life) in &roots {
+        *by_workload.entry(*workload).or_default() += life.change(from, start);
     }
     let (&workload, _) = by_workload.iter().max_by(|a, b| a.1.total_cmp(b.1))?;
-    let hit: BTreeSet<u32> = roots.iter().filter(|r| r.0 == workload).map(|r| r.1).collect();
-    let talks: Vec<usize> = hit.iter().flat_map(|&pod| inbound[&(workload, pod)].iter().copied()).collect();
-    let (before, after) = (life(view, &talks, 0..start), life(view, &talks, start + 1..view.steps));
+    let hit: Vec<&((u32, u32), &Life)> = roots.iter().filter(|((w, _), _)| *w == workload).collect();
+    let all = Life::new(view, hit.iter().flat_map(|(_, l)| l.talks.iter().copied()).collect());
+    let settled = (start + 1).min(view.steps - 1);
     Some(AppFinding {
         class: Class::ServiceSlow,
-        component: one_or_all(view, workload, &hit),
+        component: one_or_all(view, workload, &hit.iter().map(|((_, pod), _)| *pod).collect()),
         start,
         signal: "tcp.active per tcp.connects",
-        before: before.0 / before.1.max(1.0),
-        after: after.0 / after.1.max(1.0),
-        samples: after.1,
-        score: 20.0,
-        talks,
+        before: all.lifetime_s(from..start),
+        after: all.lifetime_s(settled..view.steps),
+        samples: all.sum(settled..view.steps).1,
+        score,
+        talks: all.talks,
     })
 }
 
@@ -252,13 +297,14 @@ fn fewer(series: &[f64], start: usize) -> f64 {
 
 /// Clients that ask less, while nothing fails.
 pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
-    let asks = asks(view);
+    let (asks, from) = (asks(view), begun(view));
+    let fewer = |series: &[f64], start: usize| if start > from { fewer(&series[from..], start - from) } else { 0.0 };
     let total = |s: usize| asks.iter().map(|a| fewer(&a.connects, s)).sum::<f64>();
-    let (score, start) = starts.filter(|&s| s > 0).map(|s| (total(s), s)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let (score, start) = starts.filter(|&s| s > from).map(|s| (total(s), s)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     if score < DEMAND_SCORE_MIN {
         return None;
     }
-    let drop = |series: &[f64]| 1.0 - mean(&series[start..]).0 / usual(&series[..start]).max(1e-9);
+    let drop = |series: &[f64]| 1.0 - mean(&series[start..]).0 / usual(&series[from..start]).max(1e-9);
     let inbound = |end: usize| {
         let mut sum = vec![0.0; view.steps];
         let mut any = false;
@@ -286,7 +332,7 @@ pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> 
         Some(&server) if has_inbound && servers.len() == 1 => Component::Edge(workload, server),
         _ => one_or_all(view, workload, &pods),
     };
-    let before: f64 = roots.iter().map(|a| usual(&a.connects[..start])).sum::<f64>() / view.step_s;
+    let before: f64 = roots.iter().map(|a| usual(&a.connects[from..start])).sum::<f64>() / view.step_s;
     let after: f64 = roots.iter().map(|a| mean(&a.connects[start..]).0).sum::<f64>() / view.step_s;
     let talks = roots.iter().flat_map(|a| a.talks.iter().copied()).collect();
     let samples = after * view.step_s * (view.steps - start) as f64;

@@ -12,7 +12,9 @@ use std::ops::Range;
 /// Log-likelihood ratio from which a culprit is named: below it quiet runs of the simulator reach now and then (docs/detection.md).
 pub const SCORE_MIN: f64 = 12.0;
 /// Suspicion from which "nothing is wrong" is no longer said.
-pub const SUSPICION_MIN: f64 = 6.0;
+const SUSPICION_MIN: f64 = 6.0;
+/// Units that must be bad for a suspicion: one alone has bad seconds of its own.
+const SUSPECTS_MIN: usize = 2;
 /// Share of all suspicion that a culprit must explain.
 const EXPLAINED_MIN: f64 = 0.5;
 
@@ -88,7 +90,7 @@ impl Case {
 
     /// Whether something is there though nobody can be blamed.
     pub fn is_suspicious(&self) -> bool {
-        self.localised.support >= SUSPICION_MIN
+        self.localised.support >= SUSPICION_MIN && self.localised.bad_units.len() >= SUSPECTS_MIN
     }
 
     /// Best score of any component.

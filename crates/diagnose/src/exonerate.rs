@@ -131,7 +131,7 @@ pub fn hypotheses(view: &View<'_>, case: &Case, taken: Option<Component>, others
             let why = if other.culprit().is_some() {
                 format!("seen too, but {} says more", case.class)
             } else {
-                format!("too weak: score {:.1}, {} of {} edges bad", g.score, g.bad, g.enough)
+                format!("too weak: score {:.1}, {} of {} edges bad", g.score, g.bad, g.witnesses.len())
             };
             all.push(hypothesis(view, other.class, g, g.component, why));
         }
@@ -148,13 +148,13 @@ fn why(g: &Guess, best: Option<&Guess>, taken: Option<Component>) -> String {
     let explains = format!("explains {:.0} % of what is seen", 100.0 * g.explained);
     if g.component == best.component {
         let verb = if taken.is_some() { "taken" } else { "nearest" };
-        return format!("{verb}: {} of {} edges with enough samples are bad, {explains}", g.bad, g.enough);
+        return format!("{verb}: {} of {} edges with enough samples are bad, {explains}", g.bad, g.witnesses.len());
     }
-    if g.units == best.units {
+    if g.witnesses == best.witnesses {
         return format!("passes the very same edges as {:?}, which is larger: cannot be told apart", best.component.scope()).to_lowercase();
     }
     if !g.is_sound() {
-        return format!("cleared: {} of its {} edges with enough samples are fine", g.enough - g.bad, g.enough);
+        return format!("cleared: {} of its {} edges with enough samples are fine", g.witnesses.len() - g.bad, g.witnesses.len());
     }
     format!("cleared: {explains}, the one taken {:.0} %", 100.0 * best.explained)
 }
@@ -162,7 +162,7 @@ fn why(g: &Guess, best: Option<&Guess>, taken: Option<Component>) -> String {
 /// Components that pass exactly the edges that the best one passes, and so cannot be told from it.
 pub fn twins(case: &Case) -> Vec<Component> {
     let Some(best) = case.localised.guesses.first() else { return Vec::new() };
-    case.localised.guesses.iter().skip(1).filter(|g| g.units == best.units && g.is_sound()).map(|g| g.component).collect()
+    case.localised.guesses.iter().skip(1).filter(|g| g.witnesses == best.witnesses && g.is_sound()).map(|g| g.component).collect()
 }
 
 /// Units that pass a component for certain or may.

@@ -9,7 +9,7 @@ use crate::symptoms::Evidence;
 
 /// Share of a component's units with enough samples that must be bad (BlameIt's tau).
 const BAD_SHARE_MIN: f64 = 0.8;
-/// Log-likelihood within which two components explain equally well: a factor of about 7.
+/// Log-likelihood within which two components that rest on the same witnesses explain equally well: a factor of about 7.
 const TIE: f64 = 2.0;
 
 /// One component weighed.
@@ -21,8 +21,9 @@ pub struct Guess {
     pub strength: Vec<f64>,
     /// Units that must suffer under it.
     pub units: Vec<usize>,
-    /// Of those, how many have enough samples, and how many of these are bad.
-    pub enough: usize,
+    /// Those of them with enough samples to say something.
+    pub witnesses: Vec<usize>,
+    /// How many of these are bad.
     pub bad: usize,
     /// Share of all suspicion that it explains, 0..=1.
     pub explained: f64,
@@ -31,7 +32,7 @@ pub struct Guess {
 impl Guess {
     /// Whether enough of it is bad to blame all of it.
     pub fn is_sound(&self) -> bool {
-        self.bad > 0 && self.bad as f64 >= BAD_SHARE_MIN * self.enough as f64
+        self.bad > 0 && self.bad as f64 >= BAD_SHARE_MIN * self.witnesses.len() as f64
     }
 }
 
@@ -70,22 +71,14 @@ fn guess(component: Component, passing: &[(usize, Cross)], evidence: &dyn Eviden
     let witnesses: Vec<usize> = units.iter().copied().filter(|&u| evidence.enough(u, &strength)).collect();
     let bad = witnesses.iter().filter(|&&u| evidence.score(u, &strength) > 0.0).count();
     let explained: f64 = passing.iter().map(|&(u, _)| supports[u]).sum();
-    Guess {
-        component,
-        score: score - price,
-        strength,
-        units,
-        enough: witnesses.len(),
-        bad,
-        explained: if support > 0.0 { explained / support } else { 0.0 },
-    }
+    Guess { component, score: score - price, strength, units, witnesses, bad, explained: if support > 0.0 { explained / support } else { 0.0 } }
 }
 
-/// Moves the largest of those that explain as well as the best to the front.
+/// Moves the largest of those that rest on the same witnesses as the best to the front.
 fn prefer_largest(guesses: &mut [Guess]) {
     let Some(best) = guesses.first() else { return };
-    let (score, sound) = (best.score, best.is_sound());
-    let tied = guesses.iter().take_while(|g| g.is_sound() == sound && g.score >= score - TIE);
-    let Some((at, _)) = tied.enumerate().min_by_key(|(_, g)| g.component.rank()) else { return };
+    let like_best = |g: &&Guess| g.is_sound() == best.is_sound() && g.score >= best.score - TIE && g.witnesses == best.witnesses;
+    let rank = guesses.iter().filter(like_best).map(|g| g.component.rank()).min();
+    let Some(at) = guesses.iter().position(|g| like_best(&g) && Some(g.component.rank()) == rank) else { return };
     guesses[..=at].rotate_right(1);
 }

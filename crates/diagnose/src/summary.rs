@@ -159,7 +159,7 @@ pub fn evidence(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Evidenc
     let place = culprit.phrase(view);
     let guess = case.localised.guesses.first();
     let test = guess
-        .map(|g| format!("log-likelihood ratio {:.1}; {} of {} edges with enough samples are bad", g.score, g.bad, g.enough))
+        .map(|g| format!("log-likelihood ratio {:.1}; {} of {} edges with enough samples are bad", g.score, g.bad, g.witnesses.len()))
         .unwrap_or_default();
     let mut all = vec![
         one(view, case, &inside, format!("edges that pass {place}"), test),

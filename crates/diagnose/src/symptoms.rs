@@ -120,10 +120,13 @@ pub struct Rate {
 }
 
 impl Rates {
+    /// The first step of a span may be half healthy, and is left out where others follow: what stopped with the onset (requests that a cut server no
+    /// longer makes) would stand there as healthy.
     pub fn new(family: &Family, span: Range<usize>) -> Self {
+        let settled = if span.len() > 1 { span.start + 1..span.end } else { span.clone() };
         let of = |part: &Part| {
             let rate = |c: &Counts| {
-                let (k, n) = c.over(span.clone());
+                let (k, n) = c.over(settled.clone());
                 Rate { k, n, normal: c.normal(span.start, &part.rule) }
             };
             (part.rule, part.one_sided, part.counts.iter().map(rate).collect())
@@ -154,7 +157,7 @@ impl Evidence for Rates {
                 return 0.0;
             }
             // Units of one component are hit alike, but not equally.
-            let rate = (k / n).clamp(hit / 3.0, (hit * 3.0).min(1.0)).max((normal * 1.5).min(1.0));
+            let rate = (k / n).clamp(hit / 2.0, (hit * 2.0).min(1.0)).max((normal * 1.5).min(1.0));
             let ratio = binomial_log_ratio(k, n, rate, normal) / OVERDISPERSION;
             if *one_sided { ratio.max(0.0) } else { ratio }
         };

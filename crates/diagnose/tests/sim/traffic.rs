@@ -377,7 +377,7 @@ impl Wire {
             let probes = binomial(segments, back * 0.2 + 0.000_3, rng);
             let burst = if rng.random_bool(0.004) { rng.random_range(1..5) as f64 } else { 0.0 };
             // A closed window's edge drops a little.
-            let edge = if self.hit.reads[way].is_some() { binomial(segments, 0.02, rng) } else { 0.0 };
+            let edge = if self.hit.reads[way].is_some() && self.bytes[way] >= 2_500.0 { binomial(segments, 0.02, rng) } else { 0.0 };
             let again = lost + binomial(lost, 0.15, rng) + probes + burst + edge;
             side.add("tcp.segments.sent", segments + again);
             side.add("tcp.segments.received", segments + probes);

@@ -109,6 +109,24 @@ fn the_relay_delays_as_told() {
     assert_eq!((counters.dropped_full, counters.dropped_write), (0, 0));
 }
 
+/// On all cables a packet is one segment, so that a drop is one lost segment.
+#[test]
+fn no_packet_is_longer_than_a_segment() {
+    let testbed = shop(60.0);
+    let nodes = testbed.nodes();
+    let nft = |netns: &std::path::Path, args: &[&str], script: &str| netns::in_netns(netns, || netns::tool("nft", args, script).unwrap()).unwrap();
+    let count = "table inet lengths {\n counter longer {\n }\n counter every {\n }\n chain forward {\n type filter hook forward priority 0;\n counter name every meta length > 1500 counter name longer\n }\n}\n";
+    for node in &nodes {
+        nft(&node.netns, &["-f", "-"], count);
+    }
+    let counted = |name: &str| -> u64 {
+        let said = nodes.iter().map(|n| nft(&n.netns, &["list", "counter", "inet", "lengths", name], ""));
+        said.map(|s| s.split_whitespace().skip_while(|w| *w != "packets").nth(1).unwrap().parse::<u64>().unwrap()).sum()
+    };
+    eventually("10,000 packets", Duration::from_secs(60), || (counted("every") > 10_000).then_some(()));
+    assert_eq!(counted("longer"), 0);
+}
+
 #[test]
 fn nothing_is_left_after_a_drop() {
     let testbed = shop(20.0);

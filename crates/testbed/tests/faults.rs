@@ -91,7 +91,7 @@ fn loss_drops_its_share_and_each_drop_is_one_segment() {
     eventually("traffic", LONG, || (testbed.relay_counters().unwrap().groups.iter().map(|g| g.packets).sum::<u64>() > 5_000).then_some(()));
     let before = retransmitted(&testbed);
     inject(&mut testbed, "loss:zone=us-east-1b:clear");
-    let truth = eventually("10,000 packets", LONG, || testbed.truths().unwrap().pop().filter(|t| t.measured.packets_seen > 10_000));
+    let truth = eventually("20,000 packets", LONG, || testbed.truths().unwrap().pop().filter(|t| t.measured.packets_seen > 20_000));
     let healed = testbed.heal().unwrap().remove(0);
     let (seen, hit) = (healed.measured.packets_seen as f64, healed.measured.packets_hit as f64);
     assert!(healed.measured.packets_seen >= truth.measured.packets_seen);

@@ -11,6 +11,8 @@ pub mod access;
 pub mod api;
 pub mod auth;
 pub mod config;
+pub mod detection;
+pub mod diagnosis;
 pub mod intake;
 pub mod live;
 #[cfg(test)]
@@ -28,4 +30,5 @@ mod tests;
 
 pub use auth::{Role, new_token};
 pub use config::{ConfigError, HttpConfig, IntakeConfig, TlsConfig};
+pub use edgescope_detect::DetectorsConfig;
 pub use server::{Listeners, Server, ServerConfig, ServerError};

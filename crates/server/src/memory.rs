@@ -119,7 +119,8 @@ fn value(measure: &Measure, row: &FactRow, seconds: f64) -> Option<f64> {
                     Some(stem) => (stem, Side::Sent),
                     None => name.strip_suffix(".received").map_or((name, Side::Merged), |stem| (stem, Side::Received)),
                 };
-                stored(&by_name(stem)?, side)
+                let signal = by_name(stem)?;
+                column_of(&signal, side).and_then(|c| row.value(c)).map(|v| v as f64 * signal.unit.scale())
             };
             let add = |parts: &[(&str, i8)]| parts.iter().map(|(n, sign)| part(n).unwrap_or(0.0) * f64::from(*sign)).sum::<f64>();
             part(numerator[0].0)?;

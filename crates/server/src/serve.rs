@@ -8,10 +8,10 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -58,7 +58,6 @@ impl Door {
     /// Serves until `stop` turns true, then lets open requests end for a moment.
     pub async fn serve(self, metrics: Arc<Metrics>, mut stop: watch::Receiver<bool>) {
         let slots = Arc::new(Semaphore::new(self.connections_max));
-        let graceful = GracefulShutdown::new();
         let tls = self.tls.map(TlsAcceptor::from);
         loop {
             let accepted = tokio::select! {
@@ -75,11 +74,12 @@ impl Door {
                 }
             };
             metrics.connections(self.name).inc();
-            let (router, tls, watcher) = (self.router.clone(), tls.clone(), graceful.watcher());
-            tokio::spawn(connection(stream, ends, slot, tls, router, watcher));
+            tokio::spawn(connection(stream, ends, slot, tls.clone(), self.router.clone(), stop.clone()));
         }
         drop(self.listener);
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        // Every open connection holds a slot; having them all means that none is left.
+        let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, slots.acquire_many(all)).await.is_err() {
             tracing::info!(door = self.name, "requests still open after {SHUTDOWN_TIMEOUT:?} were cut off");
         }
     }
@@ -94,11 +94,11 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
 }
 
 /// One connection from handshake to end; the slot is held as long.
-async fn connection(stream: TcpStream, ends: Ends, slot: OwnedSemaphorePermit, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) {
+async fn connection(stream: TcpStream, ends: Ends, slot: OwnedSemaphorePermit, tls: Option<TlsAcceptor>, router: Router, stop: watch::Receiver<bool>) {
     let served = match tls {
-        None => http(stream, ends, router, watcher).await,
+        None => http(stream, ends, router, stop).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => http(stream, ends, router, watcher).await,
+            Ok(Ok(stream)) => http(stream, ends, router, stop).await,
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err("handshake took too long".into()),
         },
@@ -109,7 +109,11 @@ async fn connection(stream: TcpStream, ends: Ends, slot: OwnedSemaphorePermit, t
     drop(slot);
 }
 
-async fn http(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, ends: Ends, router: Router, watcher: Watcher) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Serves requests until the client has no more, or `stop` turns true and the open ones have ended.
+async fn http<S>(stream: S, ends: Ends, router: Router, mut stop: watch::Receiver<bool>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ends);
@@ -124,6 +128,10 @@ async fn http(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, ends
         .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    watcher.watch(connection).await
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        served = connection.as_mut() => return served,
+        _ = stop.wait_for(|&s| s) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }

@@ -3,11 +3,12 @@
 use crate::access::Gate;
 use crate::auth::{TokenFileError, Tokens};
 use crate::config::{ConfigError, HttpConfig, IntakeConfig};
+use crate::detection::Detection;
 use crate::intake::{Intake, Names};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::serve::Door;
-use crate::state::AppState;
+use crate::state::{AppState, TURN_TIMEOUT};
 use crate::tables::{Tables, TablesError};
 use crate::tls::{self, TlsError};
 use crate::{api, intake};
@@ -33,6 +34,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 pub struct ServerConfig {
     pub server: HttpConfig,
     pub intake: IntakeConfig,
+    pub detectors: edgescope_detect::DetectorsConfig,
     /// Static names for far ends that no agent owns.
     pub rules: Vec<Rule>,
 }
@@ -51,6 +53,8 @@ pub struct Listeners {
 pub enum ServerError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Detectors(#[from] edgescope_detect::ConfigError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -85,6 +89,7 @@ impl Server {
     /// If the configuration cannot be used, a port is taken, or the tables cannot be read.
     pub async fn start(config: ServerConfig, tables: Arc<dyn Tables>, listeners: Listeners) -> Result<Self, ServerError> {
         config.server.check(&config.intake)?;
+        config.detectors.check()?;
         let http = bound("server.listen", config.server.listen, listeners.http).await?;
         let intake = bound("intake.listen", config.intake.listen, listeners.intake).await?;
         let (http_at, intake_at) = (http.local_addr().map_err(ServerError::Listener)?, intake.local_addr().map_err(ServerError::Listener)?);
@@ -114,6 +119,9 @@ impl Server {
         if let Some(path) = config.server.tokens_file {
             tasks.spawn(watch_tokens(path, Arc::clone(&state.gate), stop.subscribe()));
         }
+        let shared = Arc::clone(&state);
+        let detection = Detection::new(config.detectors, Arc::clone(&shared.tables), Arc::clone(&shared.metrics), Arc::clone(&shared.intake), Arc::clone(&shared.live)).await?;
+        tasks.spawn(detection.run(stop.subscribe()));
         tasks.spawn(expire_names(Arc::clone(&state.intake), stop.subscribe()));
         Ok(Self { http: http_at, intake: intake_at, state, stop, tasks })
     }
@@ -165,6 +173,7 @@ async fn state(config: &ServerConfig, tables: Arc<dyn Tables>, insecure: bool) -
         intake: Arc::new(intake),
         live: Arc::new(Live::default()),
         turns: Semaphore::new(config.server.queries_max),
+        turn_timeout: TURN_TIMEOUT,
         request_timeout: Duration::from_secs(config.server.request_timeout_s),
         insecure,
         started_at: Utc::now(),

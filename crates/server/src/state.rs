@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A view of the UI asks a handful of questions at once; each waits this long for its turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+pub const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shared by all handlers.
 pub struct AppState {
@@ -24,6 +24,7 @@ pub struct AppState {
     pub live: Arc<Live>,
     /// Turns at querying.
     pub turns: Semaphore,
+    pub turn_timeout: Duration,
     pub request_timeout: Duration,
     /// Open to all beyond loopback, on purpose.
     pub insecure: bool,
@@ -37,7 +38,7 @@ impl AppState {
     /// # Errors
     /// 429 if all turns are taken for too long.
     pub async fn turn(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        match tokio::time::timeout(TURN_TIMEOUT, self.turns.acquire()).await {
+        match tokio::time::timeout(self.turn_timeout, self.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => {
                 self.metrics.refused("queries_max");

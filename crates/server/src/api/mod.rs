@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod catalogue;
+pub mod diagnose;
 pub mod edges;
 pub mod error;
 pub mod health;
@@ -53,6 +54,7 @@ fn routes() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(alerts::alert))
         .routes(routes!(alerts::incidents))
         .routes(routes!(alerts::incident))
+        .routes(routes!(diagnose::get))
         .routes(routes!(status::status))
         .routes(routes!(status::agents))
         .routes(routes!(status::coverage))

@@ -1,9 +1,13 @@
 //! The agents that this server knows, and the right of each to ship one batch at a time.
 
 use crate::tables::AgentRecord;
+use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+/// How long a late agent is waited for, in seconds: two of its windows, and the time to ship.
+pub const LATE_S: i64 = 25;
 
 /// What this process knows of an agent.
 #[derive(Debug, Default)]
@@ -81,6 +85,13 @@ impl Agents {
         if let Some(agent) = self.lock().get_mut(agent_id) {
             change(&mut agent.record);
         }
+    }
+
+    /// End of the last window that every agent has shipped; one that is late is waited for [`LATE_S`] only. `None` before the first window.
+    pub fn watermark(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let oldest = now - chrono::Duration::seconds(LATE_S);
+        let known = self.lock();
+        known.values().filter_map(|a| a.record.last_window_end).map(|end| end.clamp(oldest, now)).min()
     }
 
     /// All records, by id.

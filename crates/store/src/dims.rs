@@ -1,0 +1,277 @@
+//! Edges' dimensions in memory: what each key of the facts stands for, as small integers that group and compare fast.
+
+use crate::spec::{EDGE, UPDATED, edge_dims, stored_dims};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use datafusion::arrow::error::ArrowError;
+use edgescope_model::dims::{Dim, EdgeDims, EndDims, Role};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// An active edge's row of `edge_dims` is written again once a day, so that rows of edges that are long gone can expire.
+pub(crate) const DAY_US: i64 = 86_400_000_000;
+
+/// Name of what a capped environment's surplus is summed under.
+const OTHER: &str = "other";
+
+/// Dimension values, each once.
+#[derive(Default)]
+struct Texts {
+    ids: HashMap<Arc<str>, u32>,
+    texts: Vec<Arc<str>>,
+}
+
+impl Texts {
+    fn id(&mut self, text: &str) -> u32 {
+        if let Some(id) = self.ids.get(text) {
+            return *id;
+        }
+        let (id, text) = (self.texts.len() as u32, Arc::<str>::from(text));
+        self.texts.push(Arc::clone(&text));
+        self.ids.insert(text, id);
+        id
+    }
+}
+
+/// One edge.
+pub(crate) struct Edge {
+    pub key: i64,
+    /// Key of the same edge in roll-ups.
+    pub rolled: i64,
+    /// By the order of [`stored_dims`].
+    values: Box<[u32]>,
+    /// Last day (since the epoch) that `edge_dims` says it was active.
+    pub day: i64,
+}
+
+/// All known edges.
+#[derive(Default)]
+pub(crate) struct Dims {
+    texts: Texts,
+    edges: Vec<Edge>,
+    index: HashMap<i64, u32>,
+}
+
+/// What a commit has to know and to write before its facts.
+#[derive(Default)]
+pub(crate) struct Admission {
+    /// Edges to be written to `edge_dims`: new, or not written today.
+    pub fresh: HashMap<i64, EdgeDims>,
+    /// Rows whose key already stands for other dimensions.
+    pub collisions: u64,
+    /// Rows summed under "other" since their environment has as many edges as it may.
+    pub capped: u64,
+    active: HashMap<String, usize>,
+}
+
+impl Dims {
+    pub(crate) fn len(&self) -> usize {
+        self.edges.len()
+    }
+
+    pub(crate) fn edge(&self, key: i64) -> Option<&Edge> {
+        self.index.get(&key).map(|&at| &self.edges[at as usize])
+    }
+
+    pub(crate) fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    /// Number that stands for a dimension's value of an edge: equal if and only if the values are.
+    pub(crate) fn id(&self, edge: &Edge, place: Place) -> u32 {
+        match place {
+            Place::Stored(at) => edge.values[at],
+            Place::Equal(a, b) => self.equal(edge, a, b).map_or(0, |equal| 1 + u32::from(equal)),
+        }
+    }
+
+    /// Value of a dimension of an edge; empty if unknown.
+    pub(crate) fn text(&self, edge: &Edge, place: Place) -> &str {
+        match place {
+            Place::Stored(at) => self.stored(edge, at),
+            Place::Equal(a, b) => match self.equal(edge, a, b) {
+                None => "",
+                Some(true) => "true",
+                Some(false) => "false",
+            },
+        }
+    }
+
+    fn stored(&self, edge: &Edge, at: usize) -> &str {
+        &self.texts.texts[edge.values[at] as usize]
+    }
+
+    fn equal(&self, edge: &Edge, a: usize, b: usize) -> Option<bool> {
+        (!self.stored(edge, a).is_empty() && !self.stored(edge, b).is_empty()).then_some(edge.values[a] == edge.values[b])
+    }
+
+    /// Takes an edge in, or its later day of activity.
+    pub(crate) fn insert(&mut self, key: i64, dims: &EdgeDims, day: i64) {
+        if let Some(&at) = self.index.get(&key) {
+            let edge = &mut self.edges[at as usize];
+            edge.day = edge.day.max(day);
+            return;
+        }
+        let values = stored_dims().map(|dim| self.texts.id(&value(dims, dim))).collect();
+        self.index.insert(key, self.edges.len() as u32);
+        self.edges.push(Edge { key, rolled: dims.rolled_up().key(), values, day });
+    }
+
+    fn is(&self, edge: &Edge, dims: &EdgeDims) -> bool {
+        stored_dims().zip(&edge.values).all(|(dim, &id)| *self.texts.texts[id as usize] == *value(dims, dim))
+    }
+
+    /// Starts to take in the edges of a commit on this day.
+    pub(crate) fn admission(&self, today: i64) -> Admission {
+        use edgescope_model::dims::EndField::Environment;
+        let (mut active, place) = (HashMap::new(), Place::of(Dim::Source(Environment)));
+        for edge in self.edges.iter().filter(|edge| edge.day + 1 >= today) {
+            let environment = self.text(edge, place);
+            match active.get_mut(environment) {
+                Some(count) => *count += 1,
+                None => drop(active.insert(environment.to_owned(), 1)),
+            }
+        }
+        Admission { active, ..Admission::default() }
+    }
+
+    /// The key under which a row of these dimensions is stored: its own, or "other".
+    pub(crate) fn admit(&self, admission: &mut Admission, dims: &EdgeDims, today: i64, series_max: usize) -> i64 {
+        let key = dims.key();
+        match (admission.fresh.get(&key), self.edge(key)) {
+            (Some(fresh), _) if fresh == dims => return key,
+            (None, Some(edge)) if self.is(edge, dims) => {
+                if edge.day < today {
+                    admission.fresh.insert(key, dims.clone());
+                    self.admit_rolled(admission, dims, today);
+                }
+                return key;
+            }
+            (None, None) => {
+                let active = admission.active.entry(dims.source.environment.clone()).or_default();
+                if *active < series_max {
+                    *active += 1;
+                    admission.fresh.insert(key, dims.clone());
+                    self.admit_rolled(admission, dims, today);
+                    return key;
+                }
+                admission.capped += 1;
+            }
+            _ => admission.collisions += 1,
+        }
+        let other = other(dims);
+        let key = other.key();
+        if self.edge(key).is_none_or(|edge| edge.day < today) {
+            admission.fresh.insert(key, other);
+        }
+        key
+    }
+
+    fn admit_rolled(&self, admission: &mut Admission, dims: &EdgeDims, today: i64) {
+        let rolled = dims.rolled_up();
+        let key = rolled.key();
+        if self.edge(key).is_none_or(|edge| edge.day < today) {
+            admission.fresh.entry(key).or_insert(rolled);
+        }
+    }
+}
+
+/// The edge that a row goes to when its own has no place.
+fn other(dims: &EdgeDims) -> EdgeDims {
+    let end = |environment: &str| EndDims {
+        workload: OTHER.to_owned(),
+        environment: environment.to_owned(),
+        resolution_type: OTHER.to_owned(),
+        ..EndDims::default()
+    };
+    EdgeDims { source: end(&dims.source.environment), dest: end(&dims.dest.environment), protocol: dims.protocol.clone(), port: 0, role: dims.role }
+}
+
+/// Where a dimension's value of an edge is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Stored(usize),
+    /// Whether two stored ones are equal; unknown if either is empty.
+    Equal(usize, usize),
+}
+
+impl Place {
+    pub(crate) fn of(dim: Dim) -> Self {
+        use edgescope_model::dims::EndField::Zone;
+        let stored = |dim| stored_dims().position(|stored| stored == dim).unwrap_or_default();
+        match dim {
+            Dim::AzEqual => Self::Equal(stored(Dim::Source(Zone)), stored(Dim::Dest(Zone))),
+            _ => Self::Stored(stored(dim)),
+        }
+    }
+}
+
+fn value(dims: &EdgeDims, dim: Dim) -> Cow<'_, str> {
+    match dim {
+        Dim::Source(field) => dims.source.get(field).into(),
+        Dim::Dest(field) => dims.dest.get(field).into(),
+        Dim::Protocol => dims.protocol.as_str().into(),
+        Dim::Role => dims.role.as_str().into(),
+        Dim::Port | Dim::AzEqual => dims.get(dim).into(),
+    }
+}
+
+/// Rows of `edge_dims`, in no order.
+pub(crate) fn to_batch(edges: &HashMap<i64, EdgeDims>, now_us: i64) -> Result<RecordBatch, ArrowError> {
+    let moments = TimestampMicrosecondArray::from_iter_values(edges.iter().map(|_| now_us)).with_timezone("UTC");
+    let keys = Int64Array::from_iter_values(edges.keys().copied());
+    let rolled = Int64Array::from_iter_values(edges.values().map(|dims| dims.rolled_up().key()));
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(moments), Arc::new(keys), Arc::new(rolled)];
+    for dim in stored_dims() {
+        columns.push(match dim {
+            Dim::Port => Arc::new(Int32Array::from_iter_values(edges.values().map(|dims| i32::from(dims.port)))),
+            _ => Arc::new(StringArray::from_iter_values(edges.values().map(|dims| value(dims, dim)))),
+        });
+    }
+    RecordBatch::try_new(edge_dims().schema, columns)
+}
+
+/// Reads rows of `edge_dims`: key, dimensions, day.
+pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Vec<(i64, EdgeDims, i64)>, ArrowError> {
+    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")));
+    let (keys, moments) = (column(EDGE)?.as_primitive::<Int64Type>(), column(UPDATED)?.as_primitive::<TimestampMicrosecondType>());
+    let mut rows: Vec<_> = (0..batch.num_rows()).map(|row| (keys.value(row), EdgeDims::default(), moments.value(row).div_euclid(DAY_US))).collect();
+    for dim in stored_dims() {
+        let cells = column(&dim.column())?;
+        for (row, (_, dims, _)) in rows.iter_mut().enumerate() {
+            match dim {
+                Dim::Port => dims.port = u16::try_from(cells.as_primitive::<Int32Type>().value(row)).unwrap_or(0),
+                _ => set(dims, dim, cells.as_string::<i32>().value(row)),
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn set(dims: &mut EdgeDims, dim: Dim, text: &str) {
+    match dim {
+        Dim::Source(field) => text.clone_into(end_field(&mut dims.source, field)),
+        Dim::Dest(field) => text.clone_into(end_field(&mut dims.dest, field)),
+        Dim::Protocol => text.clone_into(&mut dims.protocol),
+        Dim::Role => dims.role = if text == Role::Server.as_str() { Role::Server } else { Role::Client },
+        Dim::Port | Dim::AzEqual => {}
+    }
+}
+
+fn end_field(end: &mut EndDims, field: edgescope_model::dims::EndField) -> &mut String {
+    use edgescope_model::dims::EndField as F;
+    match field {
+        F::Workload => &mut end.workload,
+        F::Namespace => &mut end.namespace,
+        F::Node => &mut end.node,
+        F::Zone => &mut end.zone,
+        F::Region => &mut end.region,
+        F::Environment => &mut end.environment,
+        F::Process => &mut end.process,
+        F::Image => &mut end.image,
+        F::ResolutionType => &mut end.resolution_type,
+        F::Pod => &mut end.pod,
+        F::Ip => &mut end.ip,
+    }
+}

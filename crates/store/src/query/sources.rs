@@ -1,0 +1,47 @@
+//! Which files of which table answer a range.
+
+use super::plan::{Plan, Range};
+use crate::error::Result;
+use crate::rollup::pending;
+use crate::store::Store;
+use crate::table::{Head, Table};
+use edgescope_model::time::Resolution;
+use std::sync::Arc;
+
+/// Files of one table, as of one version.
+pub(crate) struct Source {
+    pub table: Arc<Table>,
+    pub head: Arc<Head>,
+    pub paths: Vec<String>,
+}
+
+/// Files that together hold every fact of a range once.
+pub(crate) struct Sources {
+    pub parts: Vec<Source>,
+    pub resolution: Resolution,
+}
+
+impl Store {
+    /// Chooses the resolution for a range and its files. Long ranges, and those that began before the kept ten-second rows, are answered by one-minute
+    /// rows and those ten-second rows that are not rolled up yet.
+    pub(crate) async fn sources(&self, plan: &Plan, range: Range) -> Result<Sources> {
+        // In this order: every ten-second file that its version names and that the later-read roll-up has not consumed is there as it was committed.
+        let fine = self.facts_10s.refresh().await?;
+        let coarse = self.facts_1m.refresh().await?;
+        let first_us = |head: &Head| head.files().iter().filter_map(|file| file.span_us).map(|(least, _)| least).min().unwrap_or(i64::MAX);
+        let expired = range.from_s * 1_000_000 < first_us(&fine) && first_us(&coarse) < first_us(&fine);
+        if plan.ten_seconds_only || !(range.is_long() || expired) {
+            let parts = vec![source(&self.facts_10s, fine, range, |_| true)];
+            return Ok(Sources { parts, resolution: Resolution::TenSeconds });
+        }
+        let pending = pending(&self.facts_10s, &self.facts_1m, fine.version).await?;
+        let parts = vec![source(&self.facts_1m, coarse, range, |_| true), source(&self.facts_10s, fine, range, |path| pending.contains(path))];
+        Ok(Sources { parts, resolution: Resolution::Minute })
+    }
+}
+
+fn source(table: &Arc<Table>, head: Arc<Head>, range: Range, wanted: impl Fn(&str) -> bool) -> Source {
+    let (from_us, to_us) = (range.from_s * 1_000_000, range.to_s * 1_000_000);
+    let paths = head.files().iter().filter(|file| file.overlaps(from_us, to_us) && wanted(&file.path)).map(|file| file.path.clone()).collect();
+    Source { table: Arc::clone(table), head, paths }
+}

@@ -1,0 +1,145 @@
+use super::*;
+use crate::{Committed, Committer, LifeFilter};
+use edgescope_model::query::{EdgeQuery, EdgeSource};
+
+#[tokio::test]
+async fn a_committed_batch_is_there_once_and_after_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let first = batch("a", 1, vec![row(T0, edge(0), 100), row(T0, edge(1), 10)]);
+    assert_eq!(store.commit(std::slice::from_ref(&first)).await.unwrap(), [Committed::Now]);
+    assert_eq!(store.commit(std::slice::from_ref(&first)).await.unwrap(), [Committed::Before]);
+    assert_eq!(bytes(&store, 0, 60).await, 110);
+    drop(store);
+    let store = open(&directory).await;
+    assert_eq!(store.commit(&[first]).await.unwrap(), [Committed::Before]);
+    assert_eq!(bytes(&store, 0, 60).await, 110);
+    assert_eq!(store.committed_sequence("a").await.unwrap(), 1);
+    assert_eq!(store.committed_sequence("b").await.unwrap(), 0);
+    let table = store.edges(&EdgeQuery::totals(from_seconds(T0), from_seconds(T0 + 60), &["source.pod"], &["tcp.bytes"])).await.unwrap();
+    assert_eq!(table.rows.iter().map(|row| (row.key[0].as_str(), row.totals[0])).collect::<Vec<_>>(), [("client-0", Some(100.0)), ("client-1", Some(10.0))]);
+}
+
+#[tokio::test]
+async fn a_group_tells_new_from_old_and_takes_one_of_two_equals() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    store.commit(&[batch("a", 4, vec![row(T0, edge(0), 1)])]).await.unwrap();
+    let group =
+        [batch("a", 4, vec![row(T0, edge(0), 1)]), batch("b", 1, vec![row(T0, edge(0), 2)]), batch("a", 5, vec![row(T0, edge(0), 4)]), batch("b", 1, vec![row(T0, edge(0), 2)]), batch("c", 1, Vec::new())];
+    use Committed::{Before, Now};
+    assert_eq!(store.commit(&group).await.unwrap(), [Before, Now, Now, Before, Now]);
+    assert_eq!(bytes(&store, 0, 10).await, 7);
+    assert_eq!(store.committed_sequence("c").await.unwrap(), 1);
+    let counters = store.counters();
+    assert_eq!((counters.batches, counters.duplicates, counters.commits), (4, 2, 2));
+}
+
+/// Four stores on one directory, as four processes would have it, get the same batches at once, in groups of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn four_writers_store_each_batch_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let agents = 5;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..4u64 {
+        let store = open(&directory).await;
+        writers.spawn(async move {
+            let mut now = 0;
+            for sequence in 1..=12u64 {
+                let mut group: Vec<_> = (0..agents).map(|a| batch(&format!("agent-{a}"), sequence, vec![row(T0 + 10 * sequence as i64, edge(a), 1 << a)])).collect();
+                group.rotate_left(writer as usize);
+                let half = group.split_off(2);
+                for part in [group, half] {
+                    now += store.commit(&part).await.unwrap().iter().filter(|c| **c == Committed::Now).count();
+                }
+                if writer == 0 && sequence % 4 == 0 {
+                    store.maintain().await.unwrap();
+                }
+            }
+            (now, store.counters().conflicts)
+        });
+    }
+    let done = writers.join_all().await;
+    assert_eq!(done.iter().map(|(now, _)| now).sum::<usize>(), 60, "{done:?}");
+    assert!(done.iter().any(|(_, conflicts)| *conflicts > 0), "the writers never met: {done:?}");
+    let store = open(&directory).await;
+    assert_eq!(bytes(&store, 0, 3600).await, 12 * 31);
+    assert_eq!(bytes(&store, 0, 86_400).await, 12 * 31);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_committer_answers_each_batch_after_a_common_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let committer = Committer::start(Arc::clone(&store));
+    let mut waiting = tokio::task::JoinSet::new();
+    for agent in 0..50 {
+        let committer = committer.clone();
+        waiting.spawn(async move { committer.commit(batch(&format!("agent-{agent}"), 1, vec![row(T0, edge(agent), 1)])).await.unwrap() });
+    }
+    assert!(waiting.join_all().await.iter().all(|c| *c == Committed::Now));
+    assert_eq!(bytes(&store, 0, 10).await, 50);
+    assert!(store.counters().commits < 25, "{:?}", store.counters());
+}
+
+#[tokio::test]
+async fn endpoints_agents_alerts_and_coverage_come_back() {
+    use crate::{AgentFacts, EndpointRow};
+    use edgescope_model::alert::{Alert, AlertState};
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let endpoint = EndpointRow {
+        address: "fd00::7".parse().unwrap(),
+        port: 0,
+        owner: edge(3).source,
+        agent_id: "a".to_owned(),
+        from: from_seconds(T0),
+        to: None,
+        shared: true,
+    };
+    let mut with_endpoint = batch("a", 1, vec![row(T0, edge(0), 1)]);
+    with_endpoint.endpoints.push(endpoint.clone());
+    with_endpoint.receipt.losses.insert("ring_full".to_owned(), 3);
+    store.commit(&[with_endpoint]).await.unwrap();
+    // Windows 10 and 20 of 0..60 are missing.
+    for (sequence, window) in [(2, 30), (3, 40), (4, 50)] {
+        store.commit(&[batch("a", sequence, vec![row(T0 + window, edge(0), 1)])]).await.unwrap();
+    }
+    let hello = |seen| AgentFacts { agent_id: "a".to_owned(), interval_ms: 10_000, first_seen: from_seconds(seen), ..AgentFacts::default() };
+    store.put_agent(hello(T0)).await.unwrap();
+    store.put_agent(hello(T0 + 500)).await.unwrap();
+    let mut alert = Alert {
+        id: "x".to_owned(),
+        detector: "retransmission".to_owned(),
+        signal: "tcp.retrans_rate".to_owned(),
+        state: AlertState::Firing,
+        labels: BTreeMap::new(),
+        since: from_seconds(T0),
+        fired_at: None,
+        resolved_at: None,
+        value: 0.1,
+        threshold: 0.02,
+        baseline: None,
+        baseline_s: 0,
+        samples: 10,
+        summary: String::new(),
+        incident: None,
+    };
+    store.put_alerts(std::slice::from_ref(&alert)).await.unwrap();
+    alert.state = AlertState::Resolved;
+    store.put_alerts(std::slice::from_ref(&alert)).await.unwrap();
+    drop(store);
+
+    let store = open(&directory).await;
+    assert_eq!(store.endpoints_since(from_seconds(T0)).await.unwrap(), [endpoint]);
+    assert_eq!(store.agents().await.unwrap()[0].first_seen, from_seconds(T0));
+    assert_eq!(store.alerts(&LifeFilter::default()).await.unwrap(), [alert]);
+    assert!(store.alerts(&LifeFilter { open: true, ..LifeFilter::default() }).await.unwrap().is_empty());
+    let coverage = store.coverage_at(from_seconds(T0), from_seconds(T0 + 60), from_seconds(T0 + 90)).await.unwrap();
+    assert_eq!((coverage.agents_expected, coverage.agents_reporting), (1, 1));
+    assert!((coverage.fraction - 4.0 / 6.0).abs() < 1e-9, "{coverage:?}");
+    assert_eq!(coverage.losses, BTreeMap::from([("ring_full".to_owned(), 3)]));
+    assert!(coverage.silent.is_empty());
+    let later = store.coverage_at(from_seconds(T0), from_seconds(T0 + 120), from_seconds(T0 + 200)).await.unwrap();
+    assert_eq!(later.silent, BTreeMap::from([("a".to_owned(), from_seconds(T0 + 60))]));
+}

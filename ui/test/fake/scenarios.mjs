@@ -115,9 +115,9 @@ class Scenario {
         ],
         hypotheses: [
           { class: 'loss', culprit: { scope: 'zone', name: plan.zone, peer: null }, log_likelihood: 8123.4, edges: bad.length, edges_bad: bad.length - 2, why: 'explains nearly all bad edges, and nearly no healthy edge passes through its border' },
-          { class: 'loss', culprit: { scope: 'node', name: 'node-3', peer: null }, log_likelihood: 4012.2, edges: 52, edges_bad: 48, why: 'cleared: edges of node-4 are as bad, and edges between node-3 and node-4 are healthy' },
-          { class: 'loss', culprit: { scope: 'zone_pair', name: 'us-east-1a', peer: plan.zone }, log_likelihood: 2760.8, edges: 44, edges_bad: 43, why: 'cleared: us-east-1c to us-east-1b is as bad' },
-          { class: 'service_slow', culprit: { scope: 'workload', name: 'checkoutservice', peer: null }, log_likelihood: 40.1, edges: 56, edges_bad: 23, why: 'cleared: replicas in other zones answer as fast as before' },
+          { class: 'loss', culprit: { scope: 'node', name: 'node-3', peer: null }, log_likelihood: 4012.2, edges: 52, edges_bad: 48, why: 'edges of node-4 are as bad, and edges between node-3 and node-4 are healthy' },
+          { class: 'loss', culprit: { scope: 'zone_pair', name: 'us-east-1a', peer: plan.zone }, log_likelihood: 2760.8, edges: 44, edges_bad: 43, why: 'us-east-1c to us-east-1b is as bad' },
+          { class: 'service_slow', culprit: { scope: 'workload', name: 'checkoutservice', peer: null }, log_likelihood: 40.1, edges: 56, edges_bad: 23, why: 'replicas in other zones answer as fast as before' },
         ],
         ...range,
       };
@@ -135,7 +135,7 @@ class Scenario {
         controls: [{ what: 'edges of other services on the same nodes', edges: total - bad.length, bad: 0, why: 'no signal of the network moved' }],
         hypotheses: [
           { class: 'service_slow', culprit: { scope: 'workload', name: plan.workload, peer: null }, log_likelihood: 911.7, edges: bad.length, edges_bad: bad.length, why: 'all its clients wait, wherever they run' },
-          { class: 'loss', culprit: { scope: 'node', name: 'node-2', peer: null }, log_likelihood: -12.2, edges: 38, edges_bad: 6, why: 'cleared: no retransmissions; other edges of the node are healthy' },
+          { class: 'loss', culprit: { scope: 'node', name: 'node-2', peer: null }, log_likelihood: -12.2, edges: 38, edges_bad: 6, why: 'no retransmissions; other edges of the node are healthy' },
         ],
         ...range,
       };

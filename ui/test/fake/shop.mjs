@@ -49,9 +49,9 @@ export function shop(rename = (name) => name) {
   for (const [from, to, port] of CALLS) {
     for (const source of place[from]) {
       for (const dest of place[to]) {
-        const weight = 0.4 + 2.6 * noise('weight', from, to);
-        edges.push({ source, dest, port: String(port), role: 'client', protocol: 'tcp', request: weight * 1800, weight });
-        edges.push({ source: dest, dest: source, port: String(port), role: 'server', protocol: 'tcp', request: weight * 5200, weight });
+        const weight = (from === 'loadgenerator' || to === 'checkoutservice' ? 3 : 1) + 2 * noise('weight', from, to);
+        edges.push({ source, dest, port: String(port), role: 'client', protocol: 'tcp', request: weight * 400 + 1500 * noise('request', from, to), weight });
+        edges.push({ source: dest, dest: source, port: String(port), role: 'server', protocol: 'tcp', request: weight * 900 + 5000 * noise('answer', from, to) ** 2, weight });
       }
     }
   }
@@ -117,12 +117,12 @@ export function fact(scenario, edge, windowS) {
   const bytes = Math.round(edge.request * requests);
   const data = Math.max(1, Math.round(bytes / 1100 + requests));
   const lossRate = t.loss ?? 0.0012 * noise('base', edge.source.pod, edge.dest.pod, windowS);
-  const lost = Math.round(data * lossRate);
-  const base = (edge.source.zone === edge.dest.zone ? 1.05e-3 : 4.1e-3) * (0.95 + 0.1 * jitter);
+  const lost = Math.floor(data * lossRate * (0.8 + 0.4 * noise('lost', edge.source.pod, edge.dest.pod, windowS)) + noise('part', edge.source.pod, edge.dest.pod, edge.role, windowS));
+  const base = (edge.source.zone === edge.dest.zone ? 1.05e-3 : 4.1e-3) * (0.8 + 0.3 * noise('rtt', edge.source.pod, edge.dest.pod) + 0.15 * jitter);
   const rtt = t.loss ? base * 1.5 : base;
   const client = edge.role === 'client';
   const attempts = client ? Math.round(requests / 2) : null;
-  const timeouts = client ? Math.round((attempts ?? 0) * (t.loss ? 0.16 * jitter : 0)) : null;
+  const timeouts = client ? Math.floor((attempts ?? 0) * (t.loss ? 0.16 * jitter : 0) + (t.loss ? noise('to', edge.source.pod, edge.dest.pod, windowS) : 0)) : null;
   const active = 60 * edge.weight * (t.slow ? 2.4 : 1) * jitter;
   const busy = requests * rtt * 4;
   const row = { windowS, values: {}, hists: {} };
@@ -149,7 +149,7 @@ export function fact(scenario, edge, windowS) {
   v['tcp.retrans_bytes'] = lost * 1100;
   v['tcp.rto'] = Math.round(lost * 0.3);
   v['tcp.retrans_spurious'] = Math.round(lost * 0.02);
-  v['tcp.rtt_max'] = rtt * (t.loss ? 6 + 4 * jitter : 1.9 + 0.2 * jitter);
+  v['tcp.rtt_max'] = rtt * (t.loss ? 4 + 9 * noise('max', edge.source.pod, edge.dest.pod, windowS) : 1.5 + 0.9 * noise('max', edge.source.pod, edge.dest.pod, windowS));
   v['tcp.rtt_min'] = base * 0.93;
   v['tcp.srtt_samples'] = Math.round(6 * edge.weight);
   v['tcp.srtt'] = v['tcp.srtt_samples'] * rtt;

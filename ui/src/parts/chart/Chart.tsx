@@ -92,7 +92,7 @@ function cursorHooks(kept: Kept, tip: React.RefObject<HTMLDivElement | null>, in
         }
         const at = nearest(u, kept.current.data, idx, top);
         fillTip(box, kept.current.data, idx, at, ink);
-        placeTip(box, left, u.width);
+        placeTip(box, left + u.over.offsetLeft, u.height);
         if (at !== near) {
           near = at;
           kept.current.onLit?.(at);

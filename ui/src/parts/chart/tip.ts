@@ -12,11 +12,16 @@ export function hideTip(box: HTMLElement | null): void {
   if (box) box.hidden = true;
 }
 
-export function placeTip(box: HTMLElement, left: number, width: number): void {
+/** Below the plot, about under the cursor: it hides nothing that is read. `x` is the cursor's place in the chart. */
+export function placeTip(box: HTMLElement, x: number, height: number): void {
   box.hidden = false;
+  const host = box.parentElement?.getBoundingClientRect();
   const wide = box.offsetWidth;
-  const x = left + 80 + wide > width ? left + 62 - wide - 14 : left + 62 + 14;
-  box.style.transform = `translate(${Math.max(0, Math.round(x))}px, 8px)`;
+  // Within the window, though the chart may be narrower than the box.
+  const least = 8 - (host?.left ?? 0);
+  const most = innerWidth - 8 - wide - (host?.left ?? 0);
+  const at = Math.min(most, Math.max(least, x - wide / 2));
+  box.style.transform = `translate(${Math.round(at)}px, ${height + 2}px)`;
 }
 
 export function fillTip(box: HTMLElement, data: ChartData, idx: number, near: string | undefined, ink: Ink): void {

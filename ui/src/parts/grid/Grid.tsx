@@ -117,7 +117,7 @@ function Row(props: Props & { item: EdgeItem; index: number; top: number; measur
         const values = sparks?.(item.id, c.measure);
         return (
           <div key={c.measure} role="cell" className={css.number} data-label={c.label}>
-            {sparks && <span className={css.spark}>{values && <Sparkline values={values} shade={shade} tone={c.worse && item.health.level === 'bad' ? 'bad' : 'plain'} />}</span>}
+            {sparks && <span className={css.spark}>{values?.some((v) => v !== null) && <Sparkline values={values} shade={shade} tone={c.worse && item.health.level === 'bad' ? 'bad' : 'plain'} />}</span>}
             <span className={css.value}>
               <Value unit={c.unit} value={item.value(c.measure)} />
               <Delta unit={c.unit} value={item.value(c.measure)} before={item.before(c.measure)} worse={c.worse} />

@@ -51,12 +51,12 @@ export function IncidentCharts({ view, groupBy, filter, shades, lit, onLit, spar
           <ChartCard
             key={plan.measure}
             title={plan.title}
-            subtitle={subtitle(groupBy, answer?.data)}
+            subtitle={quiet(plan, data) ? 'None in this range' : subtitle(groupBy, answer?.data)}
             data={data}
             query={queries[i] as EdgeQuery}
             sync="edges"
             height={140}
-            legend={3}
+            legend={quiet(plan, data) ? 0 : 3}
             lit={lit?.name}
             onLit={onLit}
             onZoom={(from, to) => view.set({ from: instant(from), to: instant(to) })}
@@ -83,7 +83,12 @@ function useColours(groupBy: string[], tables: (EdgesAnswer | undefined)[]): Map
 function subtitle(groupBy: string[], table: EdgesAnswer | undefined): string {
   const by = groupBy.map((d) => d.replace('dest.', 'destination ').replace('source.', 'source ').replace(' workload', '')).join(' and ');
   if (!table || table.groups_total <= table.rows.length) return `By ${by}`;
-  return `By ${by}, the ${table.rows.length} highest of ${grouped(table.groups_total)}`;
+  return `By ${by}, top ${table.rows.length} of ${grouped(table.groups_total)}`;
+}
+
+/** Columns without any height. */
+function quiet(plan: Plan, data: ChartData | undefined): boolean {
+  return plan.kind === 'columns' && data !== undefined && data.series.length > 0 && data.series.every((s) => s.values.every((v) => !v));
 }
 
 interface Parts {

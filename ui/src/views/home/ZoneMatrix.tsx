@@ -39,7 +39,7 @@ export function ZoneMatrix({ view, onPick }: { view: View; onPick: (filter: stri
         <table className={css.matrix}>
           <thead>
             <tr>
-              <td />
+              <td className={css.corner} />
               {shown.map((z) => (
                 <th key={z} scope="col" title={z || 'unknown zone'}>
                   <bdi>{name(z)}</bdi>

@@ -53,7 +53,10 @@ export function Canvas({ ref, graph, layout, metric, halo, onWorkload, onEdge, o
         <svg ref={pan.ref} className={css.svg} viewBox={pan.viewBox} {...pan.handlers} onKeyDown={(e: KeyboardEvent) => e.key === 'Escape' && onLeave?.()} role="group" aria-label="Map of workloads and edges">
           <Heads />
           {edges.map((e) => (
-            <Arrow key={e.id} edge={e} layout={layout} metric={metric} top={top} faint={!touches(e)} numbered={graph.edges.length <= LABELS_MAX || e.item.health.level === 'bad' || (lit !== undefined && touches(e))} onPick={() => onEdge(e)} onLit={(on) => setLit(on ? e.id : undefined)} />
+            <Arrow key={e.id} edge={e} layout={layout} metric={metric} top={top} faint={!touches(e)} onPick={() => onEdge(e)} onLit={(on) => setLit(on ? e.id : undefined)} />
+          ))}
+          {edges.map((e) => (
+            <Number key={e.id} edge={e} layout={layout} metric={metric} faint={!touches(e)} numbered={graph.edges.length <= LABELS_MAX || e.item.health.level === 'bad' || (lit !== undefined && touches(e))} />
           ))}
           {graph.nodes.map((name, i) => (
             <Node key={name} id={nodeId(i)} name={name} layout={layout} halo={name === halo} faint={lit !== undefined && lit !== name && !edges.some((e) => touches(e) && (e.source === name || e.dest === name))} onPick={() => onWorkload(name)} onLit={(on) => setLit(on ? name : undefined)} />
@@ -105,16 +108,15 @@ interface ArrowProps {
   metric: Metric;
   top: number;
   faint: boolean;
-  numbered: boolean;
   onPick: () => void;
   onLit: (on: boolean) => void;
 }
 
-function Arrow({ edge, layout, metric, top, faint, numbered, onPick, onLit }: ArrowProps) {
+function Arrow({ edge, layout, metric, top, faint, onPick, onLit }: ArrowProps) {
   const from = layout.places.get(edge.source);
   const to = layout.places.get(edge.dest);
   if (!from || !to) return null;
-  const { path, label, sign } = arc(from, to);
+  const { path } = arc(from, to);
   const { level, why } = edge.item.health;
   const value = edge.item.value(MEASURE[metric]);
   const unit = UNIT[metric];
@@ -125,12 +127,28 @@ function Arrow({ edge, layout, metric, top, faint, numbered, onPick, onLit }: Ar
       <title>{`${words} (${exact(unit, value)})`}</title>
       <path className={css.touch} d={path} />
       <path className={css.line} d={path} strokeWidth={widthOf(value, top)} markerEnd={`url(#head-${level})`} />
+    </g>
+  );
+}
+
+/** An arrow's sign and number, over all arrows. */
+function Number({ edge, layout, metric, faint, numbered }: Pick<ArrowProps, 'edge' | 'layout' | 'metric' | 'faint'> & { numbered: boolean }) {
+  const from = layout.places.get(edge.source);
+  const to = layout.places.get(edge.dest);
+  const { level } = edge.item.health;
+  const signed = level === 'bad' || level === 'warn';
+  if (!from || !to || (!numbered && !signed)) return null;
+  const { label } = arc(from, to);
+  const text = numbered ? show(UNIT[metric], edge.item.value(MEASURE[metric])) : '';
+  const shift = signed && numbered ? 9 : 0;
+  return (
+    <g className={css.mark} data-level={level} data-faint={faint} aria-hidden="true">
       {numbered && (
-        <text className={css.value} x={label.x} y={label.y} dy="0.32em">
-          {show(unit, value)}
+        <text className={css.value} x={label.x + shift} y={label.y} dy="0.34em">
+          {text}
         </text>
       )}
-      <Sign level={level} x={sign.x} y={sign.y} />
+      <Sign level={level} x={label.x + shift - (numbered ? text.length * 2.95 + 10 : 0)} y={label.y} />
     </g>
   );
 }

@@ -48,7 +48,7 @@ export function MapView() {
     const pairs = graph.edges.map((e): [string, string] => [e.source, e.dest]);
     const known = pairs.filter(([a, b]) => calls.has(`${a}\u0000${b}`));
     const unknown = pairs.filter(([a, b]) => !calls.has(`${a}\u0000${b}`) && !calls.has(`${b}\u0000${a}`));
-    return place(graph.nodes, known, unknown, narrow);
+    return place(graph.nodes, known, unknown, narrow ? 0.7 : 1.7);
   }, [shape, narrow]);
   const canvas = useRef<CanvasHandle>(null);
   const [sought, setSought] = useState('');

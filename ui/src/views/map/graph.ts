@@ -31,22 +31,50 @@ export interface Selection {
   dest?: string | undefined;
 }
 
-/** The edges to draw: those of the selection, the ill before the healthy, then by the metric. */
+/** Share of the room that ill edges may take before what connects them is added. */
+const ILL_SHARE = 0.75;
+
+/** The edges to draw: those of the selection; if they are too many, the ill ones first, then the greatest that hang together with what is drawn. */
 export function graphOf(items: EdgeItem[], metric: Metric, selection: Selection): Graph {
   const all = items.map((item): MapEdge => ({ id: item.id, source: item.key[0] ?? '', dest: item.key[1] ?? '', item })).filter((e) => e.source !== e.dest);
   const wanted = all.filter((e) => chosen(e, selection));
-  const order = [...wanted].sort((a, b) => RANK[b.item.health.level] - RANK[a.item.health.level] || (b.item.value(MEASURE[metric]) ?? -1) - (a.item.value(MEASURE[metric]) ?? -1));
-  const nodes = new Set<string>();
-  if (selection.workload !== undefined && all.some((e) => e.source === selection.workload || e.dest === selection.workload)) nodes.add(selection.workload);
-  const edges: MapEdge[] = [];
-  for (const edge of order) {
-    const grown = Number(!nodes.has(edge.source)) + Number(!nodes.has(edge.dest));
-    if (nodes.size + edges.length + grown + 1 > OBJECTS_MAX) continue;
-    nodes.add(edge.source).add(edge.dest);
-    edges.push(edge);
+  const value = (e: MapEdge) => e.item.value(MEASURE[metric]) ?? -1;
+  const order = [...wanted].sort((a, b) => RANK[b.item.health.level] - RANK[a.item.health.level] || value(b) - value(a));
+  const drawing = new Drawing();
+  for (const edge of order) if (RANK[edge.item.health.level] > 0) drawing.add(edge, OBJECTS_MAX * ILL_SHARE);
+  const waiting = order.filter((e) => !drawing.has(e)).sort((a, b) => value(b) - value(a));
+  while (waiting.length > 0) {
+    const next = waiting.findIndex((e) => drawing.touches(e));
+    const [edge] = waiting.splice(Math.max(0, next), 1);
+    if (!edge || !drawing.add(edge, OBJECTS_MAX)) break;
   }
+  if (selection.workload !== undefined && wanted.length > 0) drawing.nodes.add(selection.workload);
   const totals = new Set(wanted.flatMap((e) => [e.source, e.dest]));
-  return { nodes: [...nodes].sort(), edges, nodesTotal: totals.size, edgesTotal: wanted.length };
+  return { nodes: [...drawing.nodes].sort(), edges: drawing.edges, nodesTotal: totals.size, edgesTotal: wanted.length };
+}
+
+/** What is drawn so far, and whether more has room. */
+class Drawing {
+  readonly nodes = new Set<string>();
+  readonly edges: MapEdge[] = [];
+  private readonly ids = new Set<string>();
+
+  has(edge: MapEdge): boolean {
+    return this.ids.has(edge.id);
+  }
+
+  touches(edge: MapEdge): boolean {
+    return this.nodes.has(edge.source) || this.nodes.has(edge.dest);
+  }
+
+  add(edge: MapEdge, most: number): boolean {
+    const grown = Number(!this.nodes.has(edge.source)) + Number(!this.nodes.has(edge.dest));
+    if (this.nodes.size + this.edges.length + grown + 1 > most) return false;
+    this.nodes.add(edge.source).add(edge.dest);
+    this.edges.push(edge);
+    this.ids.add(edge.id);
+    return true;
+  }
 }
 
 function chosen(edge: MapEdge, { workload, source, dest }: Selection): boolean {

@@ -24,19 +24,59 @@ export function shortLabel(name: string): string {
   return `${name.slice(0, 12)}…${name.slice(-(LETTERS_MAX - 13))}`;
 }
 
+/** Gap between parts of the map that do not hang together. */
+const GAP_PX = 36;
+
 /**
  * @param calls pairs of client and server: the direction of the layers
- * @param others pairs whose direction is not known, placed beside each other only
+ * @param others pairs whose direction is not known
+ * @param aspect width to height of the place for the map
  */
-export function place(nodes: string[], calls: [string, string][], others: [string, string][], narrow: boolean): Layout {
+export function place(nodes: string[], calls: [string, string][], others: [string, string][], aspect: number): Layout {
+  const pairs = [...calls, ...others];
+  const parts = components(nodes, pairs).map((members) => {
+    const inside = new Set(members);
+    return layers(members, pairs.filter(([a]) => inside.has(a)), aspect < 1);
+  });
+  return packed(parts, aspect);
+}
+
+/** Sets of nodes that hang together, the greatest first. */
+function components(nodes: string[], pairs: [string, string][]): string[][] {
+  const near = new Map(nodes.map((n) => [n, [] as string[]]));
+  for (const [a, b] of pairs) {
+    near.get(a)?.push(b);
+    near.get(b)?.push(a);
+  }
+  const seen = new Set<string>();
+  const parts: string[][] = [];
+  for (const node of nodes) {
+    if (seen.has(node)) continue;
+    const part: string[] = [];
+    const next = [node];
+    seen.add(node);
+    for (let at = next.pop(); at !== undefined; at = next.pop()) {
+      part.push(at);
+      for (const peer of near.get(at) ?? []) {
+        if (seen.has(peer) || !near.has(peer)) continue;
+        seen.add(peer);
+        next.push(peer);
+      }
+    }
+    parts.push(part.sort());
+  }
+  return parts.sort((a, b) => b.length - a.length);
+}
+
+function layers(nodes: string[], pairs: [string, string][], narrow: boolean): Layout {
   const graph = new Dagre({ directed: true });
-  graph.setGraph({ rankdir: narrow ? 'TB' : 'LR', nodesep: narrow ? 18 : 26, ranksep: narrow ? 62 : 104, marginx: 24, marginy: 24, ranker: 'network-simplex' });
+  graph.setGraph({ rankdir: narrow ? 'TB' : 'LR', nodesep: narrow ? 18 : 30, ranksep: narrow ? 70 : 132, marginx: 8, marginy: 8, ranker: 'network-simplex' });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const node of nodes) {
     const label = shortLabel(node).length * LETTER_PX;
     graph.setNode(node, { width: Math.max(2 * RADIUS, label), height: 2 * RADIUS + LABEL_PX });
   }
-  for (const [a, b] of [...calls, ...others]) if (graph.hasNode(a) && graph.hasNode(b) && !graph.hasEdge(b, a)) graph.setEdge(a, b);
+  for (const [a, b] of pairs) if (graph.hasNode(a) && graph.hasNode(b) && !graph.hasEdge(b, a)) graph.setEdge(a, b);
   layout(graph);
   const places = new Map<string, Place>();
   for (const node of nodes) {
@@ -48,12 +88,31 @@ export function place(nodes: string[], calls: [string, string][], others: [strin
   return { places, width, height };
 }
 
+/** Parts beside and below each other on shelves, in about the shape of the page. */
+function packed(parts: Layout[], aspect: number): Layout {
+  const area = parts.reduce((sum, p) => sum + (p.width + GAP_PX) * (p.height + GAP_PX), 0);
+  const shelf = Math.max(Math.sqrt(area * aspect), parts[0]?.width ?? 0);
+  const places = new Map<string, Place>();
+  let [x, y, deep, wide] = [GAP_PX, GAP_PX, 0, 0];
+  for (const part of parts) {
+    if (x > GAP_PX && x + part.width > shelf + GAP_PX) {
+      x = GAP_PX;
+      y += deep + GAP_PX;
+      deep = 0;
+    }
+    for (const [node, at] of part.places) places.set(node, { x: at.x + x, y: at.y + y });
+    x += part.width + GAP_PX;
+    deep = Math.max(deep, part.height);
+    wide = Math.max(wide, x);
+  }
+  return { places, width: wide, height: y + deep + GAP_PX };
+}
+
 export interface Arc {
   /** SVG path from rim to rim. */
   path: string;
-  /** Where its number stands, and where its sign. */
+  /** Where its sign and number stand: nearer to where it begins, so that those of the two directions keep apart. */
   label: Place;
-  sign: Place;
 }
 
 /** How far an arrow bends away from the straight line, so that the two directions of a pair stay apart. */
@@ -72,8 +131,7 @@ export function arc(a: Place, b: Place): Arc {
   const end = towards(b, control, RADIUS + HEAD_PX);
   return {
     path: `M${fixed(start)}Q${fixed(control)} ${fixed(end)}`,
-    label: along(start, control, end, 0.5),
-    sign: along(start, control, end, 0.28),
+    label: along(start, control, end, 0.42),
   };
 }
 

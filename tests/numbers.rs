@@ -164,7 +164,7 @@ fn bytes_are_what_was_written_on_a_plain_host() {
     cgroup.add(web.id());
     let db = Actor::start(&scene, TRAFFIC, "db", Some(&neighbour.netns()));
     // No rules: a plain host's workloads are what it runs.
-    let spec = AgentSpec::new(&scene, &server, "this-host", Place::Cgroup(cgroup.path().to_owned()));
+    let spec = AgentSpec::new(&scene, &server, "this-host", Place::Cgroup(cgroup.name()));
     let mut agents = [Agent::start(&scene, &spec)];
     wait_until_at_work(&server, &mut agents);
     let from = Utc::now();

@@ -14,6 +14,11 @@ const START: Duration = Duration::from_secs(30);
 /// Within this an agent must end when asked to: it ships its last window first.
 const END: Duration = Duration::from_secs(15);
 
+/// Seconds of an agent's windows: as delivered in the long form, shorter in the short one.
+pub fn interval_s() -> u64 {
+    if crate::is_long() { 10 } else { 2 }
+}
+
 /// From here on these agents miss nothing: each runs and is known to the server.
 pub fn wait_until_at_work(server: &Server, agents: &mut [Agent]) {
     for agent in agents {
@@ -31,8 +36,8 @@ pub fn wait_until_at_work(server: &Server, agents: &mut [Agent]) {
 pub enum Place {
     /// Names of network namespaces.
     Namespaces(Vec<String>),
-    /// A cgroup v2 directory and all below it.
-    Cgroup(PathBuf),
+    /// Path of a cgroup below the root of the hierarchy, and all below it.
+    Cgroup(String),
 }
 
 /// How an agent is to run.
@@ -81,17 +86,25 @@ impl AgentSpec {
     /// Shifts what the agent takes for the time.
     #[must_use]
     pub fn skewed(mut self, seconds: i64) -> AgentSpec {
-        merge(&mut self.more, &json!({ "agent": { "clock_skew": format!("{seconds}s") } }));
+        merge(&mut self.more, &json!({ "agent": { "clock_skew": seconds * 1_000 } }));
         self
     }
 
     fn config(&self, state: &Path) -> Value {
         let scope = match &self.place {
-            Place::Namespaces(names) => json!({ "namespaces": names }),
-            Place::Cgroup(path) => json!({ "cgroup": path }),
+            Place::Namespaces(names) => format!("netns:{}", names.join(",")),
+            Place::Cgroup(path) => format!("cgroup:{path}"),
         };
         let mut config = json!({
-            "agent": { "id": self.id, "server": self.server, "state_dir": state, "scope": scope, "node": self.node, "zone": self.zone },
+            "agent": {
+                "id": self.id,
+                "server": self.server,
+                "state_dir": state,
+                "scope": scope,
+                "node": self.node,
+                "zone": self.zone,
+                "interval": format!("{}s", interval_s()),
+            },
             "identity": { "rules": self.rules },
         });
         merge(&mut config, &self.more);

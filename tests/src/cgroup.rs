@@ -18,8 +18,9 @@ impl Cgroup {
         Cgroup(path)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.0
+    /// Its path below the root of the hierarchy.
+    pub fn name(&self) -> String {
+        format!("/{}", self.0.file_name().map(|n| n.to_string_lossy()).unwrap_or_default())
     }
 
     /// Moves a process inside.

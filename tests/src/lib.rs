@@ -11,9 +11,12 @@
 //! | [`scene`] | one test's directory and names |
 //! | [`server`], [`agent`] | the product's long-running commands |
 //! | [`api`] | questions, by HTTP and by the command line |
+//! | [`demo`] | the demo, to its verdict or running on |
 //! | [`actor`], [`traffic`] | traffic with known bytes and outcomes |
 //! | [`witness`], [`capture`] | what the kernel and a capture say |
-//! | [`lab`], [`cgroup`] | namespaces and a cgroup of one's own |
+//! | [`lab`], [`cgroup`], [`disk`] | namespaces, a cgroup, a file system of one's own |
+//! | [`shipper`] | an agent of the test's own, that ships exactly what it is told |
+//! | [`trace`] | system calls of a process, also failing ones |
 //! | [`wait`] | conditions with deadlines |
 
 // All of this serves tests: a failed expectation is how a test fails.
@@ -25,10 +28,14 @@ pub mod agent;
 pub mod api;
 pub mod capture;
 pub mod cgroup;
+pub mod demo;
+pub mod disk;
 pub mod lab;
 pub mod program;
 pub mod scene;
 pub mod server;
+pub mod shipper;
+pub mod trace;
 pub mod traffic;
 pub mod wait;
 pub mod witness;

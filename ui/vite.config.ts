@@ -18,7 +18,7 @@ export default defineConfig({
     chunkSizeWarningLimit: 700,
   },
   test: {
-    environment: 'happy-dom',
+    environment: 'node',
     include: ['src/**/*.test.{ts,tsx}'],
     // Times are shown in the reader's zone; tests read them in one that is not UTC.
     env: { TZ: 'Europe/Vienna' },

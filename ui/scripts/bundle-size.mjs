@@ -1,5 +1,5 @@
 // Prints what the first view loads, compressed, and fails above the budget: people open this page at night over a phone.
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 

@@ -24,7 +24,12 @@ const SHOTS = [
   { name: 'edges', path: '/edges', state: 'network' },
   { name: 'edges-dark', path: '/edges?compare=previous', state: 'network', dark: true },
   { name: 'edges-phone', path: '/edges', state: 'network', width: 360, height: 740 },
-  { name: 'edges-hover', path: '/edges', state: 'network', act: (page) => page.hover('section[aria-label="# Retransmissions"] .u-over', { position: { x: 190, y: 60 } }) },
+  {
+    name: 'edges-hover',
+    path: '/edges',
+    state: 'network',
+    act: (page) => page.hover('section[aria-label="# Retransmissions"] .u-over', { position: { x: 190, y: 60 } }),
+  },
   { name: 'edges-filter', path: '/edges', state: 'network', act: typeFilter },
   { name: 'edges-time', path: '/edges', state: 'simulated', act: (page) => page.keyboard.press('t') },
   { name: 'edge', path: edge, state: 'network', full: true },

@@ -1,5 +1,16 @@
 /** Calls to the server: one function a route, errors as the server words them. */
-import type { AlertsAnswer, Catalogue, Coverage, EdgeQuery, EdgesAnswer, IncidentAnswer, IncidentsAnswer, Problem, Status, Verdict } from './types';
+import type {
+  AlertsAnswer,
+  Catalogue,
+  Coverage,
+  EdgeQuery,
+  EdgesAnswer,
+  IncidentAnswer,
+  IncidentsAnswer,
+  Problem,
+  Status,
+  Verdict,
+} from './types';
 
 const TOKEN_KEY = 'edgescope-token';
 
@@ -27,10 +38,18 @@ async function call<T>(path: string, signal: AbortSignal | undefined, body?: unk
   if (body !== undefined) headers['content-type'] = 'application/json';
   let response: Response;
   try {
-    response = await fetch(`/api/v1${path}`, { method: body === undefined ? 'GET' : 'POST', headers, body: body === undefined ? null : JSON.stringify(body), signal: signal ?? null });
+    response = await fetch(`/api/v1${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: signal ?? null,
+    });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, { error: 'the server does not answer', remedy: 'check that edgescope server runs and that this address reaches it' });
+    throw new ApiError(0, {
+      error: 'the server does not answer',
+      remedy: 'check that edgescope server runs and that this address reaches it',
+    });
   }
   if (response.ok) return (await response.json()) as T;
   throw new ApiError(response.status, await problemOf(response));
@@ -59,5 +78,6 @@ export const api = {
   alerts: (from: string, to: string, signal?: AbortSignal) => call<AlertsAnswer>(`/alerts${query({ from, to })}`, signal),
   incidents: (from: string, to: string, signal?: AbortSignal) => call<IncidentsAnswer>(`/incidents${query({ from, to })}`, signal),
   incident: (id: string, signal?: AbortSignal) => call<IncidentAnswer>(`/incidents/${encodeURIComponent(id)}`, signal),
-  diagnose: (from: string, to: string, workload?: string, signal?: AbortSignal) => call<Verdict>(`/diagnose${query({ from, to, workload })}`, signal),
+  diagnose: (from: string, to: string, workload?: string, signal?: AbortSignal) =>
+    call<Verdict>(`/diagnose${query({ from, to, workload })}`, signal),
 };

@@ -21,7 +21,13 @@ export const queryClient = new QueryClient({
 const STATUS_EVERY_MS = 5_000;
 
 export const useStatus = () =>
-  useQuery({ queryKey: ['status'], queryFn: ({ signal }) => api.status(signal), refetchInterval: STATUS_EVERY_MS, staleTime: 0, retry: false });
+  useQuery({
+    queryKey: ['status'],
+    queryFn: ({ signal }) => api.status(signal),
+    refetchInterval: STATUS_EVERY_MS,
+    staleTime: 0,
+    retry: false,
+  });
 
 export const useCatalogue = () =>
   useQuery({ queryKey: ['catalogue'], queryFn: ({ signal }) => api.catalogue(signal), staleTime: Number.POSITIVE_INFINITY });

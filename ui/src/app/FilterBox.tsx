@@ -3,7 +3,7 @@ import { useDebouncedValue } from '@mantine/hooks';
 import { IconFilter, IconX } from '@tabler/icons-react';
 import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useMemo, useRef, useState } from 'react';
 import { useCatalogue, useEdges } from '~/api/queries';
-import { choices, type Completion, complete, completionAt } from '~/lib/filter';
+import { type Completion, choices, complete, completionAt } from '~/lib/filter';
 import { Key } from '~/parts/marks';
 import css from './TopBar.module.css';
 import { ask, useView } from './view';
@@ -44,7 +44,14 @@ export function FilterBox({ ref }: { ref: Ref<FilterHandle> }) {
     if (event.key === 'Enter' && combobox.getSelectedOptionIndex() < 0) {
       event.preventDefault();
       apply(draft);
-    } else if (event.key === 'Tab' && !event.shiftKey && combobox.dropdownOpened && suggestions[0] && at.typed !== '' && suggestions[0] !== at.typed) {
+    } else if (
+      event.key === 'Tab' &&
+      !event.shiftKey &&
+      combobox.dropdownOpened &&
+      suggestions[0] &&
+      at.typed !== '' &&
+      suggestions[0] !== at.typed
+    ) {
       event.preventDefault();
       take(suggestions[Math.max(0, combobox.getSelectedOptionIndex())] ?? suggestions[0]);
     } else if (event.key === 'Escape') {
@@ -124,11 +131,15 @@ function useSuggestions(at: Completion, opened: boolean): string[] {
   const view = useView();
   const catalogue = useCatalogue().data;
   const names = useMemo(() => {
-    const measures = [...(catalogue?.derived ?? []), ...(catalogue?.signals ?? []).filter((s) => s.kind !== 'histogram')].map((m) => m.name);
+    const measures = [...(catalogue?.derived ?? []), ...(catalogue?.signals ?? []).filter((s) => s.kind !== 'histogram')].map(
+      (m) => m.name,
+    );
     return [...(catalogue?.dimensions ?? []), ...measures];
   }, [catalogue]);
   const dim = at.wants === 'value' && catalogue?.dimensions.includes(at.of ?? '') ? at.of : undefined;
-  const values = useEdges(opened && dim ? ask(view, { group: [dim], measures: ['tcp.bytes'], sort: '-tcp.bytes', limit: VALUES_MAX }) : undefined);
+  const values = useEdges(
+    opened && dim ? ask(view, { group: [dim], measures: ['tcp.bytes'], sort: '-tcp.bytes', limit: VALUES_MAX }) : undefined,
+  );
   if (!opened) return [];
   const known = dim && values.data?.group_by[0] === dim ? values.data.rows.map((r) => r.key[0] ?? '') : [];
   return choices(at, names, known);

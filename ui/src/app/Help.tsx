@@ -43,7 +43,9 @@ export function Help({ opened, onClose }: { opened: boolean; onClose: () => void
         </li>
       </ul>
       <h3 className={css.head}>Charts</h3>
-      <p className={css.text}>Drag over a chart to look closer at that time. A chart’s menu copies the command and the API call that give the same numbers.</p>
+      <p className={css.text}>
+        Drag over a chart to look closer at that time. A chart’s menu copies the command and the API call that give the same numbers.
+      </p>
     </Modal>
   );
 }

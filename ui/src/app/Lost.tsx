@@ -5,7 +5,10 @@ import { carry } from './search';
 export function Lost() {
   return (
     <Nothing height={240}>
-      There is no such page. <Link to="/" search={carry}>Home</Link>
+      There is no such page.{' '}
+      <Link to="/" search={carry}>
+        Home
+      </Link>
     </Nothing>
   );
 }

@@ -15,7 +15,14 @@ export const PLACES = [
 function Places() {
   const firing = useStatus().data?.counts.alerts_firing ?? 0;
   return PLACES.map(({ to, label, icon: Icon, key }) => (
-    <Link key={to} to={to} search={carry} className={css.place} activeOptions={{ exact: to === '/', includeSearch: false }} aria-keyshortcuts={`g ${key}`}>
+    <Link
+      key={to}
+      to={to}
+      search={carry}
+      className={css.place}
+      activeOptions={{ exact: to === '/', includeSearch: false }}
+      aria-keyshortcuts={`g ${key}`}
+    >
       <Icon size={18} stroke={1.7} aria-hidden="true" />
       <span>{label}</span>
       {to === '/alerts' && firing > 0 && (

@@ -4,10 +4,10 @@ import { Banner } from '~/views/banner/Banner';
 import { FilterBox, type FilterHandle } from './FilterBox';
 import { Help } from './Help';
 import { Rail, RailBar } from './Rail';
+import { Said } from './Said';
 import css from './Shell.module.css';
 import { useShortcuts } from './shortcuts';
 import { TimePicker } from './TimePicker';
-import { Said } from './Said';
 import { TokenGate } from './TokenGate';
 import { Tools } from './Tools';
 

@@ -1,7 +1,7 @@
 import { Button, Popover, TextInput } from '@mantine/core';
 import { IconClock } from '@tabler/icons-react';
-import { type FormEvent, useState } from 'react';
 import { useSearch } from '@tanstack/react-router';
+import { type FormEvent, useState } from 'react';
 import { COMPARES, DEFAULT_FROM, instant, parseMoment, RANGES, rangeLabel } from '~/lib/time';
 import type { Shared } from './search';
 import css from './TopBar.module.css';
@@ -20,7 +20,15 @@ export function TimePicker({ opened, onChange }: { opened: boolean; onChange: (o
     <div className={css.time}>
       <Popover opened={opened} onChange={onChange} position="bottom-start" trapFocus>
         <Popover.Target>
-          <button type="button" className={css.range} onClick={() => onChange(!opened)} aria-haspopup="dialog" aria-expanded={opened} aria-label={`Time: ${rangeLabel(view.fromText, view.toText, view.range)}`} aria-keyshortcuts="t">
+          <button
+            type="button"
+            className={css.range}
+            onClick={() => onChange(!opened)}
+            aria-haspopup="dialog"
+            aria-expanded={opened}
+            aria-label={`Time: ${rangeLabel(view.fromText, view.toText, view.range)}`}
+            aria-keyshortcuts="t"
+          >
             <IconClock size={15} stroke={1.8} aria-hidden="true" />
             {rangeLabel(view.fromText, view.toText, view.range)}
             {compared && <span className={css.compared}>vs {compared}</span>}
@@ -60,7 +68,13 @@ export function TimePicker({ opened, onChange }: { opened: boolean; onChange: (o
           </div>
         </Popover.Dropdown>
       </Popover>
-      <button type="button" className={css.live} data-live={live} onClick={live ? pause : resume} title={live ? 'New windows come in as they arrive. Press to hold this range.' : 'The range is held. Press to follow the clock.'}>
+      <button
+        type="button"
+        className={css.live}
+        data-live={live}
+        onClick={live ? pause : resume}
+        title={live ? 'New windows come in as they arrive. Press to hold this range.' : 'The range is held. Press to follow the clock.'}
+      >
         <span className={css.dot} aria-hidden="true" />
         {live ? 'Live' : 'Paused'}
       </button>

@@ -1,8 +1,8 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from '@tanstack/react-router';
 import { Home } from '~/views/home/Home';
 import { Lost } from './Lost';
-import { alertsSearch, diagnoseSearch, edgeSearch, edgesSearch, mapSearch, parseSearch, shared, stringifySearch } from './search';
 import { Shell } from './Shell';
+import { alertsSearch, diagnoseSearch, edgeSearch, edgesSearch, mapSearch, parseSearch, shared, stringifySearch } from './search';
 
 const root = createRootRoute({ validateSearch: shared, component: Shell, notFoundComponent: Lost });
 

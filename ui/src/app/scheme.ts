@@ -1,5 +1,5 @@
 /** Light or dark: the reader's choice, else the system's. `public/scheme.js` sets the same before the first paint. */
-import { useMantineColorScheme, useComputedColorScheme } from '@mantine/core';
+import { useComputedColorScheme, useMantineColorScheme } from '@mantine/core';
 
 export const SCHEME_KEY = 'edgescope-scheme';
 

@@ -21,7 +21,8 @@ export function useShortcuts(actions: Actions): void {
     let chordAt = 0;
     const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey || target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+        return;
       if (chordAt > 0 && event.timeStamp - chordAt < CHORD_MS) {
         chordAt = 0;
         const place = PLACES.find((p) => p.key === event.key);

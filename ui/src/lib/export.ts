@@ -17,7 +17,9 @@ export function asCommand(query: EdgeQuery): string {
 }
 
 export function asRequest(query: EdgeQuery, origin: string): string {
-  return ['curl', '-sS', '-H', 'content-type: application/json', '-d', JSON.stringify(query), `${origin}/api/v1/edges`].map(shellQuote).join(' ');
+  return ['curl', '-sS', '-H', 'content-type: application/json', '-d', JSON.stringify(query), `${origin}/api/v1/edges`]
+    .map(shellQuote)
+    .join(' ');
 }
 
 /** One field of RFC 4180; a text that a spreadsheet would take for a formula is made plain. */

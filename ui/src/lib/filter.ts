@@ -71,7 +71,8 @@ export interface Completion {
 export function completionAt(text: string, caret: number): Completion {
   const before = tokens(text.slice(0, caret));
   const last = before.at(-1);
-  const open = last && last.end === caret && last.kind !== 'bracket' && last.kind !== 'comma' && last.kind !== 'operator' ? last : undefined;
+  const open =
+    last && last.end === caret && last.kind !== 'bracket' && last.kind !== 'comma' && last.kind !== 'operator' ? last : undefined;
   const done = open ? before.slice(0, -1) : before;
   const typed = open ? open.text.replace(/^'|'$/g, '').replaceAll("''", "'") : '';
   const place = { typed, start: open?.start ?? caret, end: caret };

@@ -1,7 +1,33 @@
 /** Colours of series: twelve that stay apart for most colour-blind readers, in the same order for both themes. */
 
-const LIGHT = ['#4c51d6', '#c2570c', '#0f7b6c', '#b0226f', '#6b7a12', '#2374ab', '#8a4fbf', '#9a6a1b', '#167d3b', '#c4384b', '#54607a', '#0b7a99'];
-const DARK = ['#8f95ff', '#f2994a', '#3ecbb4', '#f06cb0', '#b7c94a', '#62b3ed', '#c39bf0', '#dcb15c', '#58cc80', '#ff7f8d', '#a3b0c9', '#45cbea'];
+const LIGHT = [
+  '#4c51d6',
+  '#c2570c',
+  '#0f7b6c',
+  '#b0226f',
+  '#6b7a12',
+  '#2374ab',
+  '#8a4fbf',
+  '#9a6a1b',
+  '#167d3b',
+  '#c4384b',
+  '#54607a',
+  '#0b7a99',
+];
+const DARK = [
+  '#8f95ff',
+  '#f2994a',
+  '#3ecbb4',
+  '#f06cb0',
+  '#b7c94a',
+  '#62b3ed',
+  '#c39bf0',
+  '#dcb15c',
+  '#58cc80',
+  '#ff7f8d',
+  '#a3b0c9',
+  '#45cbea',
+];
 
 export const COLOURS = LIGHT.length;
 

@@ -35,7 +35,14 @@ export function markdown(verdict: Verdict, catalogue: Catalogue | undefined, lin
       '### Evidence',
       table(
         ['Signal', 'Where', 'Value', 'Baseline', 'Samples', 'Test'],
-        verdict.evidence.map((e) => [e.signal, e.scope, number(e.signal, e.value), number(e.signal, e.baseline), String(e.samples), e.test]),
+        verdict.evidence.map((e) => [
+          e.signal,
+          e.scope,
+          number(e.signal, e.value),
+          number(e.signal, e.baseline),
+          String(e.samples),
+          e.test,
+        ]),
       ),
     );
   }

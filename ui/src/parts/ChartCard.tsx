@@ -31,7 +31,21 @@ interface Props {
 }
 
 /** A chart in its card: title, roll-up, subtitle, menu, names of its series. */
-export function ChartCard({ title, subtitle, data, query, height = 168, sync, lit, onLit, onZoom, error, loading, legend = 4, children }: Props) {
+export function ChartCard({
+  title,
+  subtitle,
+  data,
+  query,
+  height = 168,
+  sync,
+  lit,
+  onLit,
+  onZoom,
+  error,
+  loading,
+  legend = 4,
+  children,
+}: Props) {
   const measured = data?.series.some((s) => s.values.some((v) => v !== null)) ?? false;
   return (
     <section className={css.card} aria-label={title}>

@@ -25,7 +25,9 @@ export const Sparkline = memo(function Sparkline({ values, width = 96, height = 
       preserveAspectRatio="none"
       {...(label ? { role: 'img', 'aria-label': label } : { 'aria-hidden': true })}
     >
-      {shade && <rect className={css.shade} x={shade.from * width} y={0} width={Math.max(0, shade.to - shade.from) * width} height={height} />}
+      {shade && (
+        <rect className={css.shade} x={shade.from * width} y={0} width={Math.max(0, shade.to - shade.from) * width} height={height} />
+      )}
       <path className={css.area} d={area} />
       <path className={css.line} d={line} />
     </svg>

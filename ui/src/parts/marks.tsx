@@ -41,7 +41,17 @@ export function Value({ unit, value, measure }: { unit: Unit; value: number | nu
 }
 
 /** How a value changed against the compared range; `more` says whether more of it is worse. */
-export function Delta({ value, before, unit, worse }: { value: number | null | undefined; before: number | null | undefined; unit: Unit; worse?: boolean }) {
+export function Delta({
+  value,
+  before,
+  unit,
+  worse,
+}: {
+  value: number | null | undefined;
+  before: number | null | undefined;
+  unit: Unit;
+  worse?: boolean;
+}) {
   const words = change(value, before);
   if (!words) return null;
   const rose = (value ?? 0) > (before ?? 0);

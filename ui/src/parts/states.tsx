@@ -43,7 +43,15 @@ export function Failure({ error, height }: { error: Error; height?: number }) {
 }
 
 /** A whole view without data: what is missing, and the command that mends it. */
-export function Missing({ title, children, commands }: { title: string; children: ReactNode; commands: { command: string; does: string }[] }) {
+export function Missing({
+  title,
+  children,
+  commands,
+}: {
+  title: string;
+  children: ReactNode;
+  commands: { command: string; does: string }[];
+}) {
   return (
     <section className={css.missing}>
       <h2>{title}</h2>

@@ -8,13 +8,34 @@ export const DIMENSIONS = [...END.map((f) => `source.${f}`), ...END.map((f) => `
 const MAX = new Set(['tcp.rtt_max']);
 const MIN = new Set(['tcp.rtt_min']);
 const DERIVED = {
-  'tcp.retrans_rate': [[['tcp.retrans', 1], ['tcp.retrans_syn', -1], ['tcp.retrans_synack', -1]], 'tcp.segments.sent'],
+  'tcp.retrans_rate': [
+    [
+      ['tcp.retrans', 1],
+      ['tcp.retrans_syn', -1],
+      ['tcp.retrans_synack', -1],
+    ],
+    'tcp.segments.sent',
+  ],
   'tcp.connect_timeout_rate': [[['tcp.connect_timeouts', 1]], 'tcp.connects'],
-  'tcp.connect_failure_rate': [[['tcp.connect_timeouts', 1], ['tcp.connects_refused', 1], ['tcp.connects_unreachable', 1], ['tcp.connects_reset', 1]], 'tcp.connects'],
+  'tcp.connect_failure_rate': [
+    [
+      ['tcp.connect_timeouts', 1],
+      ['tcp.connects_refused', 1],
+      ['tcp.connects_unreachable', 1],
+      ['tcp.connects_reset', 1],
+    ],
+    'tcp.connects',
+  ],
   'tcp.stalled_share': [[['tcp.stalled', 1]], 'tcp.active'],
   'tcp.rwnd_share': [[['tcp.blocked_rwnd', 1]], 'tcp.busy'],
   'tcp.srtt_mean': [[['tcp.srtt', 1]], 'tcp.srtt_samples'],
-  'tcp.path_loss': [[['tcp.segments.sent', 1], ['tcp.segments.received', -1]], 'tcp.segments.sent'],
+  'tcp.path_loss': [
+    [
+      ['tcp.segments.sent', 1],
+      ['tcp.segments.received', -1],
+    ],
+    'tcp.segments.sent',
+  ],
 };
 
 export function dimension(edge, dim) {
@@ -81,7 +102,13 @@ export function parseFilter(text, known) {
     const at = LEX.lastIndex;
     const match = LEX.exec(text);
     if (!match) throw new BadQuery(`filter: cannot read '${text.slice(at).trim().slice(0, 20)}'`);
-    words.push(match[1] !== undefined ? { value: match[1].slice(1, -1).replaceAll("''", "'") } : match[2] !== undefined ? { value: Number(match[2]) } : { word: match[3] ?? match[4] });
+    words.push(
+      match[1] !== undefined
+        ? { value: match[1].slice(1, -1).replaceAll("''", "'") }
+        : match[2] !== undefined
+          ? { value: Number(match[2]) }
+          : { word: match[3] ?? match[4] },
+    );
   }
   let at = 0;
   const is = (word) => words[at]?.word?.toUpperCase() === word && ++at > 0;
@@ -131,14 +158,27 @@ export function parseFilter(text, known) {
     }
     const not = is('NOT');
     if (is('LIKE')) {
-      const pattern = new RegExp(`^${String(value()).replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll('%', '.*')}$`);
+      const pattern = new RegExp(
+        `^${String(value())
+          .replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+          .replaceAll('%', '.*')}$`,
+      );
       return (get) => pattern.test(String(get(name))) !== not;
     }
     const operator = words[at++]?.word;
     const right = value();
-    const compare = { '=': (a, b) => a === b, '!=': (a, b) => a !== b, '<>': (a, b) => a !== b, '<': (a, b) => a < b, '>': (a, b) => a > b, '<=': (a, b) => a <= b, '>=': (a, b) => a >= b }[operator];
+    const compare = {
+      '=': (a, b) => a === b,
+      '!=': (a, b) => a !== b,
+      '<>': (a, b) => a !== b,
+      '<': (a, b) => a < b,
+      '>': (a, b) => a > b,
+      '<=': (a, b) => a <= b,
+      '>=': (a, b) => a >= b,
+    }[operator];
     if (!compare) throw new BadQuery(`filter: expected an operator after ${name}`);
-    return (get) => (typeof right === 'number' ? get(name) !== null && compare(Number(get(name)), right) : compare(String(get(name) ?? ''), right));
+    return (get) =>
+      typeof right === 'number' ? get(name) !== null && compare(Number(get(name)), right) : compare(String(get(name) ?? ''), right);
   };
   const whole = or();
   if (at < words.length) throw new BadQuery(`filter: unexpected '${words[at].word ?? words[at].value}'`);
@@ -195,7 +235,8 @@ export function answer(query, edges, rows) {
       }
     }
     if (into && query.compare_from) {
-      for (const row of rows(edge, Date.parse(query.compare_from) / 1000, Date.parse(query.compare_to) / 1000)) into.before.add(row, columns);
+      for (const row of rows(edge, Date.parse(query.compare_from) / 1000, Date.parse(query.compare_to) / 1000))
+        into.before.add(row, columns);
     }
   }
   const seconds = toS - fromS;

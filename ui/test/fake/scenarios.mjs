@@ -1,6 +1,7 @@
 // The states that the interface must show, each as generated facts with the verdict, alerts and incident that belong to it.
-import { crosses, fact, large, NODES, shop } from './shop.mjs';
+
 import { answer } from './query.mjs';
+import { crosses, fact, large, NODES, shop } from './shop.mjs';
 
 const iso = (s) => new Date(s * 1000).toISOString().replace('.000Z', 'Z');
 const pairName = (e) => (e.role === 'client' ? [e.source.workload, e.dest.workload] : [e.dest.workload, e.source.workload]);
@@ -91,22 +92,79 @@ class Scenario {
     const { plan } = this;
     const bad = this.bad();
     const total = this.edges.length;
-    const range = { from: iso((plan.onsetS ?? plan.startS) - 300), to: iso(Math.min(plan.endS ?? Infinity, Math.floor(Date.now() / 10_000) * 10)), edges: total, coverage: this.coverage() };
+    const range = {
+      from: iso((plan.onsetS ?? plan.startS) - 300),
+      to: iso(Math.min(plan.endS ?? Infinity, Math.floor(Date.now() / 10_000) * 10)),
+      edges: total,
+      coverage: this.coverage(),
+    };
     const since = plan.onsetS ? iso(plan.onsetS) : null;
     const pairs = [...new Map(bad.map((e) => [pairName(e).join('\u0000'), pairName(e)])).values()];
     const affected = (symptom) => pairs.map(([source, dest], i) => ({ source, dest, impact: Math.max(0.08, 0.92 - i * 0.07), symptom }));
     if (plan.fault === 'loss') {
       const elsewhere = total - bad.length;
       return {
-        verdict: 'network', class: 'loss', confidence: 0.97, culprit: { scope: 'zone', name: plan.zone, peer: null }, since,
+        verdict: 'network',
+        class: 'loss',
+        confidence: 0.97,
+        culprit: { scope: 'zone', name: plan.zone, peer: null },
+        since,
         summary: `Packets are lost on the way into and out of zone ${plan.zone}: 13.4 % of segments are sent again on ${bad.length - 2} of ${bad.length} edges through it, 0.1 % elsewhere.`,
         evidence: [
-          { signal: 'tcp.retrans_rate', scope: `edges through zone ${plan.zone}`, value: 0.134, baseline: 0.0006, ratio: 223, samples: 48211, test: 'binomial against the past, p < 1e-300' },
-          { signal: 'tcp.retrans_rate', scope: 'edges elsewhere', value: 0.0006, baseline: 0.0006, ratio: 1, samples: 301772, test: 'within the baseline' },
-          { signal: 'tcp.connect_timeout_rate', scope: `edges through zone ${plan.zone}`, value: 0.161, baseline: 0, ratio: null, samples: 9120, test: 'Wilson lower bound 15.4 %' },
-          { signal: 'tcp.rtt.p95', scope: `edges through zone ${plan.zone}`, value: 0.0087, baseline: 0.0059, ratio: 1.47, samples: 48211, test: 'above 3 MAD of the past' },
-          { signal: 'tcp.stalled_share', scope: `edges through zone ${plan.zone}`, value: 0.139, baseline: 0, ratio: null, samples: 5210, test: 'above the floor of 2 %' },
-          { signal: 'tcp.rwnd_share', scope: 'all edges', value: 0.004, baseline: 0.004, ratio: 1, samples: 40110, test: 'receivers are not the limit' },
+          {
+            signal: 'tcp.retrans_rate',
+            scope: `edges through zone ${plan.zone}`,
+            value: 0.134,
+            baseline: 0.0006,
+            ratio: 223,
+            samples: 48211,
+            test: 'binomial against the past, p < 1e-300',
+          },
+          {
+            signal: 'tcp.retrans_rate',
+            scope: 'edges elsewhere',
+            value: 0.0006,
+            baseline: 0.0006,
+            ratio: 1,
+            samples: 301772,
+            test: 'within the baseline',
+          },
+          {
+            signal: 'tcp.connect_timeout_rate',
+            scope: `edges through zone ${plan.zone}`,
+            value: 0.161,
+            baseline: 0,
+            ratio: null,
+            samples: 9120,
+            test: 'Wilson lower bound 15.4 %',
+          },
+          {
+            signal: 'tcp.rtt.p95',
+            scope: `edges through zone ${plan.zone}`,
+            value: 0.0087,
+            baseline: 0.0059,
+            ratio: 1.47,
+            samples: 48211,
+            test: 'above 3 MAD of the past',
+          },
+          {
+            signal: 'tcp.stalled_share',
+            scope: `edges through zone ${plan.zone}`,
+            value: 0.139,
+            baseline: 0,
+            ratio: null,
+            samples: 5210,
+            test: 'above the floor of 2 %',
+          },
+          {
+            signal: 'tcp.rwnd_share',
+            scope: 'all edges',
+            value: 0.004,
+            baseline: 0.004,
+            ratio: 1,
+            samples: 40110,
+            test: 'receivers are not the limit',
+          },
         ],
         affected: affected('13 % of segments sent again, 16 % of connects timed out'),
         controls: [
@@ -114,51 +172,160 @@ class Scenario {
           { what: `edges within zone ${plan.zone}`, edges: 24, bad: 0, why: 'the nodes of the zone talk to one another without loss' },
         ],
         hypotheses: [
-          { class: 'loss', culprit: { scope: 'zone', name: plan.zone, peer: null }, log_likelihood: 8123.4, edges: bad.length, edges_bad: bad.length - 2, why: 'explains nearly all bad edges, and nearly no healthy edge passes through its border' },
-          { class: 'loss', culprit: { scope: 'node', name: 'node-3', peer: null }, log_likelihood: 4012.2, edges: 52, edges_bad: 48, why: 'edges of node-4 are as bad, and edges between node-3 and node-4 are healthy' },
-          { class: 'loss', culprit: { scope: 'zone_pair', name: 'us-east-1a', peer: plan.zone }, log_likelihood: 2760.8, edges: 44, edges_bad: 43, why: 'us-east-1c to us-east-1b is as bad' },
-          { class: 'service_slow', culprit: { scope: 'workload', name: 'checkoutservice', peer: null }, log_likelihood: 40.1, edges: 56, edges_bad: 23, why: 'replicas in other zones answer as fast as before' },
+          {
+            class: 'loss',
+            culprit: { scope: 'zone', name: plan.zone, peer: null },
+            log_likelihood: 8123.4,
+            edges: bad.length,
+            edges_bad: bad.length - 2,
+            why: 'explains nearly all bad edges, and nearly no healthy edge passes through its border',
+          },
+          {
+            class: 'loss',
+            culprit: { scope: 'node', name: 'node-3', peer: null },
+            log_likelihood: 4012.2,
+            edges: 52,
+            edges_bad: 48,
+            why: 'edges of node-4 are as bad, and edges between node-3 and node-4 are healthy',
+          },
+          {
+            class: 'loss',
+            culprit: { scope: 'zone_pair', name: 'us-east-1a', peer: plan.zone },
+            log_likelihood: 2760.8,
+            edges: 44,
+            edges_bad: 43,
+            why: 'us-east-1c to us-east-1b is as bad',
+          },
+          {
+            class: 'service_slow',
+            culprit: { scope: 'workload', name: 'checkoutservice', peer: null },
+            log_likelihood: 40.1,
+            edges: 56,
+            edges_bad: 23,
+            why: 'replicas in other zones answer as fast as before',
+          },
         ],
         ...range,
       };
     }
     if (plan.fault === 'slow_service') {
       return {
-        verdict: 'not_network', class: 'service_slow', confidence: 0.93, culprit: { scope: 'workload', name: plan.workload, peer: null }, since,
+        verdict: 'not_network',
+        class: 'service_slow',
+        confidence: 0.93,
+        culprit: { scope: 'workload', name: plan.workload, peer: null },
+        since,
         summary: `Not the network: ${plan.workload} answers slowly. Its connections stay open 2.4 times as long, while round trips and retransmissions are as before on all ${bad.length} of its edges.`,
         evidence: [
-          { signal: 'tcp.bytes.rate', scope: `edges to ${plan.workload}`, value: 9800, baseline: 32100, ratio: 0.305, samples: 2210, test: 'below the 1 % quantile of the past' },
-          { signal: 'tcp.retrans_rate', scope: `edges to ${plan.workload}`, value: 0.0006, baseline: 0.0006, ratio: 1, samples: 22134, test: 'within the baseline: the network is cleared' },
-          { signal: 'tcp.rtt.p95', scope: `edges to ${plan.workload}`, value: 0.0059, baseline: 0.0058, ratio: 1.02, samples: 22134, test: 'within the baseline: the network is cleared' },
+          {
+            signal: 'tcp.bytes.rate',
+            scope: `edges to ${plan.workload}`,
+            value: 9800,
+            baseline: 32100,
+            ratio: 0.305,
+            samples: 2210,
+            test: 'below the 1 % quantile of the past',
+          },
+          {
+            signal: 'tcp.retrans_rate',
+            scope: `edges to ${plan.workload}`,
+            value: 0.0006,
+            baseline: 0.0006,
+            ratio: 1,
+            samples: 22134,
+            test: 'within the baseline: the network is cleared',
+          },
+          {
+            signal: 'tcp.rtt.p95',
+            scope: `edges to ${plan.workload}`,
+            value: 0.0059,
+            baseline: 0.0058,
+            ratio: 1.02,
+            samples: 22134,
+            test: 'within the baseline: the network is cleared',
+          },
         ],
         affected: affected('a third of the usual traffic, connections open 2.4 times as long'),
-        controls: [{ what: 'edges of other services on the same nodes', edges: total - bad.length, bad: 0, why: 'no signal of the network moved' }],
+        controls: [
+          { what: 'edges of other services on the same nodes', edges: total - bad.length, bad: 0, why: 'no signal of the network moved' },
+        ],
         hypotheses: [
-          { class: 'service_slow', culprit: { scope: 'workload', name: plan.workload, peer: null }, log_likelihood: 911.7, edges: bad.length, edges_bad: bad.length, why: 'all its clients wait, wherever they run' },
-          { class: 'loss', culprit: { scope: 'node', name: 'node-2', peer: null }, log_likelihood: -12.2, edges: 38, edges_bad: 6, why: 'no retransmissions; other edges of the node are healthy' },
+          {
+            class: 'service_slow',
+            culprit: { scope: 'workload', name: plan.workload, peer: null },
+            log_likelihood: 911.7,
+            edges: bad.length,
+            edges_bad: bad.length,
+            why: 'all its clients wait, wherever they run',
+          },
+          {
+            class: 'loss',
+            culprit: { scope: 'node', name: 'node-2', peer: null },
+            log_likelihood: -12.2,
+            edges: 38,
+            edges_bad: 6,
+            why: 'no retransmissions; other edges of the node are healthy',
+          },
         ],
         ...range,
       };
     }
     if (plan.fault === 'ambiguous') {
       return {
-        verdict: 'ambiguous', class: 'loss', confidence: 0.52, culprit: { scope: 'node', name: 'node-2', peer: null }, since,
-        summary: 'Segments are lost on the way to and from paymentservice-1, which is the only pod with enough traffic on node-2: the node or the pod, the edges cannot tell.',
-        evidence: [{ signal: 'tcp.retrans_rate', scope: 'edges of paymentservice-1', value: 0.071, baseline: 0.0006, ratio: 118, samples: 3120, test: 'binomial against the past, p = 4e-190' }],
+        verdict: 'ambiguous',
+        class: 'loss',
+        confidence: 0.52,
+        culprit: { scope: 'node', name: 'node-2', peer: null },
+        since,
+        summary:
+          'Segments are lost on the way to and from paymentservice-1, which is the only pod with enough traffic on node-2: the node or the pod, the edges cannot tell.',
+        evidence: [
+          {
+            signal: 'tcp.retrans_rate',
+            scope: 'edges of paymentservice-1',
+            value: 0.071,
+            baseline: 0.0006,
+            ratio: 118,
+            samples: 3120,
+            test: 'binomial against the past, p = 4e-190',
+          },
+        ],
         affected: affected('7 % of segments sent again'),
         controls: [{ what: 'edges of node-1', edges: 40, bad: 0, why: 'same zone, no loss' }],
         hypotheses: [
-          { class: 'loss', culprit: { scope: 'node', name: 'node-2', peer: null }, log_likelihood: 402.1, edges: bad.length, edges_bad: bad.length, why: 'all edges of the node with enough samples are bad' },
-          { class: 'loss', culprit: { scope: 'pod', name: 'paymentservice-1', peer: null }, log_likelihood: 401.6, edges: bad.length, edges_bad: bad.length, why: 'the same edges' },
+          {
+            class: 'loss',
+            culprit: { scope: 'node', name: 'node-2', peer: null },
+            log_likelihood: 402.1,
+            edges: bad.length,
+            edges_bad: bad.length,
+            why: 'all edges of the node with enough samples are bad',
+          },
+          {
+            class: 'loss',
+            culprit: { scope: 'pod', name: 'paymentservice-1', peer: null },
+            log_likelihood: 401.6,
+            edges: bad.length,
+            edges_bad: bad.length,
+            why: 'the same edges',
+          },
         ],
         ...range,
       };
     }
     const low = this.coverage().fraction < 0.9;
     return {
-      verdict: low ? 'insufficient_evidence' : 'not_network', class: 'none', confidence: low ? 0 : 0.96, culprit: { scope: 'none', name: '', peer: null }, since: null,
+      verdict: low ? 'insufficient_evidence' : 'not_network',
+      class: 'none',
+      confidence: low ? 0 : 0.96,
+      culprit: { scope: 'none', name: '', peer: null },
+      since: null,
       summary: low ? 'Cannot say: 3 of 6 agents have been silent for 3 minutes.' : `No network problem seen on ${total} edges.`,
-      evidence: [], affected: [], controls: low ? [] : [{ what: 'all edges', edges: total, bad: 0, why: 'all within their floors and baselines' }], hypotheses: [], ...range,
+      evidence: [],
+      affected: [],
+      controls: low ? [] : [{ what: 'all edges', edges: total, bad: 0, why: 'all within their floors and baselines' }],
+      hypotheses: [],
+      ...range,
     };
   }
 
@@ -167,18 +334,56 @@ class Scenario {
     if (!plan.onsetS) return [];
     const ended = plan.endS !== undefined;
     const make = (detector, signal, labels, value, threshold, baseline, summary) => ({
-      id: `${detector}-${Object.values(labels).join('-')}-${plan.onsetS}`, detector, signal, state: ended ? 'resolved' : 'firing', labels,
-      since: iso(plan.onsetS), fired_at: iso(plan.onsetS + 30), resolved_at: ended ? iso(plan.endS + 60) : null, value, threshold, baseline, baseline_s: 3600, samples: 4211, summary, incident: this.incidentId(),
+      id: `${detector}-${Object.values(labels).join('-')}-${plan.onsetS}`,
+      detector,
+      signal,
+      state: ended ? 'resolved' : 'firing',
+      labels,
+      since: iso(plan.onsetS),
+      fired_at: iso(plan.onsetS + 30),
+      resolved_at: ended ? iso(plan.endS + 60) : null,
+      value,
+      threshold,
+      baseline,
+      baseline_s: 3600,
+      samples: 4211,
+      summary,
+      incident: this.incidentId(),
     });
     const pairs = [...new Map(this.bad().map((e) => [`${e.source.workload}\u0000${e.dest.workload}`, e])).values()];
     if (plan.fault === 'slow_service') {
-      return pairs.filter((e) => e.role === 'client').map((e) => make('traffic_drop', 'tcp.bytes.rate', { 'source.workload': e.source.workload, 'dest.workload': e.dest.workload }, 2310, 4400, 7900, `traffic ${e.source.workload} → ${e.dest.workload} fell to 29 % of its usual`));
+      return pairs
+        .filter((e) => e.role === 'client')
+        .map((e) =>
+          make(
+            'traffic_drop',
+            'tcp.bytes.rate',
+            { 'source.workload': e.source.workload, 'dest.workload': e.dest.workload },
+            2310,
+            4400,
+            7900,
+            `traffic ${e.source.workload} → ${e.dest.workload} fell to 29 % of its usual`,
+          ),
+        );
     }
     return pairs.slice(0, 12).flatMap((e, i) => {
       const labels = { 'source.workload': e.source.workload, 'dest.workload': e.dest.workload };
       const words = `${e.source.workload} → ${e.dest.workload}`;
-      const list = [make('retransmissions', 'tcp.retrans_rate', labels, 0.091 + i * 0.004, 0.02, 0.0006, `${(9.1 + i * 0.4).toFixed(1)} % of segments ${words} are sent again, usually 0.06 %`)];
-      if (i % 3 === 0 && e.role === 'client') list.push(make('connect_failures', 'tcp.connect_failure_rate', labels, 0.108, 0.05, 0, `10.8 % of connects ${words} fail, usually none`));
+      const list = [
+        make(
+          'retransmissions',
+          'tcp.retrans_rate',
+          labels,
+          0.091 + i * 0.004,
+          0.02,
+          0.0006,
+          `${(9.1 + i * 0.4).toFixed(1)} % of segments ${words} are sent again, usually 0.06 %`,
+        ),
+      ];
+      if (i % 3 === 0 && e.role === 'client')
+        list.push(
+          make('connect_failures', 'tcp.connect_failure_rate', labels, 0.108, 0.05, 0, `10.8 % of connects ${words} fail, usually none`),
+        );
       return list;
     });
   }
@@ -191,14 +396,26 @@ class Scenario {
     const { plan } = this;
     if (!plan.onsetS) return [];
     const verdict = this.verdict();
-    return [{ id: this.incidentId(), opened_at: iso(plan.onsetS + 30), since: iso(plan.onsetS), closed_at: plan.endS ? iso(plan.endS + 60) : null, alerts: this.alerts().map((a) => a.id), component: verdict.culprit, verdict, diagnosed_at: iso(Math.floor(Date.now() / 10_000) * 10) }];
+    return [
+      {
+        id: this.incidentId(),
+        opened_at: iso(plan.onsetS + 30),
+        since: iso(plan.onsetS),
+        closed_at: plan.endS ? iso(plan.endS + 60) : null,
+        alerts: this.alerts().map((a) => a.id),
+        component: verdict.culprit,
+        verdict,
+        diagnosed_at: iso(Math.floor(Date.now() / 10_000) * 10),
+      },
+    ];
   }
 
   headline(open, verdict) {
     if (open) return { state: verdict.verdict === 'insufficient_evidence' ? 'cannot_say' : verdict.verdict, text: verdict.summary };
     const c = this.coverage();
     if (c.agents_expected === 0) return { state: 'no_data', text: 'no agent has shipped anything yet' };
-    if (c.fraction < 0.95) return { state: 'cannot_say', text: `cannot say: ${Object.keys(c.silent).length} of ${c.agents_expected} agents silent` };
+    if (c.fraction < 0.95)
+      return { state: 'cannot_say', text: `cannot say: ${Object.keys(c.silent).length} of ${c.agents_expected} agents silent` };
     return { state: 'clear', text: 'no network problem seen' };
   }
 
@@ -206,10 +423,25 @@ class Scenario {
     const open = this.incidents().find((i) => !i.closed_at) ?? null;
     const verdict = this.verdict();
     return {
-      version: '0.1.0', now: new Date().toISOString(), started_at: iso(this.plan.startS), uptime_s: 5421, headline: this.headline(open, verdict), incident: open,
-      tokens: false, detection: { last_at: iso(Math.floor(Date.now() / 1000)), last_took_s: 0.04 },
-      counts: { edges: new Set(this.edges.map((e) => `${e.source.workload}\u0000${e.dest.workload}`)).size, workloads: new Set(this.edges.map((e) => e.source.workload)).size, agents: NODES.length, alerts_firing: this.alerts().filter((a) => a.state === 'firing').length, alerts_pending: 0, incidents_open: open ? 1 : 0 },
-      coverage: this.coverage(), simulated: this.plan.simulated, insecure: this.plan.insecure,
+      version: '0.1.0',
+      now: new Date().toISOString(),
+      started_at: iso(this.plan.startS),
+      uptime_s: 5421,
+      headline: this.headline(open, verdict),
+      incident: open,
+      tokens: false,
+      detection: { last_at: iso(Math.floor(Date.now() / 1000)), last_took_s: 0.04 },
+      counts: {
+        edges: new Set(this.edges.map((e) => `${e.source.workload}\u0000${e.dest.workload}`)).size,
+        workloads: new Set(this.edges.map((e) => e.source.workload)).size,
+        agents: NODES.length,
+        alerts_firing: this.alerts().filter((a) => a.state === 'firing').length,
+        alerts_pending: 0,
+        incidents_open: open ? 1 : 0,
+      },
+      coverage: this.coverage(),
+      simulated: this.plan.simulated,
+      insecure: this.plan.insecure,
     };
   }
 }

@@ -8,10 +8,17 @@ import { BadQuery } from './query.mjs';
 import { scenario } from './scenarios.mjs';
 
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url));
-const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.woff2': 'font/woff2',
+};
 
 /** The policy that the interface promises to work under. */
-export const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+export const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /** Starts it on a free port unless one is given; `state.name` may be changed while it runs. */
 export async function serve({ name = 'network', port = 0, nowS = Date.now() / 1000, token } = {}) {
@@ -25,7 +32,11 @@ export async function serve({ name = 'network', port = 0, nowS = Date.now() / 10
     handle(request, response, state, current).catch((error) => {
       const bad = error instanceof BadQuery || error instanceof SyntaxError;
       if (!bad) console.error(error);
-      json(response, bad ? 400 : 500, bad ? { error: error.message, field: 'filter', remedy: 'write a dimension such as source.zone' } : { error: String(error) });
+      json(
+        response,
+        bad ? 400 : 500,
+        bad ? { error: error.message, field: 'filter', remedy: 'write a dimension such as source.zone' } : { error: String(error) },
+      );
     });
   });
   await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
@@ -46,8 +57,10 @@ async function handle(request, response, state, current) {
   const url = new URL(request.url, 'http://fake');
   if (!url.pathname.startsWith('/api/')) return file(url.pathname, response);
   state.requests.push(`${request.method} ${url.pathname}`);
-  if (state.name === 'down') return json(response, 503, { error: 'the store is not writable', remedy: 'free space on the disk of store.path' });
-  if (state.token && request.headers.authorization !== `Bearer ${state.token}`) return json(response, 401, { error: 'a token is needed', remedy: 'edgescope config token --role viewer' });
+  if (state.name === 'down')
+    return json(response, 503, { error: 'the store is not writable', remedy: 'free space on the disk of store.path' });
+  if (state.token && request.headers.authorization !== `Bearer ${state.token}`)
+    return json(response, 401, { error: 'a token is needed', remedy: 'edgescope config token --role viewer' });
   const s = current();
   const path = url.pathname.replace('/api/v1', '');
   const inRange = (from, to) => {
@@ -93,7 +106,11 @@ async function file(path, response) {
   const wanted = inside.startsWith(DIST) && extname(inside) ? inside : join(DIST, 'index.html');
   try {
     const data = await readFile(wanted);
-    response.writeHead(200, { 'content-type': TYPES[extname(wanted)] ?? 'application/octet-stream', 'content-security-policy': POLICY, 'x-content-type-options': 'nosniff' });
+    response.writeHead(200, {
+      'content-type': TYPES[extname(wanted)] ?? 'application/octet-stream',
+      'content-security-policy': POLICY,
+      'x-content-type-options': 'nosniff',
+    });
     response.end(data);
   } catch {
     response.writeHead(404).end('not found: run npm run build first');

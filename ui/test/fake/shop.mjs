@@ -37,21 +37,48 @@ export function noise(...parts) {
 function pods(workload, replicas, offset) {
   return Array.from({ length: replicas }, (_, i) => {
     const place = NODES[(offset + i * 2) % NODES.length];
-    return { workload, namespace: 'shop', ...place, region: 'us-east-1', environment: 'demo', pod: `${workload}-${i + 1}`, resolution_type: 'rule', ip: '', process: '', image: '' };
+    return {
+      workload,
+      namespace: 'shop',
+      ...place,
+      region: 'us-east-1',
+      environment: 'demo',
+      pod: `${workload}-${i + 1}`,
+      resolution_type: 'rule',
+      ip: '',
+      process: '',
+      image: '',
+    };
   });
 }
 
 /** Directed edges between pods: for each call what the client sends (role client) and what the server answers (role server). */
 export function shop(rename = (name) => name) {
-  const names = [...new Set(CALLS.flatMap(([a, b]) => [a, b]))];
+  const names = [...new Set(CALLS.flatMap(([from, to]) => [from, to]))];
   const place = Object.fromEntries(names.map((name, i) => [name, pods(rename(name), name === 'loadgenerator' ? 3 : 2, i)]));
   const edges = [];
   for (const [from, to, port] of CALLS) {
     for (const source of place[from]) {
       for (const dest of place[to]) {
         const weight = (from === 'loadgenerator' || to === 'checkoutservice' ? 3 : 1) + 2 * noise('weight', from, to);
-        edges.push({ source, dest, port: String(port), role: 'client', protocol: 'tcp', request: weight * 400 + 1500 * noise('request', from, to), weight });
-        edges.push({ source: dest, dest: source, port: String(port), role: 'server', protocol: 'tcp', request: weight * 900 + 5000 * noise('answer', from, to) ** 2, weight });
+        edges.push({
+          source,
+          dest,
+          port: String(port),
+          role: 'client',
+          protocol: 'tcp',
+          request: weight * 400 + 1500 * noise('request', from, to),
+          weight,
+        });
+        edges.push({
+          source: dest,
+          dest: source,
+          port: String(port),
+          role: 'server',
+          protocol: 'tcp',
+          request: weight * 900 + 5000 * noise('answer', from, to) ** 2,
+          weight,
+        });
       }
     }
   }
@@ -65,7 +92,15 @@ export function large() {
     const a = Math.floor(noise('a', i) * 1900);
     const b = (a + 1 + Math.floor(noise('b', i) * 90)) % 2000;
     const end = (n) => ({ ...pods(`svc-${String(n).padStart(4, '0')}`, 1, n)[0], namespace: `team-${n % 23}` });
-    edges.push({ source: end(a), dest: end(b), port: '8080', role: i % 2 ? 'client' : 'server', protocol: 'tcp', request: 300 + 9000 * noise('r', i), weight: 0.2 + noise('w', i) });
+    edges.push({
+      source: end(a),
+      dest: end(b),
+      port: '8080',
+      role: i % 2 ? 'client' : 'server',
+      protocol: 'tcp',
+      request: 300 + 9000 * noise('r', i),
+      weight: 0.2 + noise('w', i),
+    });
   }
   return edges;
 }
@@ -75,7 +110,8 @@ export const crosses = (zone) => (e) => (e.source.zone === zone) !== (e.dest.zon
 
 /** What is wrong on an edge, 0..1 by kind, in the fault of a scenario. */
 function trouble(scenario, edge) {
-  if (scenario.fault === 'loss' && crosses(scenario.zone)(edge)) return { loss: 0.11 + 0.05 * noise('loss', edge.source.pod, edge.dest.pod) };
+  if (scenario.fault === 'loss' && crosses(scenario.zone)(edge))
+    return { loss: 0.11 + 0.05 * noise('loss', edge.source.pod, edge.dest.pod) };
   if (scenario.fault === 'slow_service') {
     const client = edge.role === 'client' ? edge.source.workload : edge.dest.workload;
     const server = edge.role === 'client' ? edge.dest.workload : edge.source.workload;
@@ -117,12 +153,18 @@ export function fact(scenario, edge, windowS) {
   const bytes = Math.round(edge.request * requests);
   const data = Math.max(1, Math.round(bytes / 1100 + requests));
   const lossRate = t.loss ?? 0.0012 * noise('base', edge.source.pod, edge.dest.pod, windowS);
-  const lost = Math.floor(data * lossRate * (0.8 + 0.4 * noise('lost', edge.source.pod, edge.dest.pod, windowS)) + noise('part', edge.source.pod, edge.dest.pod, edge.role, windowS));
-  const base = (edge.source.zone === edge.dest.zone ? 1.05e-3 : 4.1e-3) * (0.8 + 0.3 * noise('rtt', edge.source.pod, edge.dest.pod) + 0.15 * jitter);
+  const lost = Math.floor(
+    data * lossRate * (0.8 + 0.4 * noise('lost', edge.source.pod, edge.dest.pod, windowS)) +
+      noise('part', edge.source.pod, edge.dest.pod, edge.role, windowS),
+  );
+  const base =
+    (edge.source.zone === edge.dest.zone ? 1.05e-3 : 4.1e-3) * (0.8 + 0.3 * noise('rtt', edge.source.pod, edge.dest.pod) + 0.15 * jitter);
   const rtt = t.loss ? base * 1.5 : base;
   const client = edge.role === 'client';
   const attempts = client ? Math.round(requests / 2) : null;
-  const timeouts = client ? Math.floor((attempts ?? 0) * (t.loss ? 0.16 * jitter : 0) + (t.loss ? noise('to', edge.source.pod, edge.dest.pod, windowS) : 0)) : null;
+  const timeouts = client
+    ? Math.floor((attempts ?? 0) * (t.loss ? 0.16 * jitter : 0) + (t.loss ? noise('to', edge.source.pod, edge.dest.pod, windowS) : 0))
+    : null;
   const active = 60 * edge.weight * (t.slow ? 2.4 : 1) * jitter;
   const busy = requests * rtt * 4;
   const row = { windowS, values: {}, hists: {} };
@@ -149,7 +191,11 @@ export function fact(scenario, edge, windowS) {
   v['tcp.retrans_bytes'] = lost * 1100;
   v['tcp.rto'] = Math.round(lost * 0.3);
   v['tcp.retrans_spurious'] = Math.round(lost * 0.02);
-  v['tcp.rtt_max'] = rtt * (t.loss ? 4 + 9 * noise('max', edge.source.pod, edge.dest.pod, windowS) : 1.5 + 0.9 * noise('max', edge.source.pod, edge.dest.pod, windowS));
+  v['tcp.rtt_max'] =
+    rtt *
+    (t.loss
+      ? 4 + 9 * noise('max', edge.source.pod, edge.dest.pod, windowS)
+      : 1.5 + 0.9 * noise('max', edge.source.pod, edge.dest.pod, windowS));
   v['tcp.rtt_min'] = base * 0.93;
   v['tcp.srtt_samples'] = Math.round(6 * edge.weight);
   v['tcp.srtt'] = v['tcp.srtt_samples'] * rtt;

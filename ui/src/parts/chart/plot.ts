@@ -52,7 +52,14 @@ export function aligned(data: ChartData): uPlot.AlignedData {
 /** Position in `aligned` of a series of the data. */
 export const position = (data: ChartData, index: number) => (data.kind === 'lines' ? index + 1 : data.series.length - index);
 
-export function options(data: ChartData, ink: Ink, width: number, height: number, sync: string | undefined, hooks: uPlot.Hooks.Arrays): uPlot.Options {
+export function options(
+  data: ChartData,
+  ink: Ink,
+  width: number,
+  height: number,
+  sync: string | undefined,
+  hooks: uPlot.Hooks.Arrays,
+): uPlot.Options {
   const drawn = data.kind === 'lines' ? data.series : [...data.series].reverse();
   const columns = uPlot.paths.bars?.({ size: [0.78, 24], align: 1, radius: 0.05 });
   const axis = { stroke: ink.text, font: FONT, grid: { stroke: ink.grid, width: 1 }, ticks: { show: false } };
@@ -89,8 +96,16 @@ export function options(data: ChartData, ink: Ink, width: number, height: number
       {},
       ...drawn.map((s): uPlot.Series => {
         const stroke = seriesColour(s, ink);
-        if (data.kind === 'columns' && columns) return { label: s.name, stroke, fill: stroke, width: 0, paths: columns, points: { show: false } };
-        return { label: s.name, stroke, width: 1.5, ...(s.dash ? { dash: [4, 4] } : {}), points: { show: lonely(s.values), size: 4, fill: stroke }, spanGaps: false };
+        if (data.kind === 'columns' && columns)
+          return { label: s.name, stroke, fill: stroke, width: 0, paths: columns, points: { show: false } };
+        return {
+          label: s.name,
+          stroke,
+          width: 1.5,
+          ...(s.dash ? { dash: [4, 4] } : {}),
+          points: { show: lonely(s.values), size: 4, fill: stroke },
+          spanGaps: false,
+        };
       }),
     ],
     hooks: { drawClear: [(u) => under(u, data, ink)], draw: [(u) => over(u, data, ink)], ...hooks },

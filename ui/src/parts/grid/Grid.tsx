@@ -38,7 +38,13 @@ export function Grid(props: Props) {
   const rows = most ? sorted.slice(0, most) : sorted;
   const box = useRef<HTMLDivElement>(null);
   const [margin, setMargin] = useState(0);
-  const virtual = useWindowVirtualizer({ count: rows.length, estimateSize: () => ROW_PX, overscan: 8, scrollMargin: margin, getItemKey: (i) => rows[i]?.id ?? i });
+  const virtual = useWindowVirtualizer({
+    count: rows.length,
+    estimateSize: () => ROW_PX,
+    overscan: 8,
+    scrollMargin: margin,
+    getItemKey: (i) => rows[i]?.id ?? i,
+  });
   const shown = virtual.getVirtualItems();
   const first = shown[0]?.index ?? 0;
   const last = shown.at(-1)?.index ?? 0;
@@ -53,13 +59,31 @@ export function Grid(props: Props) {
   const style = { '--dims': groupBy.length, '--measures': MEASURE_COLUMNS.length } as CSSProperties;
   return (
     <div className={css.scroll}>
-      <div className={css.grid} style={style} role="table" aria-label={props.label} aria-rowcount={rows.length + 1} data-sparks={props.sparks !== undefined}>
+      <div
+        className={css.grid}
+        style={style}
+        role="table"
+        aria-label={props.label}
+        aria-rowcount={rows.length + 1}
+        data-sparks={props.sparks !== undefined}
+      >
         <div className={css.head} role="row" aria-rowindex={1}>
-          {[{ id: 'health', label: '' }, ...groupBy.map((d) => ({ id: d, label: dimLabel(d) })), ...MEASURE_COLUMNS.map((c) => ({ id: c.measure, label: c.label }))].map(({ id, label }) => (
-            <div key={id} role="columnheader" className={css.th} data-number={id.startsWith('tcp.')} aria-sort={now?.id === id ? (now.desc ? 'descending' : 'ascending') : 'none'}>
+          {[
+            { id: 'health', label: '' },
+            ...groupBy.map((d) => ({ id: d, label: dimLabel(d) })),
+            ...MEASURE_COLUMNS.map((c) => ({ id: c.measure, label: c.label })),
+          ].map(({ id, label }) => (
+            <div
+              key={id}
+              role="columnheader"
+              className={css.th}
+              data-number={id.startsWith('tcp.')}
+              aria-sort={now?.id === id ? (now.desc ? 'descending' : 'ascending') : 'none'}
+            >
               <button type="button" onClick={() => onSort(nextSort(sorting, id))} aria-label={label || 'Health'}>
                 <span>{label}</span>
-                {now?.id === id && (now.desc ? <IconArrowNarrowDown size={13} aria-hidden="true" /> : <IconArrowNarrowUp size={13} aria-hidden="true" />)}
+                {now?.id === id &&
+                  (now.desc ? <IconArrowNarrowDown size={13} aria-hidden="true" /> : <IconArrowNarrowUp size={13} aria-hidden="true" />)}
               </button>
             </div>
           ))}
@@ -67,7 +91,9 @@ export function Grid(props: Props) {
         <div ref={box} className={css.body} style={{ height: virtual.getTotalSize() }} role="rowgroup">
           {shown.map((v) => {
             const item = rows[v.index];
-            return item ? <Row key={item.id} {...props} item={item} index={v.index} top={v.start - margin} measure={virtual.measureElement} /> : null;
+            return item ? (
+              <Row key={item.id} {...props} item={item} index={v.index} top={v.start - margin} measure={virtual.measureElement} />
+            ) : null;
           })}
         </div>
       </div>
@@ -117,7 +143,13 @@ function Row(props: Props & { item: EdgeItem; index: number; top: number; measur
         const values = sparks?.(item.id, c.measure);
         return (
           <div key={c.measure} role="cell" className={css.number} data-label={c.label}>
-            {sparks && <span className={css.spark}>{values?.some((v) => v !== null) && <Sparkline values={values} shade={shade} tone={c.worse && item.health.level === 'bad' ? 'bad' : 'plain'} />}</span>}
+            {sparks && (
+              <span className={css.spark}>
+                {values?.some((v) => v !== null) && (
+                  <Sparkline values={values} shade={shade} tone={c.worse && item.health.level === 'bad' ? 'bad' : 'plain'} />
+                )}
+              </span>
+            )}
             <span className={css.value}>
               <Value unit={c.unit} value={item.value(c.measure)} />
               <Delta unit={c.unit} value={item.value(c.measure)} before={item.before(c.measure)} worse={c.worse} />
@@ -130,11 +162,27 @@ function Row(props: Props & { item: EdgeItem; index: number; top: number; measur
 }
 
 /** The group's name as the way to its page, or to a filter on it. */
-function Pick({ groupBy, item, onPick, children }: { groupBy: string[]; item: EdgeItem; onPick?: ((item: EdgeItem) => void) | undefined; children: ReactNode }) {
+function Pick({
+  groupBy,
+  item,
+  onPick,
+  children,
+}: {
+  groupBy: string[];
+  item: EdgeItem;
+  onPick?: ((item: EdgeItem) => void) | undefined;
+  children: ReactNode;
+}) {
   const [source, dest] = item.key;
   if (groupBy[0] === 'source.workload' && groupBy[1] === 'dest.workload' && source && dest) {
     return (
-      <Link className={css.pick} to="/edges/$source/$dest" params={{ source, dest }} search={carry} aria-label={`Edge ${source} to ${dest}`}>
+      <Link
+        className={css.pick}
+        to="/edges/$source/$dest"
+        params={{ source, dest }}
+        search={carry}
+        aria-label={`Edge ${source} to ${dest}`}
+      >
         {children}
       </Link>
     );

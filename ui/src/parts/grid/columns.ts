@@ -42,9 +42,17 @@ export function nextSort(current: SortingState, id: string): string {
 export function useSorted(groupBy: string[], data: EdgeItem[], sort: string | undefined): { rows: EdgeItem[]; sorting: SortingState } {
   const columns = useMemo(
     () => [
-      { id: 'health', accessorFn: (e: EdgeItem) => e.health.score, sortFn: (a: { original: EdgeItem }, b: { original: EdgeItem }) => -byHealth(a.original, b.original) },
+      {
+        id: 'health',
+        accessorFn: (e: EdgeItem) => e.health.score,
+        sortFn: (a: { original: EdgeItem }, b: { original: EdgeItem }) => -byHealth(a.original, b.original),
+      },
       ...groupBy.map((dim, i) => ({ id: dim, accessorFn: (e: EdgeItem) => e.key[i] || undefined, sortUndefined: 'last' as const })),
-      ...MEASURE_COLUMNS.map((c) => ({ id: c.measure, accessorFn: (e: EdgeItem) => e.value(c.measure) ?? undefined, sortUndefined: 'last' as const })),
+      ...MEASURE_COLUMNS.map((c) => ({
+        id: c.measure,
+        accessorFn: (e: EdgeItem) => e.value(c.measure) ?? undefined,
+        sortUndefined: 'last' as const,
+      })),
     ],
     [groupBy],
   );

@@ -11,7 +11,15 @@ import { all, keysFilter } from '~/lib/filter';
 const BLOCK = 40;
 
 /** What the table's lines and the charts' overlay need. */
-export const SPARK_MEASURES = ['tcp.bytes', 'tcp.rtt.p95', 'tcp.retrans_rate', 'tcp.connect_failure_rate', 'tcp.rtt_max', 'tcp.connect_timeouts', 'tcp.retrans'];
+export const SPARK_MEASURES = [
+  'tcp.bytes',
+  'tcp.rtt.p95',
+  'tcp.retrans_rate',
+  'tcp.connect_failure_rate',
+  'tcp.rtt_max',
+  'tcp.connect_timeouts',
+  'tcp.retrans',
+];
 
 /** Values by step of a row and measure; undefined while they are on their way. */
 export type Sparks = (id: string, measure: string) => (number | null)[] | undefined;
@@ -31,8 +39,18 @@ export function useSparks(view: View, groupBy: string[], filter: string | undefi
     queries: blocks.map((block) => {
       // Sorted, so that rows that only change places ask nothing new.
       const keys = block.map((r) => r.key).sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
-      const query = ask(view, { group: groupBy, measures: SPARK_MEASURES, step: view.step, filter: all(filter, keysFilter(groupBy, keys)), limit: BLOCK });
-      return { queryKey: ['edges', query], queryFn: ({ signal }: { signal: AbortSignal }) => api.edges(query, signal), enabled: keys.length > 0 };
+      const query = ask(view, {
+        group: groupBy,
+        measures: SPARK_MEASURES,
+        step: view.step,
+        filter: all(filter, keysFilter(groupBy, keys)),
+        limit: BLOCK,
+      });
+      return {
+        queryKey: ['edges', query],
+        queryFn: ({ signal }: { signal: AbortSignal }) => api.edges(query, signal),
+        enabled: keys.length > 0,
+      };
     }),
     combine: (results) => results.map((r) => r.data),
   });

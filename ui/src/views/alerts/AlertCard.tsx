@@ -62,9 +62,14 @@ export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; c
           ))}
         </div>
         <dl className={css.numbers}>
-          <Number label="value" unit={unit} measure={measure} value={alert.value} />
-          <Number label="threshold" unit={unit} measure={measure} value={alert.threshold} />
-          <Number label={`baseline${alert.baseline_s ? ` of ${lasted(alert.baseline_s)}` : ''}`} unit={unit} measure={measure} value={alert.baseline} />
+          <Reading label="value" unit={unit} measure={measure} value={alert.value} />
+          <Reading label="threshold" unit={unit} measure={measure} value={alert.threshold} />
+          <Number
+            label={`baseline${alert.baseline_s ? ` of ${lasted(alert.baseline_s)}` : ''}`}
+            unit={unit}
+            measure={measure}
+            value={alert.baseline}
+          />
           <div>
             <dt>samples</dt>
             <dd>{grouped(alert.samples)}</dd>
@@ -84,7 +89,10 @@ export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; c
               </>
             )}
           </span>
-          <Link to="/edges" search={(s) => ({ compare: carry(s).compare, from: instant(from), to: instant(to), filter: alertFilter(alert) })}>
+          <Link
+            to="/edges"
+            search={(s) => ({ compare: carry(s).compare, from: instant(from), to: instant(to), filter: alertFilter(alert) })}
+          >
             Edges
           </Link>
           {alert.incident && (
@@ -94,12 +102,14 @@ export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; c
           )}
         </div>
       </div>
-      <div className={css.chart}>{seen ? <AlertChart alert={alert} measure={measure} unit={unit} from={from} to={to} /> : <div className={css.unseen} />}</div>
+      <div className={css.chart}>
+        {seen ? <AlertChart alert={alert} measure={measure} unit={unit} from={from} to={to} /> : <div className={css.unseen} />}
+      </div>
     </li>
   );
 }
 
-function Number({ label, unit, measure, value }: { label: string; unit: Unit; measure: string; value: number | null | undefined }) {
+function Reading({ label, unit, measure, value }: { label: string; unit: Unit; measure: string; value: number | null | undefined }) {
   return (
     <div>
       <dt>{label}</dt>
@@ -137,7 +147,10 @@ function AlertChart({ alert, measure, unit, from, to }: { alert: Alert; measure:
         to: to.getTime(),
         series: [{ name: measure, values: series(table, row, measure), colour: 0 }],
         shades: [{ from: Date.parse(alert.since), to: alert.resolved_at ? Date.parse(alert.resolved_at) : to.getTime() }],
-        rules: baseline === null || baseline === undefined ? rules : [...rules, { value: baseline, label: 'baseline', kind: 'baseline' as const }],
+        rules:
+          baseline === null || baseline === undefined
+            ? rules
+            : [...rules, { value: baseline, label: 'baseline', kind: 'baseline' as const }],
       }}
     />
   );

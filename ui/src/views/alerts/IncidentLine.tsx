@@ -11,7 +11,9 @@ import css from './Alerts.module.css';
 export function IncidentLine({ incident }: { incident: Incident }) {
   const { verdict } = incident;
   const seconds = ((incident.closed_at ? Date.parse(incident.closed_at) : Date.now()) - Date.parse(incident.since)) / 1000;
-  const what = verdict ? [verdict.class === 'none' ? '' : CLASS_WORD[verdict.class], culpritWords(verdict.culprit)] : [culpritWords(incident.component)];
+  const what = verdict
+    ? [verdict.class === 'none' ? '' : CLASS_WORD[verdict.class], culpritWords(verdict.culprit)]
+    : [culpritWords(incident.component)];
   return (
     <Link to="/diagnose" search={(s) => ({ ...carry(s), incident: incident.id })} className={css.incident}>
       <HealthMark level={incident.closed_at ? 'ok' : 'bad'} why={incident.closed_at ? 'closed' : 'open'} />

@@ -1,5 +1,12 @@
 import { Button, Tooltip } from '@mantine/core';
-import { IconAlertOctagonFilled, IconAlertTriangleFilled, IconCircleCheckFilled, IconEyeOff, IconInfoCircleFilled, IconPlugConnectedX } from '@tabler/icons-react';
+import {
+  IconAlertOctagonFilled,
+  IconAlertTriangleFilled,
+  IconCircleCheckFilled,
+  IconEyeOff,
+  IconInfoCircleFilled,
+  IconPlugConnectedX,
+} from '@tabler/icons-react';
 import { Link, useLocation } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
 import { useStatus } from '~/api/queries';
@@ -85,11 +92,19 @@ function Actions({ state, view }: { state: BannerState; view: View }) {
   };
   return (
     <div className={`${css.actions} no-print`}>
-      <Button size="compact-sm" variant="default" renderRoot={(props) => <Link to="/diagnose" search={(s) => ({ ...carry(s), incident: state.incident })} {...props} />}>
+      <Button
+        size="compact-sm"
+        variant="default"
+        renderRoot={(props) => <Link to="/diagnose" search={(s) => ({ ...carry(s), incident: state.incident })} {...props} />}
+      >
         Why
       </Button>
       {filter && (
-        <Button size="compact-sm" variant="default" renderRoot={(props) => <Link to="/edges" search={(s) => ({ ...carry(s), ...range, filter, sort: '-health' })} {...props} />}>
+        <Button
+          size="compact-sm"
+          variant="default"
+          renderRoot={(props) => <Link to="/edges" search={(s) => ({ ...carry(s), ...range, filter, sort: '-health' })} {...props} />}
+        >
           Who else
         </Button>
       )}

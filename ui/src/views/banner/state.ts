@@ -18,7 +18,12 @@ export interface BannerState {
   incident?: string | undefined;
 }
 
-const TONES: Record<Verdict['verdict'], Tone> = { network: 'bad', not_network: 'info', ambiguous: 'warn', insufficient_evidence: 'unknown' };
+const TONES: Record<Verdict['verdict'], Tone> = {
+  network: 'bad',
+  not_network: 'info',
+  ambiguous: 'warn',
+  insufficient_evidence: 'unknown',
+};
 
 export function bannerState(status: Status, now: number): BannerState {
   const { incident } = status;
@@ -26,7 +31,14 @@ export function bannerState(status: Status, now: number): BannerState {
     const verdict = incident.verdict ?? undefined;
     if (!verdict) {
       const what = culpritWords(incident.component);
-      return { tone: 'warn', answer: 'Incident', what: what ? [what] : [], since: incident.since, details: ['the verdict is being made'], incident: incident.id };
+      return {
+        tone: 'warn',
+        answer: 'Incident',
+        what: what ? [what] : [],
+        since: incident.since,
+        details: ['the verdict is being made'],
+        incident: incident.id,
+      };
     }
     return { ...ofVerdict(verdict, status, now), since: verdict.since ?? incident.since, incident: incident.id };
   }

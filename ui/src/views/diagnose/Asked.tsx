@@ -20,7 +20,9 @@ interface Props {
 
 /** What is diagnosed: an incident, or the range of the top bar, whole or as far as a workload is touched. */
 export function Asked({ view, incidents, incident, workload, onChange }: Props) {
-  const names = useEdges(incident ? undefined : ask(view, { group: ['source.workload'], measures: ['tcp.bytes'], sort: '-tcp.bytes', limit: 1000 })).data;
+  const names = useEdges(
+    incident ? undefined : ask(view, { group: ['source.workload'], measures: ['tcp.bytes'], sort: '-tcp.bytes', limit: 1000 }),
+  ).data;
   const workloads = useMemo(() => {
     const list = (names?.rows ?? []).map((r) => r.key[0] ?? '').filter((n) => n !== '');
     return workload && !list.includes(workload) ? [workload, ...list] : list;
@@ -29,12 +31,26 @@ export function Asked({ view, incidents, incident, workload, onChange }: Props) 
     { value: RANGE, label: `The range: ${rangeLabel(view.fromText, view.toText, view.range)}` },
     ...incidents.map((i) => ({
       value: i.id,
-      label: [`Incident since ${clock(new Date(i.since))}`, i.verdict ? ANSWER_WORD[i.verdict.verdict] : '', culpritWords(i.verdict?.culprit ?? i.component)].filter(Boolean).join(' · '),
+      label: [
+        `Incident since ${clock(new Date(i.since))}`,
+        i.verdict ? ANSWER_WORD[i.verdict.verdict] : '',
+        culpritWords(i.verdict?.culprit ?? i.component),
+      ]
+        .filter(Boolean)
+        .join(' · '),
     })),
   ];
   return (
     <div className={`${css.asked} no-print`}>
-      <Select size="xs" className={css.which} aria-label="What to diagnose" data={options} value={incident ?? RANGE} allowDeselect={false} onChange={(v) => onChange(v === RANGE || !v ? { ask: 'range' } : { incident: v })} />
+      <Select
+        size="xs"
+        className={css.which}
+        aria-label="What to diagnose"
+        data={options}
+        value={incident ?? RANGE}
+        allowDeselect={false}
+        onChange={(v) => onChange(v === RANGE || !v ? { ask: 'range' } : { incident: v })}
+      />
       {!incident && (
         <Select
           size="xs"

@@ -17,7 +17,11 @@ export function Diagnose() {
   const wanted = search.incident ?? (search.ask === 'range' || search.workload ? undefined : open);
   const incident = useIncident(wanted);
   const asked = useDiagnosis(view.range, search.workload, status !== undefined && wanted === undefined);
-  const set = (change: Partial<DiagnoseSearch>) => void navigate({ to: '/diagnose', search: (s: DiagnoseSearch) => ({ ...s, incident: undefined, workload: undefined, ask: undefined, ...change }) });
+  const set = (change: Partial<DiagnoseSearch>) =>
+    void navigate({
+      to: '/diagnose',
+      search: (s: DiagnoseSearch) => ({ ...s, incident: undefined, workload: undefined, ask: undefined, ...change }),
+    });
 
   const known = incident.data && !incidents.some((i) => i.id === incident.data.id) ? [incident.data, ...incidents] : incidents;
   const verdict = wanted ? incident.data?.verdict : asked.data;
@@ -27,7 +31,13 @@ export function Diagnose() {
     <>
       <h1 className="off-page">Diagnose</h1>
       <Asked view={view} incidents={known} incident={wanted} workload={search.workload} onChange={set} />
-      {error ? <Failure error={error} height={200} /> : verdict ? <Report verdict={verdict} incident={wanted ? incident.data : undefined} view={view} /> : <Busy height={240} />}
+      {error ? (
+        <Failure error={error} height={200} />
+      ) : verdict ? (
+        <Report verdict={verdict} incident={wanted ? incident.data : undefined} view={view} />
+      ) : (
+        <Busy height={240} />
+      )}
     </>
   );
 }

@@ -11,7 +11,12 @@ export function Hypotheses({ verdict }: { verdict: Verdict }) {
     <Card flush title="Explanations weighed" subtitle="By likelihood against nothing being wrong; a longer bar is likelier">
       <ol className={css.hypotheses}>
         {verdict.hypotheses.map((h, i) => (
-          <Line key={`${h.class}${h.culprit.scope}${h.culprit.name}${h.culprit.peer ?? ''}`} hypothesis={h} share={Math.max(0, h.log_likelihood) / top} standing={standing(verdict, h, i)} />
+          <Line
+            key={`${h.class}${h.culprit.scope}${h.culprit.name}${h.culprit.peer ?? ''}`}
+            hypothesis={h}
+            share={Math.max(0, h.log_likelihood) / top}
+            standing={standing(verdict, h, i)}
+          />
         ))}
       </ol>
     </Card>
@@ -20,13 +25,19 @@ export function Hypotheses({ verdict }: { verdict: Verdict }) {
 
 type Standing = 'taken' | 'possible' | 'cleared';
 
-const STANDINGS = { taken: { icon: IconArrowNarrowRight, word: 'taken' }, possible: { icon: IconCheck, word: 'possible' }, cleared: { icon: IconX, word: 'cleared' } };
+const STANDINGS = {
+  taken: { icon: IconArrowNarrowRight, word: 'taken' },
+  possible: { icon: IconCheck, word: 'possible' },
+  cleared: { icon: IconX, word: 'cleared' },
+};
 
 function standing(verdict: Verdict, h: Hypothesis, index: number): Standing {
   if (verdict.verdict === 'ambiguous') return index < 2 ? 'possible' : 'cleared';
   if (verdict.verdict === 'insufficient_evidence') return 'possible';
   const { scope, name, peer } = verdict.culprit;
-  return h.class === verdict.class && h.culprit.scope === scope && h.culprit.name === name && (h.culprit.peer ?? null) === (peer ?? null) ? 'taken' : 'cleared';
+  return h.class === verdict.class && h.culprit.scope === scope && h.culprit.name === name && (h.culprit.peer ?? null) === (peer ?? null)
+    ? 'taken'
+    : 'cleared';
 }
 
 function Line({ hypothesis, share, standing }: { hypothesis: Hypothesis; share: number; standing: Standing }) {

@@ -1,5 +1,14 @@
 import { Button } from '@mantine/core';
-import { IconAlertOctagonFilled, IconAlertTriangleFilled, IconCircleCheckFilled, IconCopy, IconEyeOff, IconFileDownload, IconInfoCircleFilled, IconPrinter } from '@tabler/icons-react';
+import {
+  IconAlertOctagonFilled,
+  IconAlertTriangleFilled,
+  IconCircleCheckFilled,
+  IconCopy,
+  IconEyeOff,
+  IconFileDownload,
+  IconInfoCircleFilled,
+  IconPrinter,
+} from '@tabler/icons-react';
 import { useCatalogue } from '~/api/queries';
 import type { Incident, Verdict } from '~/api/types';
 import type { View } from '~/app/view';
@@ -13,8 +22,8 @@ import css from './Diagnose.module.css';
 import { Hit } from './Hit';
 import { Hypotheses } from './Hypotheses';
 import { Numbers } from './Numbers';
-import { Since } from './Since';
 import { Seen } from './Seen';
+import { Since } from './Since';
 
 const LOOKS = {
   network: { tone: 'bad', icon: IconAlertOctagonFilled },
@@ -29,7 +38,11 @@ export function Report({ verdict, incident, view }: { verdict: Verdict; incident
   const well = verdict.verdict === 'not_network' && verdict.class === 'none';
   const { tone, icon: Icon } = LOOKS[well ? 'well' : verdict.verdict];
   const where = verdict.verdict === 'ambiguous' ? contenders(verdict) : culpritWords(verdict.culprit);
-  const words = [well ? 'No problem seen' : ANSWER_WORD[verdict.verdict], verdict.class === 'none' ? '' : CLASS_WORD[verdict.class], where].filter(Boolean);
+  const words = [
+    well ? 'No problem seen' : ANSWER_WORD[verdict.verdict],
+    verdict.class === 'none' ? '' : CLASS_WORD[verdict.class],
+    where,
+  ].filter(Boolean);
   const end = incident ? (incident.closed_at ? Date.parse(incident.closed_at) : Date.now()) : Date.parse(verdict.to);
   return (
     <article className={css.report}>
@@ -49,7 +62,10 @@ export function Report({ verdict, incident, view }: { verdict: Verdict; incident
               <div>
                 <dt>Since</dt>
                 <dd>
-                  <Moment at={verdict.since} /> <span>{incident?.closed_at ? 'lasted' : 'for'} {lasted((end - Date.parse(verdict.since)) / 1000)}</span>
+                  <Moment at={verdict.since} />{' '}
+                  <span>
+                    {incident?.closed_at ? 'lasted' : 'for'} {lasted((end - Date.parse(verdict.since)) / 1000)}
+                  </span>
                 </dd>
               </div>
             )}
@@ -60,7 +76,10 @@ export function Report({ verdict, incident, view }: { verdict: Verdict; incident
             <div>
               <dt>Looked at</dt>
               <dd>
-                {plural(verdict.edges, 'edge')} <span>from <Moment at={verdict.from} /> to <Moment at={verdict.to} /></span>
+                {plural(verdict.edges, 'edge')}{' '}
+                <span>
+                  from <Moment at={verdict.from} /> to <Moment at={verdict.to} />
+                </span>
               </dd>
             </div>
             {incident?.diagnosed_at && (
@@ -98,10 +117,20 @@ function Take({ verdict, incident, view }: { verdict: Verdict; incident: Inciden
   };
   return (
     <div className={`${css.take} no-print`}>
-      <Button size="compact-sm" variant="default" leftSection={<IconCopy size={14} />} onClick={() => copy(markdown(verdict, catalogue, link()), 'Report copied')}>
+      <Button
+        size="compact-sm"
+        variant="default"
+        leftSection={<IconCopy size={14} />}
+        onClick={() => copy(markdown(verdict, catalogue, link()), 'Report copied')}
+      >
         Copy as Markdown
       </Button>
-      <Button size="compact-sm" variant="default" leftSection={<IconFileDownload size={14} />} onClick={() => download(`verdict-${incident?.id ?? verdict.to}.json`, `${JSON.stringify(verdict, null, 2)}\n`, 'application/json')}>
+      <Button
+        size="compact-sm"
+        variant="default"
+        leftSection={<IconFileDownload size={14} />}
+        onClick={() => download(`verdict-${incident?.id ?? verdict.to}.json`, `${JSON.stringify(verdict, null, 2)}\n`, 'application/json')}
+      >
         JSON
       </Button>
       <Button size="compact-sm" variant="default" leftSection={<IconPrinter size={14} />} onClick={() => print()}>

@@ -10,12 +10,18 @@ export function Seen({ verdict }: { verdict: Verdict }) {
   const silent = Object.entries(coverage.silent);
   const losses = Object.entries(coverage.losses).filter(([, n]) => n > 0);
   return (
-    <Card title="Coverage" subtitle={`${show('ratio', coverage.fraction)} of the expected windows, ${coverage.agents_reporting} of ${plural(coverage.agents_expected, 'agent')} reporting`}>
+    <Card
+      title="Coverage"
+      subtitle={`${show('ratio', coverage.fraction)} of the expected windows, ${coverage.agents_reporting} of ${plural(coverage.agents_expected, 'agent')} reporting`}
+    >
       <div className={css.seen}>
         {silent.length === 0 && losses.length === 0 && <span className={css.faint}>No agent was silent and nothing was lost.</span>}
         {silent.map(([agent, since]) => (
           <span key={agent}>
-            <bdi>{agent}</bdi> <span className={css.faint}>silent since <Moment at={since} /></span>
+            <bdi>{agent}</bdi>{' '}
+            <span className={css.faint}>
+              silent since <Moment at={since} />
+            </span>
           </span>
         ))}
         {losses.map(([reason, n]) => (

@@ -1,7 +1,6 @@
-import { useEdges } from '~/api/queries';
+import { useCatalogue, useEdges } from '~/api/queries';
 import type { EdgeQuery, EdgesAnswer, Incident, Verdict } from '~/api/types';
 import type { View } from '~/app/view';
-import { useCatalogue } from '~/api/queries';
 import { series } from '~/lib/edges';
 import { clock, instant, stepFor } from '~/lib/time';
 import { unitOf } from '~/lib/units';
@@ -24,7 +23,13 @@ export function Since({ verdict, incident, view }: Props) {
   const measure = measureOf(verdict.class);
   return (
     <div className={css.two}>
-      <Compared verdict={verdict} incident={incident} view={view} measure={measure === 'tcp.bytes' ? 'tcp.rtt.p95' : measure} filter={filter} />
+      <Compared
+        verdict={verdict}
+        incident={incident}
+        view={view}
+        measure={measure === 'tcp.bytes' ? 'tcp.rtt.p95' : measure}
+        filter={filter}
+      />
       <Compared verdict={verdict} incident={incident} view={view} measure="tcp.bytes" filter={filter} />
     </div>
   );
@@ -59,7 +64,9 @@ function Compared({ verdict, incident, view, measure, filter }: Props & { measur
     to,
     series: [
       { name: filter ? `through ${where}` : 'all edges', values: values(table, measure), colour: filter ? 9 : 0 },
-      ...(filter && elsewhere.data && elsewhere.data.steps.length === table.steps.length ? [{ name: 'elsewhere', values: values(elsewhere.data, measure), colour: 'grey' as const }] : []),
+      ...(filter && elsewhere.data && elsewhere.data.steps.length === table.steps.length
+        ? [{ name: 'elsewhere', values: values(elsewhere.data, measure), colour: 'grey' as const }]
+        : []),
     ],
     marks: since ? [{ at: since, label: `since ${clock(new Date(since))}` }] : [],
     shades: since ? [{ from: since, to: incident?.closed_at ? Date.parse(incident.closed_at) : to }] : [],

@@ -12,10 +12,19 @@ const ROWS: { label: string; measure: string; unit: Unit }[] = [
 
 /** What each end says of the same bytes. */
 export function BothEnds({ item }: { item: EdgeItem }) {
-  const seen = (side: 'sent' | 'received') => ROWS.some((r) => item.value(`${r.measure}.${side}`) !== null && item.value(`${r.measure}.${side}`) !== undefined);
+  const seen = (side: 'sent' | 'received') =>
+    ROWS.some((r) => item.value(`${r.measure}.${side}`) !== null && item.value(`${r.measure}.${side}`) !== undefined);
   const missing = [!seen('sent') && 'source', !seen('received') && 'destination'].filter(Boolean);
   return (
-    <Card flush title="Both ends" subtitle={missing.length ? `No agent at the ${missing.join(' and the ')}: nothing to compare with` : 'Each end counts by itself; what is on the way makes a small gap'}>
+    <Card
+      flush
+      title="Both ends"
+      subtitle={
+        missing.length
+          ? `No agent at the ${missing.join(' and the ')}: nothing to compare with`
+          : 'Each end counts by itself; what is on the way makes a small gap'
+      }
+    >
       <table className="plain-table">
         <thead>
           <tr>

@@ -15,9 +15,9 @@ import { ChartCard } from '~/parts/ChartCard';
 import { HealthMark, Name, Tag } from '~/parts/marks';
 import { useShades } from '~/parts/shades';
 import { Busy, Failure, Nothing } from '~/parts/states';
+import { BothEnds } from './BothEnds';
 import { Breakdown } from './Breakdown';
 import css from './Edge.module.css';
-import { BothEnds } from './BothEnds';
 import { EDGE_MEASURES, linesOf, PLANS } from './plans';
 import { TimeBar } from './TimeBar';
 
@@ -40,17 +40,24 @@ export function Edge() {
         <h1 className={css.title}>
           {item && <HealthMark level={item.health.level} why={item.health.why} size={20} />}
           <Name text={source} />
-          <span className={css.arrow} aria-label="to">
-            →
-          </span>
+          <span className={css.arrow}>→</span>
           <Name text={dest} />
         </h1>
         <Facts view={view} filter={filter} />
         <div className={css.links}>
-          <Button size="compact-sm" variant="default" leftSection={<IconArrowsExchange size={14} />} renderRoot={(p) => <Link to="/edges/$source/$dest" params={{ source: dest, dest: source }} search={carry} {...p} />}>
+          <Button
+            size="compact-sm"
+            variant="default"
+            leftSection={<IconArrowsExchange size={14} />}
+            renderRoot={(p) => <Link to="/edges/$source/$dest" params={{ source: dest, dest: source }} search={carry} {...p} />}
+          >
             Other direction
           </Button>
-          <Button size="compact-sm" variant="default" renderRoot={(p) => <Link to="/map" search={(s) => ({ ...carry(s), source, dest })} {...p} />}>
+          <Button
+            size="compact-sm"
+            variant="default"
+            renderRoot={(p) => <Link to="/map" search={(s) => ({ ...carry(s), source, dest })} {...p} />}
+          >
             On the map
           </Button>
         </div>
@@ -91,7 +98,17 @@ export function Edge() {
   );
 }
 
-function Charts({ view, query, table, shades }: { view: View; query: EdgeQuery; table: Parameters<typeof linesOf>[1]; shades: ReturnType<typeof useShades> }) {
+function Charts({
+  view,
+  query,
+  table,
+  shades,
+}: {
+  view: View;
+  query: EdgeQuery;
+  table: Parameters<typeof linesOf>[1];
+  shades: ReturnType<typeof useShades>;
+}) {
   return (
     <div className={css.charts}>
       {PLANS.map((plan) => (
@@ -122,17 +139,32 @@ function Charts({ view, query, table, shades }: { view: View; query: EdgeQuery; 
 
 /** Ports, roles and namespaces of the edge in short. */
 function Facts({ view, filter }: { view: View; filter: string | undefined }) {
-  const rows = useEdges(ask(view, { group: ['protocol', 'port', 'role', 'source.namespace', 'dest.namespace'], measures: ['tcp.bytes'], filter, sort: '-tcp.bytes', limit: 20 })).data?.rows ?? [];
+  const rows =
+    useEdges(
+      ask(view, {
+        group: ['protocol', 'port', 'role', 'source.namespace', 'dest.namespace'],
+        measures: ['tcp.bytes'],
+        filter,
+        sort: '-tcp.bytes',
+        limit: 20,
+      }),
+    ).data?.rows ?? [];
   const ports = [...new Set(rows.map((r) => `${r.key[0]} ${r.key[1]}`))];
   const roles = [...new Set(rows.map((r) => r.key[2]))];
-  const spaces = [...new Set(rows.map((r) => (r.key[3] === r.key[4] ? r.key[3] : `${r.key[3] || 'n/a'} → ${r.key[4] || 'n/a'}`)))].filter((s) => s);
+  const spaces = [...new Set(rows.map((r) => (r.key[3] === r.key[4] ? r.key[3] : `${r.key[3] || 'n/a'} → ${r.key[4] || 'n/a'}`)))].filter(
+    (s) => s,
+  );
   return (
     <div className={css.facts}>
       {ports.slice(0, 3).map((p) => (
         <Tag key={p}>{p}</Tag>
       ))}
       {ports.length > 3 && <Tag>{plural(ports.length - 3, 'more port')}</Tag>}
-      {roles.length > 0 && <Tag title="which end opened the connections">{roles.length > 1 ? 'opened by both' : roles[0] === 'client' ? 'source opens' : 'destination opens'}</Tag>}
+      {roles.length > 0 && (
+        <Tag title="which end opened the connections">
+          {roles.length > 1 ? 'opened by both' : roles[0] === 'client' ? 'source opens' : 'destination opens'}
+        </Tag>
+      )}
       {spaces.slice(0, 2).map((s) => (
         <Tag key={s} title="namespace">
           {s}

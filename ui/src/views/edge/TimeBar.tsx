@@ -20,10 +20,20 @@ export function timeParts(item: EdgeItem): Part[] | undefined {
   const receiver = item.value('tcp.blocked_rwnd') ?? 0;
   const buffer = item.value('tcp.blocked_sndbuf') ?? 0;
   return [
-    { name: 'network', says: 'data on the way, waiting for its acknowledgement', seconds: Math.max(0, busy - receiver - buffer), colour: 0 },
+    {
+      name: 'network',
+      says: 'data on the way, waiting for its acknowledgement',
+      seconds: Math.max(0, busy - receiver - buffer),
+      colour: 0,
+    },
     { name: 'receiver blocked', says: 'the receiver’s window was full', seconds: receiver, colour: 3 },
     { name: 'send buffer', says: 'the application’s send buffer was the limit', seconds: buffer, colour: 7 },
-    { name: 'applications', says: 'open with nothing to send: the server works, or the connection rests in a pool', seconds: Math.max(0, active - busy), colour: 10 },
+    {
+      name: 'applications',
+      says: 'open with nothing to send: the server works, or the connection rests in a pool',
+      seconds: Math.max(0, active - busy),
+      colour: 10,
+    },
   ];
 }
 
@@ -39,7 +49,16 @@ export function TimeBar({ item }: { item: EdgeItem }) {
       ) : (
         <>
           <div className={css.bar} aria-hidden="true">
-            {parts.map((p) => p.seconds > 0 && <span key={p.name} style={{ flexGrow: p.seconds / total, background: colour(p.colour, dark) }} title={`${p.name}: ${exact('socket_seconds', p.seconds)}`} />)}
+            {parts.map(
+              (p) =>
+                p.seconds > 0 && (
+                  <span
+                    key={p.name}
+                    style={{ flexGrow: p.seconds / total, background: colour(p.colour, dark) }}
+                    title={`${p.name}: ${exact('socket_seconds', p.seconds)}`}
+                  />
+                ),
+            )}
           </div>
           <dl className={css.parts}>
             {parts.map((p) => (

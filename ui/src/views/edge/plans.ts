@@ -158,7 +158,20 @@ export const PLANS: Plan[] = [
 
 /** All that the page asks of the edge in one query. */
 export const EDGE_MEASURES = [
-  ...new Set([...PLANS.flatMap((p) => p.lines.flatMap((l) => [l.measure, ...(l.less ?? [])])), 'tcp.bytes', 'tcp.segments.sent', 'tcp.segments.received', 'tcp.retrans_rate', 'tcp.connect_failure_rate', 'tcp.connects', 'tcp.stalled_share', 'tcp.active', 'tcp.busy', 'tcp.blocked_rwnd', 'tcp.blocked_sndbuf']),
+  ...new Set([
+    ...PLANS.flatMap((p) => p.lines.flatMap((l) => [l.measure, ...(l.less ?? [])])),
+    'tcp.bytes',
+    'tcp.segments.sent',
+    'tcp.segments.received',
+    'tcp.retrans_rate',
+    'tcp.connect_failure_rate',
+    'tcp.connects',
+    'tcp.stalled_share',
+    'tcp.active',
+    'tcp.busy',
+    'tcp.blocked_rwnd',
+    'tcp.blocked_sndbuf',
+  ]),
 ];
 
 export function linesOf(plan: Plan, table: EdgesAnswer): Series[] {

@@ -1,7 +1,7 @@
-import { useCallback, useMemo, useState } from 'react';
 import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useCallback, useMemo, useState } from 'react';
 import { useAlerts, useEdges, useStatus } from '~/api/queries';
-import { type EdgesSearch } from '~/app/search';
+import type { EdgesSearch } from '~/app/search';
 import { ask, useView } from '~/app/view';
 import { type EdgeItem, items, nameOf } from '~/lib/edges';
 import { all, equals } from '~/lib/filter';
@@ -25,7 +25,14 @@ export function Edges() {
   const navigate = useNavigate();
   const status = useStatus().data;
   const groupBy = useMemo(() => (search.group ?? DEFAULT_GROUP).split(',').filter(Boolean).slice(0, 2), [search.group]);
-  const query = ask(view, { group: groupBy, measures: TABLE_MEASURES, filter: view.filter, sort: '-tcp.bytes', limit: ROWS_MAX, compare: true });
+  const query = ask(view, {
+    group: groupBy,
+    measures: TABLE_MEASURES,
+    filter: view.filter,
+    sort: '-tcp.bytes',
+    limit: ROWS_MAX,
+    compare: true,
+  });
   const answer = useEdges(query);
   const alerts = useAlerts(view.range).data;
   const table = answer.data?.group_by.join() === groupBy.join() ? answer.data : undefined;
@@ -37,11 +44,15 @@ export function Edges() {
   const [litItem, setLitItem] = useState<EdgeItem>();
   const [litName, setLitName] = useState<string>();
   const lit = litItem ? { id: litItem.id, name: nameOf(groupBy, litItem.key) } : litName ? { id: '', name: litName } : undefined;
-  const set = (change: Partial<EdgesSearch>) => void navigate({ to: '/edges', search: (s: EdgesSearch) => ({ ...s, ...change }), replace: true });
+  const set = (change: Partial<EdgesSearch>) =>
+    void navigate({ to: '/edges', search: (s: EdgesSearch) => ({ ...s, ...change }), replace: true });
 
   if (status && status.coverage.agents_expected === 0 && list.length === 0) return <NoAgents />;
   const span = view.range.to.getTime() - view.range.from.getTime();
-  const shade = shades[0] && { from: Math.max(0, (shades[0].from - view.range.from.getTime()) / span), to: Math.min(1, (shades[0].to - view.range.from.getTime()) / span) };
+  const shade = shades[0] && {
+    from: Math.max(0, (shades[0].from - view.range.from.getTime()) / span),
+    to: Math.min(1, (shades[0].to - view.range.from.getTime()) / span),
+  };
   return (
     <>
       <h1 className="off-page">Edges</h1>
@@ -49,15 +60,26 @@ export function Edges() {
       <Card
         flush
         title={table ? plural(table.groups_total, groupBy.join() === DEFAULT_GROUP ? 'edge' : 'group') : 'Edges'}
-        subtitle={table && table.groups_total > table.rows.length ? `The ${grouped(table.rows.length)} with most bytes; narrow the filter to see the others` : 'Direction is that of the bytes'}
-        aside={<GroupBy value={groupBy} onChange={(group) => set({ group: group.join() === DEFAULT_GROUP ? undefined : group.join(), sort: undefined })} />}
+        subtitle={
+          table && table.groups_total > table.rows.length
+            ? `The ${grouped(table.rows.length)} with most bytes; narrow the filter to see the others`
+            : 'Direction is that of the bytes'
+        }
+        aside={
+          <GroupBy
+            value={groupBy}
+            onChange={(group) => set({ group: group.join() === DEFAULT_GROUP ? undefined : group.join(), sort: undefined })}
+          />
+        }
       >
         {answer.error ? (
           <Failure error={answer.error} height={160} />
         ) : !table ? (
           <Busy />
         ) : list.length === 0 ? (
-          <Nothing height={160}>{view.filter ? 'No edge in this range passes the filter.' : 'No edge was seen in this range: choose a longer one.'}</Nothing>
+          <Nothing height={160}>
+            {view.filter ? 'No edge in this range passes the filter.' : 'No edge was seen in this range: choose a longer one.'}
+          </Nothing>
         ) : (
           <Grid
             label="Edges"

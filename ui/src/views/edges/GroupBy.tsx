@@ -13,7 +13,16 @@ export function GroupBy({ value, onChange }: { value: string[]; onChange: (group
   return (
     <div className={css.groupBy}>
       <span className={css.groupWord}>Group by</span>
-      <Select size="xs" w={172} aria-label="Group by" data={options(second)} value={first ?? null} allowDeselect={false} searchable onChange={(d) => d && onChange(second ? [d, second] : [d])} />
+      <Select
+        size="xs"
+        w={172}
+        aria-label="Group by"
+        data={options(second)}
+        value={first ?? null}
+        allowDeselect={false}
+        searchable
+        onChange={(d) => d && onChange(second ? [d, second] : [d])}
+      />
       <Select
         size="xs"
         w={172}

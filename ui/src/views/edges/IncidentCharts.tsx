@@ -1,6 +1,6 @@
 import { useMemo, useRef } from 'react';
 import { useEdges } from '~/api/queries';
-import type { EdgesAnswer, EdgeQuery, Unit } from '~/api/types';
+import type { EdgeQuery, EdgesAnswer, Unit } from '~/api/types';
 import { ask, type View } from '~/app/view';
 import { idOf, nameOf, rest, series } from '~/lib/edges';
 import { allocate, SERIES_MAX } from '~/lib/palette';
@@ -38,15 +38,23 @@ interface Props {
 }
 
 export function IncidentCharts({ view, groupBy, filter, shades, lit, onLit, sparks }: Props) {
-  const queries = PLANS.map((p) => ask(view, { group: groupBy, measures: [p.measure], filter, step: view.step, sort: `-${p.measure}`, limit: SERIES_MAX }));
+  const queries = PLANS.map((p) =>
+    ask(view, { group: groupBy, measures: [p.measure], filter, step: view.step, sort: `-${p.measure}`, limit: SERIES_MAX }),
+  );
   const answers = [useEdges(queries[0]), useEdges(queries[1]), useEdges(queries[2]), useEdges(queries[3])];
-  const totals = useEdges(ask(view, { group: [], measures: PLANS.filter((p) => p.kind === 'columns').map((p) => p.measure), filter, step: view.step }));
-  const colours = useColours(groupBy, answers.map((a) => a.data));
+  const totals = useEdges(
+    ask(view, { group: [], measures: PLANS.filter((p) => p.kind === 'columns').map((p) => p.measure), filter, step: view.step }),
+  );
+  const colours = useColours(
+    groupBy,
+    answers.map((a) => a.data),
+  );
   return (
     <div className={css.charts}>
       {PLANS.map((plan, i) => {
         const answer = answers[i];
-        const data = answer?.data && chartOf({ plan, table: answer.data, totals: totals.data, view, groupBy, shades, lit, sparks, colours });
+        const data =
+          answer?.data && chartOf({ plan, table: answer.data, totals: totals.data, view, groupBy, shades, lit, sparks, colours });
         return (
           <ChartCard
             key={plan.measure}
@@ -111,11 +119,17 @@ function chartOf({ plan, table, totals, view, groupBy, shades, lit, sparks, colo
   const list: Series[] = drawn.map((s) => ({ name: s.name, values: s.values, colour: colours.get(s.name) ?? 'grey' }));
   if (plan.kind === 'columns' && totals && table.groups_total > table.rows.length && totals.steps.length === table.steps.length) {
     const row = totals.rows[0];
-    const others = row ? rest(series(totals, row, plan.measure), drawn.map((s) => s.values)) : [];
+    const others = row
+      ? rest(
+          series(totals, row, plan.measure),
+          drawn.map((s) => s.values),
+        )
+      : [];
     if (others.some((v) => v)) list.push({ name: 'other edges', values: others, colour: 'grey' });
   }
   const overlay = lit && !drawn.some((s) => s.id === lit.id) ? sparks(lit.id, plan.measure) : undefined;
-  if (plan.kind === 'lines' && lit && overlay && overlay.length === table.steps.length) list.push({ name: lit.name, values: overlay, colour: 'grey', dash: true });
+  if (plan.kind === 'lines' && lit && overlay && overlay.length === table.steps.length)
+    list.push({ name: lit.name, values: overlay, colour: 'grey', dash: true });
   return {
     kind: plan.kind,
     unit: plan.unit,

@@ -12,7 +12,9 @@ const SHOWN = 5;
 export function AlertList({ alerts, error }: { alerts: Alert[] | undefined; error: Error | null }) {
   if (error) return <Failure error={error} />;
   if (!alerts) return <Busy />;
-  const told = alerts.filter((a) => a.state !== 'pending').sort((a, b) => Number(b.state === 'firing') - Number(a.state === 'firing') || Date.parse(b.since) - Date.parse(a.since));
+  const told = alerts
+    .filter((a) => a.state !== 'pending')
+    .sort((a, b) => Number(b.state === 'firing') - Number(a.state === 'firing') || Date.parse(b.since) - Date.parse(a.since));
   if (told.length === 0) return <Nothing height={72}>No alert in this range.</Nothing>;
   return (
     <ul className={css.alertList}>

@@ -24,7 +24,16 @@ export function Home() {
   const navigate = useNavigate();
   const status = useStatus().data;
   const [sort, setSort] = useState<string>();
-  const edges = useEdges(ask(view, { group: GROUP, measures: ['tcp.bytes', ...HEALTH_MEASURES], filter: view.filter, sort: '-tcp.bytes', limit: ROWS_ASKED, compare: true }));
+  const edges = useEdges(
+    ask(view, {
+      group: GROUP,
+      measures: ['tcp.bytes', ...HEALTH_MEASURES],
+      filter: view.filter,
+      sort: '-tcp.bytes',
+      limit: ROWS_ASKED,
+      compare: true,
+    }),
+  );
   const { data: alerts, error: alertsError } = useAlerts(view.range);
   const list = useMemo(() => items(edges.data, alerts ?? []), [edges.data, alerts]);
   if (status && status.coverage.agents_expected === 0 && list.length === 0) return <NoAgents />;
@@ -36,7 +45,9 @@ export function Home() {
         <Card
           flush
           title="Health of edges"
-          subtitle={list.length > ROWS_SHOWN ? `Worst first, ${ROWS_SHOWN} of ${grouped(edges.data?.groups_total ?? list.length)}` : 'Worst first'}
+          subtitle={
+            list.length > ROWS_SHOWN ? `Worst first, ${ROWS_SHOWN} of ${grouped(edges.data?.groups_total ?? list.length)}` : 'Worst first'
+          }
           aside={<More to="/edges">All edges</More>}
         >
           {edges.error ? (
@@ -44,7 +55,9 @@ export function Home() {
           ) : !edges.data ? (
             <Busy />
           ) : list.length === 0 ? (
-            <Nothing height={160}>{view.filter ? 'No edge in this range passes the filter.' : 'No edge was seen in this range: choose a longer one.'}</Nothing>
+            <Nothing height={160}>
+              {view.filter ? 'No edge in this range passes the filter.' : 'No edge was seen in this range: choose a longer one.'}
+            </Nothing>
           ) : (
             <Grid label="Health of edges" groupBy={GROUP} items={list} sort={sort} onSort={setSort} reasons most={ROWS_SHOWN} />
           )}

@@ -21,7 +21,9 @@ interface Props {
 
 /** The two navigators' tiles: how much runs, how much of it is ill, and its pulse. */
 export function Tiles({ view, table, items, alerts }: Props) {
-  const pulse = useEdges(ask(view, { group: [], measures: ['tcp.bytes', 'tcp.active.rate', 'tcp.bytes.rate'], filter: view.filter, step: view.step })).data;
+  const pulse = useEdges(
+    ask(view, { group: [], measures: ['tcp.bytes', 'tcp.active.rate', 'tcp.bytes.rate'], filter: view.filter, step: view.step }),
+  ).data;
   const row = pulse?.rows[0];
   const line = (measure: string) => (pulse && row ? series(pulse, row, measure) : []);
   const total = (measure: string) => row?.totals[pulse?.measures.indexOf(measure) ?? -1];
@@ -30,10 +32,29 @@ export function Tiles({ view, table, items, alerts }: Props) {
   const resolution = table ? `Data resolution is ${stepName(table.resolution_s)}` : '';
   return (
     <div className={css.tiles}>
-      <Tile to="/edges" title="Network edges" count={table?.groups_total} word="running edges" levels={countLevels(items.map((i) => i.health.level))} alerts={firing.length} note={resolution} pulse={`Traffic ${show('bytes', total('tcp.bytes.rate'))}/s`}>
+      <Tile
+        to="/edges"
+        title="Network edges"
+        count={table?.groups_total}
+        word="running edges"
+        levels={countLevels(items.map((i) => i.health.level))}
+        alerts={firing.length}
+        note={resolution}
+        pulse={`Traffic ${show('bytes', total('tcp.bytes.rate'))}/s`}
+      >
         <Sparkline values={line('tcp.bytes')} width={220} height={44} tone="accent" label="Traffic over the range" />
       </Tile>
-      <Tile to="/map" title="Network workloads" count={table ? workloads.size : undefined} word="running workloads" levels={countLevels([...workloads.values()])} alerts={workloadsOf(firing).size} alertWord="with alerts" note={resolution} pulse={`${show('count', total('tcp.active.rate'))} open connections`}>
+      <Tile
+        to="/map"
+        title="Network workloads"
+        count={table ? workloads.size : undefined}
+        word="running workloads"
+        levels={countLevels([...workloads.values()])}
+        alerts={workloadsOf(firing).size}
+        alertWord="with alerts"
+        note={resolution}
+        pulse={`${show('count', total('tcp.active.rate'))} open connections`}
+      >
         <Sparkline values={line('tcp.active.rate')} width={220} height={44} tone="accent" label="Open connections over the range" />
       </Tile>
     </div>
@@ -99,11 +120,14 @@ const RANK: Level[] = ['unknown', 'ok', 'warn', 'bad'];
 function byWorkload(items: EdgeItem[]): Map<string, Level> {
   const worst = new Map<string, Level>();
   for (const { key, health } of items) {
-    for (const name of key) if (RANK.indexOf(health.level) > RANK.indexOf(worst.get(name) ?? 'unknown') || !worst.has(name)) worst.set(name, health.level);
+    for (const name of key)
+      if (RANK.indexOf(health.level) > RANK.indexOf(worst.get(name) ?? 'unknown') || !worst.has(name)) worst.set(name, health.level);
   }
   return worst;
 }
 
 function workloadsOf(alerts: Alert[]): Set<string> {
-  return new Set(alerts.flatMap((a) => [a.labels['source.workload'], a.labels['dest.workload']]).filter((w): w is string => w !== undefined));
+  return new Set(
+    alerts.flatMap((a) => [a.labels['source.workload'], a.labels['dest.workload']]).filter((w): w is string => w !== undefined),
+  );
 }

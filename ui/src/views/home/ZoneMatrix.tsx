@@ -24,9 +24,20 @@ const ZONES_MAX = 14;
 /** Who talks to whom: a full row or column is an end, one cell a path. */
 export function ZoneMatrix({ view, onPick }: { view: View; onPick: (filter: string) => void }) {
   const [chosen, setChosen] = useState<(typeof CHOICES)[number]>(CHOICES[0]);
-  const answer = useEdges(ask(view, { group: ['source.zone', 'dest.zone'], measures: ['tcp.bytes', ...HEALTH_MEASURES], filter: view.filter, sort: '-tcp.bytes', compare: true }));
+  const answer = useEdges(
+    ask(view, {
+      group: ['source.zone', 'dest.zone'],
+      measures: ['tcp.bytes', ...HEALTH_MEASURES],
+      filter: view.filter,
+      sort: '-tcp.bytes',
+      compare: true,
+    }),
+  );
   const cells = useMemo(() => new Map(items(answer.data, []).map((i) => [i.id, i])), [answer.data]);
-  const zones = useMemo(() => [...new Set([...cells.values()].flatMap((c) => c.key))].sort((a, b) => Number(a === '') - Number(b === '') || a.localeCompare(b)), [cells]);
+  const zones = useMemo(
+    () => [...new Set([...cells.values()].flatMap((c) => c.key))].sort((a, b) => Number(a === '') - Number(b === '') || a.localeCompare(b)),
+    [cells],
+  );
   if (answer.error) return <Failure error={answer.error} />;
   if (!answer.data) return <Busy />;
   if (zones.length === 0) return <Nothing height={72}>No edge in this range.</Nothing>;
@@ -34,7 +45,14 @@ export function ZoneMatrix({ view, onPick }: { view: View; onPick: (filter: stri
   const name = shortNames(shown);
   return (
     <div className={css.box}>
-      <SegmentedControl size="xs" fullWidth aria-label="Value of the cells" data={CHOICES.map(({ value, label }) => ({ value, label }))} value={chosen.value} onChange={(v) => setChosen(CHOICES.find((c) => c.value === v) ?? CHOICES[0])} />
+      <SegmentedControl
+        size="xs"
+        fullWidth
+        aria-label="Value of the cells"
+        data={CHOICES.map(({ value, label }) => ({ value, label }))}
+        value={chosen.value}
+        onChange={(v) => setChosen(CHOICES.find((c) => c.value === v) ?? CHOICES[0])}
+      />
       <div className={css.scroll}>
         <table className={css.matrix}>
           <thead>
@@ -55,7 +73,14 @@ export function ZoneMatrix({ view, onPick }: { view: View; onPick: (filter: stri
                 </th>
                 {shown.map((to) => (
                   <td key={to}>
-                    <Cell item={cells.get(`${from}\u0000${to}`)} from={from} to={to} measure={chosen.value} unit={chosen.unit} onPick={() => onPick(all(view.filter, equals('source.zone', from), equals('dest.zone', to)) ?? '')} />
+                    <Cell
+                      item={cells.get(`${from}\u0000${to}`)}
+                      from={from}
+                      to={to}
+                      measure={chosen.value}
+                      unit={chosen.unit}
+                      onPick={() => onPick(all(view.filter, equals('source.zone', from), equals('dest.zone', to)) ?? '')}
+                    />
                   </td>
                 ))}
               </tr>
@@ -68,13 +93,34 @@ export function ZoneMatrix({ view, onPick }: { view: View; onPick: (filter: stri
   );
 }
 
-function Cell({ item, from, to, measure, unit, onPick }: { item: EdgeItem | undefined; from: string; to: string; measure: string; unit: Unit; onPick: () => void }) {
+function Cell({
+  item,
+  from,
+  to,
+  measure,
+  unit,
+  onPick,
+}: {
+  item: EdgeItem | undefined;
+  from: string;
+  to: string;
+  measure: string;
+  unit: Unit;
+  onPick: () => void;
+}) {
   if (!item) return <span className={css.none}>–</span>;
   const value = item.value(measure);
   const { level, why } = item.health;
   const words = `${from || 'n/a'} to ${to || 'n/a'}: ${show(unit, value)}, ${why || LEVEL_WORD[level]}`;
   return (
-    <button type="button" className={css.cell} data-level={level} onClick={onPick} title={`${words} (${exact(unit, value)})`} aria-label={words}>
+    <button
+      type="button"
+      className={css.cell}
+      data-level={level}
+      onClick={onPick}
+      title={`${words} (${exact(unit, value)})`}
+      aria-label={words}
+    >
       {(level === 'bad' || level === 'warn') && <HealthMark level={level} size={12} />}
       {show(unit, value)}
     </button>

@@ -5,7 +5,7 @@ import { type KeyboardEvent, type Ref, useImperativeHandle, useMemo, useState } 
 import type { Metric } from '~/app/search';
 import { LEVEL_WORD, type Level } from '~/lib/health';
 import { exact, show } from '~/lib/units';
-import { type Graph, MEASURE, type MapEdge, widthOf } from './graph';
+import { type Graph, type MapEdge, MEASURE, widthOf } from './graph';
 import { arc, type Layout, RADIUS, shortLabel } from './layout';
 import css from './Map.module.css';
 import { usePan } from './pan';
@@ -50,16 +50,49 @@ export function Canvas({ ref, graph, layout, metric, halo, onWorkload, onEdge, o
   return (
     <div ref={size.ref} className={css.canvas}>
       {size.width > 0 && (
-        <svg ref={pan.ref} className={css.svg} viewBox={pan.viewBox} {...pan.handlers} onKeyDown={(e: KeyboardEvent) => e.key === 'Escape' && onLeave?.()} role="group" aria-label="Map of workloads and edges">
+        <svg
+          ref={pan.ref}
+          className={css.svg}
+          viewBox={pan.viewBox}
+          {...pan.handlers}
+          onKeyDown={(e: KeyboardEvent) => e.key === 'Escape' && onLeave?.()}
+          role="group"
+          aria-label="Map of workloads and edges"
+        >
           <Heads />
           {edges.map((e) => (
-            <Arrow key={e.id} edge={e} layout={layout} metric={metric} top={top} faint={!touches(e)} onPick={() => onEdge(e)} onLit={(on) => setLit(on ? e.id : undefined)} />
+            <Arrow
+              key={e.id}
+              edge={e}
+              layout={layout}
+              metric={metric}
+              top={top}
+              faint={!touches(e)}
+              onPick={() => onEdge(e)}
+              onLit={(on) => setLit(on ? e.id : undefined)}
+            />
           ))}
           {edges.map((e) => (
-            <Number key={e.id} edge={e} layout={layout} metric={metric} faint={!touches(e)} numbered={graph.edges.length <= LABELS_MAX || e.item.health.level === 'bad' || (lit !== undefined && touches(e))} />
+            <Reading
+              key={e.id}
+              edge={e}
+              layout={layout}
+              metric={metric}
+              faint={!touches(e)}
+              numbered={graph.edges.length <= LABELS_MAX || e.item.health.level === 'bad' || (lit !== undefined && touches(e))}
+            />
           ))}
           {graph.nodes.map((name, i) => (
-            <Node key={name} id={nodeId(i)} name={name} layout={layout} halo={name === halo} faint={lit !== undefined && lit !== name && !edges.some((e) => touches(e) && (e.source === name || e.dest === name))} onPick={() => onWorkload(name)} onLit={(on) => setLit(on ? name : undefined)} />
+            <Node
+              key={name}
+              id={nodeId(i)}
+              name={name}
+              layout={layout}
+              halo={name === halo}
+              faint={lit !== undefined && lit !== name && !edges.some((e) => touches(e) && (e.source === name || e.dest === name))}
+              onPick={() => onWorkload(name)}
+              onLit={(on) => setLit(on ? name : undefined)}
+            />
           ))}
         </svg>
       )}
@@ -94,7 +127,19 @@ function Heads() {
   return (
     <defs>
       {(['ok', 'unknown', 'warn', 'bad'] as const).map((level) => (
-        <marker key={level} id={`head-${level}`} className={css.head} data-level={level} viewBox="0 0 8 8" refX="6.5" refY="4" markerWidth="7" markerHeight="7" markerUnits="userSpaceOnUse" orient="auto">
+        <marker
+          key={level}
+          id={`head-${level}`}
+          className={css.head}
+          data-level={level}
+          viewBox="0 0 8 8"
+          refX="6.5"
+          refY="4"
+          markerWidth="9"
+          markerHeight="9"
+          markerUnits="userSpaceOnUse"
+          orient="auto"
+        >
           <path d="M0 0.8 8 4 0 7.2Z" />
         </marker>
       ))}
@@ -122,8 +167,20 @@ function Arrow({ edge, layout, metric, top, faint, onPick, onLit }: ArrowProps) 
   const unit = UNIT[metric];
   const words = `${edge.source || 'n/a'} to ${edge.dest || 'n/a'}: ${show(unit, value)}, ${why || LEVEL_WORD[level]}`;
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a button cannot be a part of an SVG picture.
-    <g className={css.edge} data-level={level} data-faint={faint} role="button" tabIndex={0} aria-label={words} onClick={onPick} onKeyDown={pressed(onPick)} onMouseEnter={() => onLit(true)} onMouseLeave={() => onLit(false)} onFocus={() => onLit(true)} onBlur={() => onLit(false)}>
+    <g
+      className={css.edge}
+      data-level={level}
+      data-faint={faint}
+      role="button"
+      tabIndex={0}
+      aria-label={words}
+      onClick={onPick}
+      onKeyDown={pressed(onPick)}
+      onMouseEnter={() => onLit(true)}
+      onMouseLeave={() => onLit(false)}
+      onFocus={() => onLit(true)}
+      onBlur={() => onLit(false)}
+    >
       <title>{`${words} (${exact(unit, value)})`}</title>
       <path className={css.touch} d={path} />
       <path className={css.line} d={path} strokeWidth={widthOf(value, top)} markerEnd={`url(#head-${level})`} />
@@ -132,7 +189,13 @@ function Arrow({ edge, layout, metric, top, faint, onPick, onLit }: ArrowProps) 
 }
 
 /** An arrow's sign and number, over all arrows. */
-function Number({ edge, layout, metric, faint, numbered }: Pick<ArrowProps, 'edge' | 'layout' | 'metric' | 'faint'> & { numbered: boolean }) {
+function Reading({
+  edge,
+  layout,
+  metric,
+  faint,
+  numbered,
+}: Pick<ArrowProps, 'edge' | 'layout' | 'metric' | 'faint'> & { numbered: boolean }) {
   const from = layout.places.get(edge.source);
   const to = layout.places.get(edge.dest);
   const { level } = edge.item.health;
@@ -188,8 +251,22 @@ function Node({ id, name, layout, halo, faint, onPick, onLit }: NodeProps) {
   const at = layout.places.get(name);
   if (!at) return null;
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a button cannot be a part of an SVG picture.
-    <g id={id} className={css.node} data-faint={faint} transform={`translate(${at.x} ${at.y})`} role="button" tabIndex={0} aria-label={`Workload ${name || 'n/a'}`} aria-pressed={halo} onClick={onPick} onKeyDown={pressed(onPick)} onMouseEnter={() => onLit(true)} onMouseLeave={() => onLit(false)} onFocus={() => onLit(true)} onBlur={() => onLit(false)}>
+    <g
+      id={id}
+      className={css.node}
+      data-faint={faint}
+      transform={`translate(${at.x} ${at.y})`}
+      role="button"
+      tabIndex={0}
+      aria-label={`Workload ${name || 'n/a'}`}
+      aria-pressed={halo}
+      onClick={onPick}
+      onKeyDown={pressed(onPick)}
+      onMouseEnter={() => onLit(true)}
+      onMouseLeave={() => onLit(false)}
+      onFocus={() => onLit(true)}
+      onBlur={() => onLit(false)}
+    >
       <title>{name || 'n/a'}</title>
       {halo && <circle className={css.halo} r={RADIUS + 8} />}
       <circle className={css.ring} r={RADIUS + 4} />

@@ -35,8 +35,19 @@ export function MapView() {
   const narrow = useMediaQuery('(max-width: 720px)') ?? false;
   const status = useStatus().data;
   const metric = search.metric ?? 'bytes';
-  const answer = useEdges(ask(view, { group: PAIR, measures: ['tcp.bytes', ...HEALTH_MEASURES], filter: view.filter, sort: '-tcp.bytes', limit: EDGES_MAX, compare: true }));
-  const roles = useEdges(ask(view, { group: [...PAIR, 'role'], measures: ['tcp.bytes'], filter: view.filter, sort: '-tcp.bytes', limit: EDGES_MAX })).data;
+  const answer = useEdges(
+    ask(view, {
+      group: PAIR,
+      measures: ['tcp.bytes', ...HEALTH_MEASURES],
+      filter: view.filter,
+      sort: '-tcp.bytes',
+      limit: EDGES_MAX,
+      compare: true,
+    }),
+  );
+  const roles = useEdges(
+    ask(view, { group: [...PAIR, 'role'], measures: ['tcp.bytes'], filter: view.filter, sort: '-tcp.bytes', limit: EDGES_MAX }),
+  ).data;
   const alerts = useAlerts(view.range).data ?? NO_ALERTS;
   const list = useMemo(() => items(answer.data, alerts), [answer.data, alerts]);
   const { workload, source, dest } = search;
@@ -66,8 +77,25 @@ export function MapView() {
     <div className={css.view}>
       <h1 className="off-page">Map</h1>
       <div className={css.tools}>
-        <SegmentedControl size="xs" aria-label="What the arrows show" data={METRIC_CHOICES} value={metric} onChange={(m) => set({ metric: m === 'bytes' ? undefined : (m as Metric) })} />
-        <Autocomplete size="xs" className={css.search} aria-label="Find a workload" placeholder="Find a workload" leftSection={<IconSearch size={14} />} data={names} limit={12} value={sought} onChange={setSought} onOptionSubmit={seek} />
+        <SegmentedControl
+          size="xs"
+          aria-label="What the arrows show"
+          data={METRIC_CHOICES}
+          value={metric}
+          onChange={(m) => set({ metric: m === 'bytes' ? undefined : (m as Metric) })}
+        />
+        <Autocomplete
+          size="xs"
+          className={css.search}
+          aria-label="Find a workload"
+          placeholder="Find a workload"
+          leftSection={<IconSearch size={14} />}
+          data={names}
+          limit={12}
+          value={sought}
+          onChange={setSought}
+          onOptionSubmit={seek}
+        />
         {selected && (
           <Button size="compact-sm" variant="default" onClick={leave}>
             Show all
@@ -80,7 +108,11 @@ export function MapView() {
       ) : !answer.data ? (
         <Busy height={300} />
       ) : graph.edges.length === 0 ? (
-        <Nothing height={300}>{selected || view.filter ? 'No edge in this range is part of this selection.' : 'No edge was seen in this range: choose a longer one.'}</Nothing>
+        <Nothing height={300}>
+          {selected || view.filter
+            ? 'No edge in this range is part of this selection.'
+            : 'No edge was seen in this range: choose a longer one.'}
+        </Nothing>
       ) : (
         <div className={css.stage}>
           <Canvas
@@ -93,7 +125,9 @@ export function MapView() {
             onEdge={(e) => set({ source: e.source, dest: e.dest, workload: undefined })}
             onLeave={selected ? leave : undefined}
           />
-          {selected && <Panel graph={graph} selection={search} onWorkload={(name) => set({ workload: name, source: undefined, dest: undefined })} />}
+          {selected && (
+            <Panel graph={graph} selection={search} onWorkload={(name) => set({ workload: name, source: undefined, dest: undefined })} />
+          )}
         </div>
       )}
     </div>

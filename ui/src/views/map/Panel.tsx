@@ -1,7 +1,7 @@
 import { Link } from '@tanstack/react-router';
 import type { MapSearch } from '~/app/search';
 import { carry } from '~/app/search';
-import { any, all, equals } from '~/lib/filter';
+import { all, any, equals } from '~/lib/filter';
 import { HealthMark, Name, Value } from '~/parts/marks';
 import type { Graph, MapEdge } from './graph';
 import css from './Map.module.css';
@@ -34,7 +34,13 @@ export function Panel({ graph, selection, onWorkload }: Props) {
         <Name text={workload} />
       </h2>
       <p className={css.ways}>
-        <Link to="/edges" search={(s) => ({ ...carry(s), filter: all(carry(s).filter, any([equals('source.workload', workload), equals('dest.workload', workload)])) })}>
+        <Link
+          to="/edges"
+          search={(s) => ({
+            ...carry(s),
+            filter: all(carry(s).filter, any([equals('source.workload', workload), equals('dest.workload', workload)])),
+          })}
+        >
           Its edges
         </Link>
         <Link to="/diagnose" search={(s) => ({ ...carry(s), workload, ask: 'range' as const })}>

@@ -36,7 +36,9 @@ const ILL_SHARE = 0.75;
 
 /** The edges to draw: those of the selection; if they are too many, the ill ones first, then the greatest that hang together with what is drawn. */
 export function graphOf(items: EdgeItem[], metric: Metric, selection: Selection): Graph {
-  const all = items.map((item): MapEdge => ({ id: item.id, source: item.key[0] ?? '', dest: item.key[1] ?? '', item })).filter((e) => e.source !== e.dest);
+  const all = items
+    .map((item): MapEdge => ({ id: item.id, source: item.key[0] ?? '', dest: item.key[1] ?? '', item }))
+    .filter((e) => e.source !== e.dest);
   const wanted = all.filter((e) => chosen(e, selection));
   const value = (e: MapEdge) => e.item.value(MEASURE[metric]) ?? -1;
   const order = [...wanted].sort((a, b) => RANK[b.item.health.level] - RANK[a.item.health.level] || value(b) - value(a));
@@ -78,7 +80,8 @@ class Drawing {
 }
 
 function chosen(edge: MapEdge, { workload, source, dest }: Selection): boolean {
-  if (source !== undefined && dest !== undefined) return (edge.source === source && edge.dest === dest) || (edge.source === dest && edge.dest === source);
+  if (source !== undefined && dest !== undefined)
+    return (edge.source === source && edge.dest === dest) || (edge.source === dest && edge.dest === source);
   if (workload !== undefined) return edge.source === workload || edge.dest === workload;
   return true;
 }

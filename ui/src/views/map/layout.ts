@@ -36,7 +36,11 @@ export function place(nodes: string[], calls: [string, string][], others: [strin
   const pairs = [...calls, ...others];
   const parts = components(nodes, pairs).map((members) => {
     const inside = new Set(members);
-    return layers(members, pairs.filter(([a]) => inside.has(a)), aspect < 1);
+    return layers(
+      members,
+      pairs.filter(([a]) => inside.has(a)),
+      aspect < 1,
+    );
   });
   return packed(parts, aspect);
 }
@@ -70,7 +74,14 @@ function components(nodes: string[], pairs: [string, string][]): string[][] {
 
 function layers(nodes: string[], pairs: [string, string][], narrow: boolean): Layout {
   const graph = new Dagre({ directed: true });
-  graph.setGraph({ rankdir: narrow ? 'TB' : 'LR', nodesep: narrow ? 18 : 30, ranksep: narrow ? 70 : 132, marginx: 8, marginy: 8, ranker: 'network-simplex' });
+  graph.setGraph({
+    rankdir: narrow ? 'TB' : 'LR',
+    nodesep: narrow ? 18 : 30,
+    ranksep: narrow ? 70 : 132,
+    marginx: 8,
+    marginy: 8,
+    ranker: 'network-simplex',
+  });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const node of nodes) {
     const label = shortLabel(node).length * LETTER_PX;

@@ -31,10 +31,11 @@ export function usePan(layout: Layout, width: number, height: number) {
   const fit = useCallback(() => setLook(whole(layout, width, height)), [layout, width, height]);
   useLayoutEffect(fit, [fit]);
 
+  const drawn = width > 0;
   // React's own wheel listener is passive and could not keep the page from scrolling.
   useEffect(() => {
     const svg = ref.current;
-    if (!svg) return;
+    if (!svg || !drawn) return;
     const onWheel = (event: WheelEvent) => {
       event.preventDefault();
       const box = svg.getBoundingClientRect();
@@ -47,7 +48,7 @@ export function usePan(layout: Layout, width: number, height: number) {
     };
     svg.addEventListener('wheel', onWheel, { passive: false });
     return () => svg.removeEventListener('wheel', onWheel);
-  }, [width > 0]);
+  }, [drawn]);
 
   const handlers = {
     onPointerDown: (e: PointerEvent) => {

@@ -25,7 +25,6 @@ struct Tally {
 struct Options {
     seeds: u64,
     first: u64,
-    strength: Strength,
     wrong: bool,
     missing: bool,
     late: bool,
@@ -41,7 +40,6 @@ fn main() {
     let options = Options {
         seeds: numbers.first().copied().unwrap_or(5),
         first: numbers.get(1).copied().unwrap_or(1_000),
-        strength,
         wrong: has("--wrong"),
         missing: has("--missing"),
         late: has("--late"),

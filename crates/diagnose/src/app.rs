@@ -19,8 +19,6 @@ const RWND_S_MIN: f64 = 1.0;
 const LIFE_RATIO_MIN: f64 = 1.3;
 const LIFE_RISE_S_MIN: f64 = 0.02;
 const ACTIVE_RATIO_MIN: f64 = 1.2;
-/// Steps after the first with any traffic in which pools fill: no usual can be taken from them.
-const START_UP_STEPS: usize = 2;
 /// Spread of the logarithm of lifetimes from step to step, at least; and the sum of standard deviations from which a change is one.
 const LIFE_SPREAD_MIN: f64 = 0.08;
 const LIFE_CHANGE_MIN: f64 = 4.0;
@@ -30,6 +28,8 @@ const DEMAND_BEFORE_MIN: f64 = 20.0;
 /// Counts of connects vary more than Poisson's: retries and bursts.
 const DEMAND_OVERDISPERSION: f64 = 3.0;
 const DEMAND_SCORE_MIN: f64 = 15.0;
+/// What a quiet client's count reaches by chance, of dozens looked at.
+const DEMAND_NOISE: f64 = 3.0;
 /// A caller's own loss of demand explains its callee's if it is at least this share of it.
 const EXPLAINED_SHARE: f64 = 0.5;
 
@@ -138,12 +138,6 @@ fn one_or_all(view: &View<'_>, workload: u32, hit: &BTreeSet<u32>) -> Component 
     }
 }
 
-/// The first step from which usual behaviour can be taken.
-fn begun(view: &View<'_>) -> usize {
-    let first = (0..view.steps).find(|&s| (0..view.flows.len()).any(|f| view.at(f, M::Active, s) > 0.0));
-    first.map_or(view.steps, |s| (s + START_UP_STEPS).min(view.steps))
-}
-
 /// How long connections to one server pod live, by step: open socket-seconds for each connect. In the long run that is the lifetime of a
 /// connection; kept ones are in it, and with a steady mix of kept and new ones it moves with the time to answer.
 struct Life {
@@ -205,7 +199,7 @@ impl Life {
 
 /// A server that thinks longer: connections to it live longer, and those to whatever it calls do not.
 pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
-    let from = begun(view);
+    let from = view.begun();
     let mut inbound: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (t, talk) in view.talks.iter().enumerate() {
         let server = &view.ends[talk.server];
@@ -284,7 +278,7 @@ fn usual(series: &[f64]) -> f64 {
     median(&mut known).unwrap_or(0.0)
 }
 
-/// Poisson log-likelihood ratio that fewer are asked from `start` on.
+/// Poisson log-likelihood ratio that fewer are asked from `start` on, less what noise leaves.
 fn fewer(series: &[f64], start: usize) -> f64 {
     let before = usual(&series[..start]);
     let (after, steps) = mean(&series[start..]);
@@ -292,12 +286,12 @@ fn fewer(series: &[f64], start: usize) -> f64 {
         return 0.0;
     }
     let after_floor = after.max(0.05);
-    steps * (after * (after_floor / before).ln() + before - after) / DEMAND_OVERDISPERSION
+    (steps * (after * (after_floor / before).ln() + before - after) / DEMAND_OVERDISPERSION - DEMAND_NOISE).max(0.0)
 }
 
 /// Clients that ask less, while nothing fails.
 pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
-    let (asks, from) = (asks(view), begun(view));
+    let (asks, from) = (asks(view), view.begun());
     let fewer = |series: &[f64], start: usize| if start > from { fewer(&series[from..], start - from) } else { 0.0 };
     let total = |s: usize| asks.iter().map(|a| fewer(&a.connects, s)).sum::<f64>();
     let (score, start) = starts.filter(|&s| s > from).map(|s| (total(s), s)).max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -320,7 +314,7 @@ pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> 
         Some(sum) => drop(&sum) < EXPLAINED_SHARE * drop(&a.connects),
         None => true,
     };
-    let roots: Vec<&Asks> = asks.iter().filter(|a| fewer(&a.connects, start) >= 2.0).filter(own).collect();
+    let roots: Vec<&Asks> = asks.iter().filter(|a| fewer(&a.connects, start) > 0.0).filter(own).collect();
     let score_of = |w: u32| roots.iter().filter(|a| view.ends[a.client].workload == w).map(|a| fewer(&a.connects, start)).sum::<f64>();
     let workloads: BTreeSet<u32> = roots.iter().map(|a| view.ends[a.client].workload).collect();
     let workload = workloads.into_iter().max_by(|&a, &b| score_of(a).total_cmp(&score_of(b)))?;

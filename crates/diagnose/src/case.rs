@@ -38,6 +38,8 @@ pub struct Case {
     pub class: Class,
     pub sense: Sense,
     pub span: Span,
+    /// Whether it goes on to the end of the range.
+    pub is_open: bool,
     pub units: Vec<(usize, usize)>,
     /// The unit's talk or flow index, by unit.
     pub index: Vec<usize>,
@@ -48,28 +50,29 @@ pub struct Case {
 }
 
 impl Case {
-    /// Rates against the past.
-    pub fn rates(view: &View<'_>, class: Class, family: Family, starts: Range<usize>) -> Option<Self> {
-        let span = parts_span(&family, starts, view.steps)?;
-        let shown = Shown::Rates(Rates::new(&family, span.steps.clone()));
+    /// Rates against the past; trouble must reach step `first`.
+    pub fn rates(view: &View<'_>, class: Class, family: &Family, first: usize) -> Option<Self> {
+        let span = settled_span(view, family, first, 0)?;
+        let shown = Shown::Rates(Rates::new(family, span.steps.clone()));
         let index = (0..family.units.len()).collect();
         Some(Self::finish(view, class, family, index, span, shown))
     }
 
     /// Shifts of round trips.
-    pub fn latency(view: &View<'_>, starts: Range<usize>) -> Option<Self> {
+    pub fn latency(view: &View<'_>, first: usize) -> Option<Self> {
         let trips = RoundTrips::new(view);
         let family = trips.family(view);
         // Without a past there is no shift.
-        let span = parts_span(&family, starts.start.max(1)..starts.end, view.steps)?;
+        let span = settled_span(view, &family, first, 1)?;
         let shown = Shown::Shifts(trips.shifts(&span.steps));
-        Some(Self::finish(view, Class::Latency, family, trips.talks, span, shown))
+        Some(Self::finish(view, Class::Latency, &family, trips.talks, span, shown))
     }
 
-    fn finish(view: &View<'_>, class: Class, family: Family, index: Vec<usize>, span: Span, shown: Shown) -> Self {
+    fn finish(view: &View<'_>, class: Class, family: &Family, index: Vec<usize>, span: Span, shown: Shown) -> Self {
         let crossings = crossings(view, &family.units, family.sense);
         let localised = localise(&crossings, shown.evidence(), family.units.len());
-        let mut case = Self { class, sense: family.sense, span, units: family.units, index, shown, localised, offset_s: 0.0 };
+        let is_open = span.steps.end >= view.steps;
+        let mut case = Self { class, sense: family.sense, span, is_open, units: family.units.clone(), index, shown, localised, offset_s: 0.0 };
         if let Some(guess) = case.localised.guesses.first() {
             let part = &family.parts[0];
             let guilty: Vec<_> = guess.units.iter().map(|&u| &part.counts[u]).collect();
@@ -85,7 +88,7 @@ impl Case {
 
     /// A burst that filled one step and is over is no state to report; one that began in the newest step needs more to be believed.
     fn lasts(&self, guess: &Guess) -> bool {
-        self.span.steps.len() >= 2 || guess.score >= 2.0 * SCORE_MIN
+        self.span.steps.len() >= 2 || (self.is_open && guess.score >= 2.0 * SCORE_MIN)
     }
 
     /// Whether something is there though nobody can be blamed.
@@ -108,8 +111,15 @@ impl Case {
     }
 }
 
-/// The most telling span over all parts of a family.
-fn parts_span(family: &Family, starts: Range<usize>, steps: usize) -> Option<Span> {
-    let spans = family.parts.iter().filter_map(|p| find_span(&p.counts, &p.rule, starts.clone(), steps));
-    spans.max_by(|a, b| a.score.total_cmp(&b.score))
+/// The most telling span that reaches into the range asked about (from step `first`); it may have begun before. What strikes while everything starts and passes
+/// with it (clients that are up before their servers) is no fault; nor is what passed before the range.
+fn settled_span(view: &View<'_>, family: &Family, first: usize, earliest: usize) -> Option<Span> {
+    let best = |starts: Range<usize>| {
+        let spans = family.parts.iter().filter_map(|p| find_span(&p.counts, &p.rule, starts.clone(), view.steps));
+        spans.max_by(|a, b| a.score.total_cmp(&b.score))
+    };
+    let span = best(earliest..view.steps)?;
+    let begun = view.begun();
+    let passed = |span: &Span| span.steps.end < view.steps && (span.steps.start < begun || span.steps.end <= first);
+    if passed(&span) { best(first.max(begun)..view.steps) } else { Some(span) }
 }

@@ -38,15 +38,17 @@ pub struct Gate {
     pub others: Vec<Case>,
 }
 
-/// Examines everything; `starts` are the steps at which trouble may begin.
-pub fn judge(view: &View<'_>, starts: Range<usize>) -> Gate {
+/// Examines everything; the range asked about begins at step `first`.
+pub fn judge(view: &View<'_>, first: usize) -> Gate {
+    // What goes on until now may have begun before the range.
+    let starts = 1..view.steps;
     let receiver = app::receiver_limited(view, starts.clone());
     // A window that closes makes senders send again what was dropped at its edge: that is not the path's doing.
     let skip = receiver.as_ref().map_or_else(|| vec![false; view.flows.len()], |r| app::window_blocked(view, r.start));
-    let silent = Case::rates(view, Class::Unreachable, symptoms::silent(view), starts.clone());
-    let refused = Case::rates(view, Class::Policy, symptoms::refused(view), starts.clone());
-    let loss = Case::rates(view, Class::Loss, symptoms::loss(view, &skip), starts.clone());
-    let latency = Case::latency(view, starts.clone());
+    let silent = Case::rates(view, Class::Unreachable, &symptoms::silent(view), first);
+    let refused = Case::rates(view, Class::Policy, &symptoms::refused(view), first);
+    let loss = Case::rates(view, Class::Loss, &symptoms::loss(view, &skip), first);
+    let latency = Case::latency(view, first);
     let mut cases: Vec<Case> = [silent, refused, loss, latency].into_iter().flatten().collect();
     if let Some(at) = strongest(&cases) {
         let case = cases.swap_remove(at);

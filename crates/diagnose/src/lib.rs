@@ -84,7 +84,7 @@ pub fn diagnose(inputs: &Inputs<'_>) -> Verdict {
     }
     let earliest = inputs.from - chrono::Duration::seconds(LEAD_S);
     let first = (0..view.steps).find(|&s| view.time(s) >= earliest).unwrap_or(view.steps - 1);
-    let Gate { found, others } = gate::judge(&view, first..view.steps);
+    let Gate { found, others } = gate::judge(&view, first);
     let verdict = match found {
         Found::Network(case, culprit) => network(inputs, &view, &case, culprit, &others),
         Found::Down(case, culprit) => down(inputs, &view, &case, culprit, &others),

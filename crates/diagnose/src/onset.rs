@@ -10,6 +10,9 @@ const UNIT_MIN: f64 = 4.0;
 /// Opportunities that the assumed base rate weighs, next to those seen in the unit's own past.
 const PRIOR_WEIGHT: f64 = 100.0;
 
+/// Steps that are the newest of the past: a minute of 10 s windows.
+const RECENT_STEPS: usize = 6;
+
 /// Bad events `k` of `n` opportunities by step, cumulative, so that any span is two subtractions.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
@@ -59,10 +62,11 @@ impl Counts {
         self.k.windows(2).all(|w| w[1] <= w[0])
     }
 
-    /// The rate that is normal for this unit at `start`, from its own past.
+    /// The rate that is normal for this unit at `start`, from its own past: all of it or the newest of it, whichever is lower, so that an earlier
+    /// trouble that has passed does not count as normal.
     pub fn normal(&self, start: usize, rule: &Rule) -> f64 {
-        let (k, n) = self.over(0..start);
-        ((k + rule.normal * PRIOR_WEIGHT) / (n + PRIOR_WEIGHT)).max(rule.normal)
+        let rate = |(k, n): (f64, f64)| (k + rule.normal * PRIOR_WEIGHT) / (n + PRIOR_WEIGHT);
+        rate(self.over(0..start)).min(rate(self.over(start.saturating_sub(RECENT_STEPS)..start))).max(rule.normal)
     }
 }
 

@@ -245,7 +245,8 @@ fn second(view: &View<'_>, case: &Case, inside: &[usize], place: &str) -> Vec<Ev
 /// The sentence of a network verdict.
 pub fn network_sentence(view: &View<'_>, case: &Case, culprit: Component, pairs: usize, twins: &[Component]) -> String {
     let place = culprit.phrase(view);
-    let since = case.since(view).format("%H:%M:%S");
+    let until = if case.is_open { String::new() } else { format!(" until {}", view.time(case.span.steps.end).format("%H:%M:%S")) };
+    let since = format!("{}{until}", case.since(view).format("%H:%M:%S"));
     let own = evidence(view, case, culprit);
     let percent = |e: Option<&Evidence>| e.and_then(|e| e.value).map_or("no data".to_owned(), |v| format!("{:.1} %", 100.0 * v));
     let (inside, outside) = (percent(own.first()), percent(own.get(1)));

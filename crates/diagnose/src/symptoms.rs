@@ -12,6 +12,8 @@ const UNIT_CAP: f64 = 20.0;
 const POOL_WEIGHT_MAX: f64 = 200.0;
 /// Expected bad events below which a unit without any is no witness.
 const EXPECTED_MIN: f64 = 3.0;
+/// Observations that one step's round trip counts for at most.
+const SHIFT_WEIGHT_MAX: f64 = 5.0;
 /// Socket-seconds that weigh as one observation: a socket that stalls does so for seconds on end.
 const STALL_SOCKET_S: f64 = 5.0;
 /// Least shift of the round trip worth speaking of, in seconds, and as a share of the round trip.
@@ -220,7 +222,11 @@ impl RoundTrips {
             let Some(way) = ways.iter().max_by_key(|w| w.iter().flatten().count()) else { return Counts::default() };
             let low = low(way);
             Counts::new(way.iter().map(|value| match (value, low) {
-                (Some(v), Some(low)) => (f64::from(u8::from(*v - low > shift_min(low))), 1.0),
+                (Some(v), Some(low)) => {
+                    // A step counts by how far it is off: a large shift is believed at once, a small one once it lasts.
+                    let weight = ((v - low) / shift_min(low)).min(SHIFT_WEIGHT_MAX);
+                    if weight > 1.0 { (weight, weight) } else { (0.0, 1.0) }
+                }
                 _ => (0.0, 0.0),
             }))
         };
@@ -262,7 +268,7 @@ pub fn shift_min(round_trip_s: f64) -> f64 {
 fn shift(way: &[Option<f64>], span: &Range<usize>) -> Option<Shift> {
     let mut before: Vec<f64> = way[..span.start].iter().copied().flatten().collect();
     // The first step may be half healthy.
-    let settled = if span.len() > 2 { span.start + 1..span.end } else { span.clone() };
+    let settled = if span.len() > 1 { span.start + 1..span.end } else { span.clone() };
     let mut after: Vec<f64> = way[settled].iter().copied().flatten().collect();
     let samples = after.len();
     let (base_s, now_s) = (median(&mut before)?, median(&mut after)?);

@@ -66,6 +66,8 @@ pub const END_DIMS: [&str; 5] = ["namespace", "workload", "pod", "node", "zone"]
 
 /// An index into one of the name lists of [`View`]; `NONE` where the name is unknown.
 pub type Id = u32;
+/// Steps in which services start: pools fill, clients knock before servers listen. A table that is busy from its first step on has them behind it.
+const START_UP_STEPS: usize = 2;
 /// No name.
 pub const NONE: Id = Id::MAX;
 
@@ -218,6 +220,12 @@ impl<'a> View<'a> {
                 }
             }
         }
+    }
+
+    /// The first step from which usual behaviour can be taken: some after the first in which anything was open.
+    pub fn begun(&self) -> usize {
+        let first = (0..self.steps).find(|&s| (0..self.flows.len()).any(|f| self.at(f, M::Active, s) > 0.0));
+        first.map_or(self.steps, |s| if s == 0 { 0 } else { (s + START_UP_STEPS).min(self.steps) })
     }
 
     /// Start of a step; the end of the last for an index one beyond.

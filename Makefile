@@ -1,5 +1,5 @@
 # The front door. Each target is a small script in scripts/; `make help` lists them.
-.PHONY: help demo test lint bench bench-verdict build fmt contracts
+.PHONY: help demo test lint bench bench-verdict build fmt contracts vmlinux
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,3 +28,6 @@ fmt: ## format all code
 
 contracts: ## rewrite the committed files that code generates (OpenAPI, protocol, catalogue, command reference)
 	@scripts/contracts update
+
+vmlinux: ## rewrite bpf/vmlinux.h, the kernel types that the BPF programs read, from this kernel's BTF
+	@EDGESCOPE_SKIP_BPF=1 scripts/cargo run --quiet -p edgescope-probe --example vmlinux bpf/vmlinux.h

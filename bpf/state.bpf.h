@@ -182,7 +182,8 @@ static __always_inline void listening(const struct control *ctl, struct sock *sk
 	fill_key(&s->key, ctl, &sk->__sk_common, ROLE_SERVER);
 	s->flushed.drops = sk->sk_drops.counter;
 	enter(s, PHASE_LISTENING);
-	serve(sk, &o);
+	if (s->key.service_port) /* else the sweep learns it */
+		serve(sk, &o);
 }
 
 static __always_inline void stop_serving(const struct socket_state *s)

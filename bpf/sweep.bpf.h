@@ -132,6 +132,18 @@ static __always_inline void sweep_connecting(struct socket_state *s, struct sock
 		flush_syn(s, &key, tp);
 }
 
+/* Who listens without binding gets a port after the state change. */
+static __always_inline void learn_port(struct socket_state *s, const struct sock *sk)
+{
+	struct owner o = { .cgroup = s->key.cgroup, .tgid = s->tgid };
+
+	if (s->key.service_port || !sk->__sk_common.skc_num)
+		return;
+	s->key.service_port = sk->__sk_common.skc_num;
+	copy_comm(o.comm, s->key.comm);
+	serve(sk, &o);
+}
+
 static __always_inline void sweep_listener(struct seq_file *seq, struct socket_state *s, const struct sock *sk)
 {
 	struct listener_record record = {
@@ -172,8 +184,10 @@ int sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 		sweep_connecting(s, sk);
 		break;
 	case PHASE_LISTENING:
-		if (sk->__sk_common.skc_state == TCP_LISTEN) /* else a clone on its way to be established */
-			sweep_listener(ctx->meta->seq, s, sk);
+		if (sk->__sk_common.skc_state != TCP_LISTEN) /* a clone on its way to be established */
+			break;
+		learn_port(s, sk);
+		sweep_listener(ctx->meta->seq, s, sk);
 		break;
 	}
 	return 0;

@@ -20,6 +20,7 @@
 #include "sweep.bpf.h"
 #include "resets.bpf.h"
 #include "rtt.bpf.h"
+#include "drops.bpf.h"
 #include "mark.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,6 +1,6 @@
-//! Prints `bpf/vmlinux.h`: the kernel types that the BPF programs use, cut down to the fields that they read.
+//! Writes `bpf/vmlinux.h`: the kernel types that the BPF programs use, cut down to the fields that they read.
 //!
-//! `make vmlinux` (`EDGESCOPE_SKIP_BPF=1 cargo run -p edgescope-probe --example vmlinux`) on any kernel with BTF. Layouts do not matter: every
+//! `make vmlinux` (`EDGESCOPE_SKIP_BPF=1 cargo run -p edgescope-probe --example vmlinux bpf/vmlinux.h`) on any kernel with BTF. Layouts do not matter: every
 //! access is relocated by name when the programs are loaded (CO-RE). A type or field that this kernel lacks is left
 //! out with a comment, so that the compiler then names the line that needs it.
 
@@ -298,5 +298,6 @@ fn main() {
     CUT.iter().for_each(|(name, fields)| kernel.cut(name, fields));
     kernel.values(VALUES);
     kernel.text.push_str("#pragma clang attribute pop\n\n#endif\n");
-    print!("{}", kernel.text);
+    let path = std::env::args().nth(1).expect("usage: vmlinux FILE");
+    std::fs::write(&path, kernel.text.as_bytes()).unwrap_or_else(|error| panic!("{path}: {error}"));
 }

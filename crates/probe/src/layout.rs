@@ -35,7 +35,7 @@ macro_rules! plain {
         unsafe impl Plain for $t {}
     )* };
 }
-plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, Losses);
+plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, Losses);
 
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,6 +87,13 @@ pub struct RawTally {
     pub marked_listeners: u64,
     pub marked_sockets: u64,
     pub marked_without_rtt: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawDrop {
+    pub netns: u32,
+    pub reason: u32,
 }
 
 #[repr(C)]

@@ -115,6 +115,7 @@ fn mirrors_match_the_object() {
         }
     );
     compare!(btf, "tally", RawTally { swept, marked_owners, marked_listeners, marked_sockets, marked_without_rtt });
+    compare!(btf, "drop_key", RawDrop { netns, reason });
     compare!(btf, "owner", RawOwner { cgroup, comm, tgid, unused });
     compare!(btf, "listener_record", RawListener { owner, netns, port, local });
 }

@@ -26,5 +26,6 @@ pub use pins::RemoveReport;
 pub use probe::Probe;
 pub use report::{KernelReport, Tier, kernel_report};
 pub use types::{
-    Comm, Counters, FlowKey, FlowReading, Hist, HookState, HookStatus, Listener, Losses, MarkReport, Pass, ProbeConfig, ProgramCost, Role, Scope,
+    Comm, Counters, Drops, FlowKey, FlowReading, Hist, HookState, HookStatus, Listener, Losses, MarkReport, Pass, ProbeConfig, ProgramCost, Role,
+    Scope,
 };

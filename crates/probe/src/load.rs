@@ -31,6 +31,7 @@ const HOOKS: &[Hook] = &[
     Hook { program: "on_retransmit_synack", mandatory: false, wanted: |_| true },
     Hook { program: "on_receive_reset", mandatory: false, wanted: |_| true },
     Hook { program: "on_send_reset", mandatory: false, wanted: |_| true },
+    Hook { program: "on_drop", mandatory: false, wanted: |config| config.drops },
 ];
 const SOCKOPS: &str = "on_sockops";
 
@@ -182,17 +183,16 @@ fn take_maps(object: &Object) -> Result<Maps, ProbeError> {
         services: take("services")?,
         scope: take("scope")?,
         split: take("split")?,
+        drops: take("drops")?,
         control: take("control")?,
-        tallies: take("tallies")?,
         losses: take("losses")?,
+        tallies: take("tallies")?,
     })
 }
 
 fn pin_maps(maps: &Maps, pins: &Pins) -> Result<(), ProbeError> {
-    let all =
-        [&maps.flows, &maps.others, &maps.rtts, &maps.handshakes, &maps.socks, &maps.services, &maps.scope, &maps.split, &maps.control, &maps.losses];
-    for map in all {
-        let path = pins.at(&map.name().to_string_lossy());
+    for (name, map) in maps.pinned() {
+        let path = pins.at(name);
         let pinned = MapHandle::try_from(map).and_then(|mut map| map.pin(&path));
         pinned.map_err(|error| ProbeError::Bpffs { path, source: std::io::Error::other(error.to_string()) })?;
     }

@@ -23,15 +23,34 @@ pub struct Maps {
     pub services: MapHandle,
     pub scope: MapHandle,
     pub split: MapHandle,
+    pub drops: MapHandle,
     pub control: MapHandle,
     pub tallies: MapHandle,
     pub losses: MapHandle,
 }
 
 /// What outlives the process, by name in the object and in the pin directory.
-pub const PINNED: &[&str] = &["flows", "others", "rtts", "handshakes", "socks", "services", "scope", "split", "control", "losses"];
+pub const PINNED: [&str; 11] = ["flows", "others", "rtts", "handshakes", "socks", "services", "scope", "split", "drops", "control", "losses"];
 
 impl Maps {
+    /// Each of `PINNED` with its map.
+    pub fn pinned(&self) -> impl Iterator<Item = (&'static str, &MapHandle)> {
+        let maps = [
+            &self.flows,
+            &self.others,
+            &self.rtts,
+            &self.handshakes,
+            &self.socks,
+            &self.services,
+            &self.scope,
+            &self.split,
+            &self.drops,
+            &self.control,
+            &self.losses,
+        ];
+        PINNED.into_iter().zip(maps)
+    }
+
     pub fn control(&self) -> Result<RawControl, ProbeError> {
         first(&self.control, "control")
     }

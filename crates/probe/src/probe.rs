@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use libbpf_rs::MapHandle;
 
-use crate::layout::{Plain, RawHistogram, RawKey, RawListener};
+use crate::layout::{Plain, RawDrop, RawHistogram, RawKey, RawListener};
 use crate::load::{self, Loaded, MARKERS};
 use crate::maps::{self, Maps};
 use crate::{
-    Counters, FlowKey, FlowReading, Hist, HookStatus, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, RemoveReport, Scope, mark,
-    pins, report, scope,
+    Counters, Drops, FlowKey, FlowReading, Hist, HookStatus, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, RemoveReport, Scope,
+    mark, pins, report, scope,
 };
 
 /// The kernel side, loaded and attached. Dropping it detaches everything unless it is pinned; pinned, it counts on.
@@ -111,7 +111,7 @@ impl Probe {
             listeners: listeners.chunks_exact(size_of::<RawListener>()).filter_map(RawListener::from_bytes).map(|raw| (&raw).into()).collect(),
             rtt_sampled: control.rtt_callback == 0,
             previous_window,
-            drops: Vec::new(),
+            drops: self.read_drops()?,
             took: started.elapsed(),
         })
     }
@@ -182,6 +182,16 @@ impl Probe {
             handshake,
         }));
         Ok(flows)
+    }
+
+    fn read_drops(&self) -> Result<Vec<Drops>, ProbeError> {
+        let mut drops = Vec::new();
+        maps::for_each(&self.maps().drops, "drops", |key, value| {
+            if let (Some(key), Some(count)) = (RawDrop::from_bytes(key), Count::from_bytes(value)) {
+                drops.push(Drops { netns: key.netns, reason: key.reason, count: count.0 });
+            }
+        })?;
+        Ok(drops)
     }
 
     fn read_losses(&self) -> Result<Losses, ProbeError> {

@@ -213,6 +213,16 @@ pub struct Losses {
     pub drops_full: u64,
 }
 
+/// Packets dropped by the kernel in one namespace for one reason, cumulative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drops {
+    /// 0 if not known.
+    pub netns: u32,
+    /// `enum skb_drop_reason` of the running kernel: its numbers differ between versions.
+    pub reason: u32,
+    pub count: u64,
+}
+
 /// One reading of everything.
 #[derive(Clone, Debug)]
 pub struct Pass {
@@ -226,8 +236,8 @@ pub struct Pass {
     pub rtt_sampled: bool,
     /// What the pass before this one called its window, also when another process made it; `None` before the first.
     pub previous_window: Option<u32>,
-    /// Packets dropped by the kernel: (network namespace or 0, `enum skb_drop_reason`, count), cumulative.
-    pub drops: Vec<(u32, u32, u64)>,
+    /// Packets dropped by the kernel, if asked for.
+    pub drops: Vec<Drops>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

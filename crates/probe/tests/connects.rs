@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
@@ -14,26 +14,6 @@ use support::*;
 
 fn connect(net: &Net, at: SocketAddr, patience: Duration) -> std::io::Result<TcpStream> {
     net.client.run(move || TcpStream::connect_timeout(&at, patience))
-}
-
-/// Starts connecting and does not wait.
-fn start_connecting(net: &Net, at: SocketAddr) -> OwnedFd {
-    net.client.run(move || {
-        let SocketAddr::V4(v4) = at else { panic!("IPv4 only") };
-        // SAFETY: a new socket, owned here; the address is a valid sockaddr_in of its size.
-        unsafe {
-            let socket = OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0));
-            let name = libc::sockaddr_in {
-                sin_family: libc::AF_INET as u16,
-                sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
-                sin_zero: [0; 8],
-            };
-            libc::connect(socket.as_raw_fd(), (&raw const name).cast(), size_of_val(&name) as u32);
-            assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EINPROGRESS));
-            socket
-        }
-    })
 }
 
 /// (attempts, established, timeout, cancelled, refused, unreachable, reset) of the client.

@@ -39,7 +39,8 @@ fn say(from: &mut TcpStream, to: &mut TcpStream, bytes: usize) {
 #[test]
 fn a_probe_that_dies_and_returns_has_lost_and_doubled_nothing() {
     let net = Net::new();
-    let config = pinned(&net);
+    let mut config = pinned(&net);
+    config.0.drops = true;
     let listener = net.server.run(|| TcpListener::bind(addr(SERVER4, 80)).unwrap());
     let mut probe = Probe::load(&config.0).unwrap();
     assert!(probe.hooks().iter().all(|hook| hook.state == HookState::Attached), "{:?}", probe.hooks());
@@ -62,7 +63,7 @@ fn a_probe_that_dies_and_returns_has_lost_and_doubled_nothing() {
     let mut probe = Probe::load(&config.0).unwrap();
     assert_eq!(probe.epoch(), epoch);
     let adopted = probe.hooks().iter().filter(|hook| hook.state == HookState::Adopted).count();
-    assert_eq!(adopted, 6, "{:?}", probe.hooks());
+    assert_eq!(adopted, 7, "{:?}", probe.hooks());
     assert_eq!(probe.mark_existing().unwrap().sockets, 0, "what is known is not marked again");
     let pass = read_until(&mut probe, "3 closes", |pass| net.client_sum(pass, 80).closes == 3 && net.server_sum(pass, 80).closes == 3);
     assert_eq!(pass.sockets, 4);
@@ -263,4 +264,36 @@ fn a_full_flow_map_keeps_the_totals() {
     assert_eq!(total(&pass).connect_established, 10);
     assert_eq!(pass.flows.iter().filter(|flow| !flow.key.remote.is_unspecified()).count(), 4);
     assert!(pass.losses.flows_full >= 16 && pass.losses.rtts_full > 0 && pass.losses.others_full == 0, "{:?}", pass.losses);
+}
+
+#[test]
+fn drops_are_counted_by_namespace_when_asked_for() {
+    let net = Net::new();
+    let mut probe = Probe::load(&ProbeConfig { drops: true, ..net.config() }).unwrap();
+    net.server.nft("add table inet faults; add chain inet faults input { type filter hook input priority 0; }");
+    net.server.nft("add rule inet faults input udp dport 7 counter drop");
+    net.client.run(|| {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        (0..25).for_each(|_| assert_eq!(socket.send_to(b"gone", addr(SERVER4, 7)).unwrap(), 4));
+    });
+    let pass = read_until(&mut probe, "25 drops", |pass| pass.drops.iter().any(|of| of.count == 25));
+    assert!(pass.drops.iter().all(|of| of.netns == net.server.inode), "{:?}", pass.drops);
+}
+
+#[test]
+fn a_listener_that_never_bound_has_its_port() {
+    let net = Net::new();
+    let mut probe = net.probe();
+    let listener = net.server.run(|| {
+        // SAFETY: a new socket, owned by the listener from here on.
+        unsafe {
+            let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
+            assert_eq!(libc::listen(socket, 8), 0);
+            std::os::fd::FromRawFd::from_raw_fd(socket)
+        }
+    });
+    let listener: TcpListener = listener;
+    let port = listener.local_addr().unwrap().port();
+    let pass = probe.read(1).unwrap();
+    assert_eq!(pass.listeners.iter().map(|of| (of.port, of.addr)).collect::<Vec<_>>(), [(port, None)]);
 }

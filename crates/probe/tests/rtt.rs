@@ -73,10 +73,10 @@ fn each_round_trip_is_a_sample() {
     let rtt = client_hist(&net, &pass);
     let samples: u64 = rtt.buckets.iter().map(|(_, count)| count).sum();
     assert!((TURNS / 2..=TURNS + 5).contains(&samples), "{samples} samples of {TURNS} round trips");
-    let (p50, least, most) = (quantile(&rtt, 0.5), rtt.min_us.unwrap(), rtt.max_us.unwrap());
-    assert!(p50.0 / 4 <= srtt_us && srtt_us <= p50.1 * 4, "median {p50:?}, smoothed {srtt_us}");
+    let (least, most) = (rtt.min_us.unwrap(), rtt.max_us.unwrap());
     // The minimum of the kernel also knows the handshake's round trip, which comes before the callback is asked for.
     assert!(u64::from(least) >= min_us, "{least} under the kernel's minimum {min_us}");
+    assert!((u64::from(least)..=u64::from(most)).contains(&srtt_us), "smoothed {srtt_us} outside {least} to {most}");
     let (lowest, highest) = (bounds(rtt.buckets[0].0), bounds(rtt.buckets[rtt.buckets.len() - 1].0));
     assert!(lowest.0 <= u64::from(least) && u64::from(least) < lowest.1, "{least} not in {lowest:?}");
     assert!(highest.0 <= u64::from(most) && u64::from(most) < highest.1, "{most} not in {highest:?}");

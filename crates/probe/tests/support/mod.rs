@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::sync::mpsc;
@@ -188,6 +189,26 @@ impl Net {
     pub fn server_sum(&self, pass: &Pass, port: u16) -> Counters {
         sum(pass, |flow| flow.key.netns == self.server.inode && flow.key.role == Role::Server && flow.key.service_port == port)
     }
+}
+
+/// Starts connecting and does not wait.
+pub fn start_connecting(net: &Net, at: SocketAddr) -> OwnedFd {
+    net.client.run(move || {
+        let SocketAddr::V4(v4) = at else { panic!("IPv4 only") };
+        // SAFETY: a new socket, owned here; the address is a valid sockaddr_in of its size.
+        unsafe {
+            let socket = OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0));
+            let name = libc::sockaddr_in {
+                sin_family: libc::AF_INET as u16,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
+                sin_zero: [0; 8],
+            };
+            libc::connect(socket.as_raw_fd(), (&raw const name).cast(), size_of_val(&name) as u32);
+            assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EINPROGRESS));
+            socket
+        }
+    })
 }
 
 pub fn unique(prefix: &str) -> String {

@@ -1,0 +1,43 @@
+//! `edgescope agent`: watches this node's connections and ships what it sees.
+
+use crate::config::Config;
+use clap::Args;
+use edgescope_agent::AgentConfig;
+use std::sync::Arc;
+
+/// Run an agent on this node.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgescope agent --agent-server https://edgescope.example:8101 --agent-ca-file ca.pem --agent-token-file token
+  edgescope agent --remove          take the kernel side away that an ended agent left counting
+
+`--help` (not -h) lists every configuration key as a flag.")]
+pub struct AgentArgs {
+    /// Unpin what an ended agent left in the kernel, then end.
+    #[arg(long)]
+    pub remove: bool,
+}
+
+/// Runs until a signal asks to stop.
+pub fn run(args: &AgentArgs, config: Config) -> anyhow::Result<()> {
+    let agent = configured(config);
+    if args.remove {
+        let removed = edgescope_agent::remove(&agent.id)?.removed;
+        println!("{}", if removed.is_empty() { "nothing was left in the kernel".to_owned() } else { format!("removed from the kernel: {}", removed.join(", ")) });
+        return Ok(());
+    }
+    // One thread: an agent mostly sleeps.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut failed = None;
+        let asked = async { failed = crate::commands::until_asked().await.err() };
+        edgescope_agent::run(agent, Arc::default(), asked).await?;
+        failed.map_or(Ok(()), Err)
+    })
+}
+
+/// The agent's configuration with the rules that stand in a section of their own.
+pub fn configured(config: Config) -> AgentConfig {
+    AgentConfig { rules: config.identity.rules, ..config.agent }
+}

@@ -1,0 +1,112 @@
+//! `edgescope doctor`: what this host offers, what is missing, and what to do.
+
+use clap::Args;
+use edgescope_probe::{KernelReport, Tier};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Check this host: kernel, BTF, capabilities, cgroups, what works and what is lost.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code: 0 if an agent can run here, 1 if not.")]
+pub struct DoctorArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Check {
+    check: &'static str,
+    state: State,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Ok,
+    /// An agent runs, with a loss that the remedy names.
+    Reduced,
+    /// No agent can run.
+    Missing,
+}
+
+/// Runs the command.
+pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let checks = checks(&edgescope_probe::kernel_report());
+    let able = checks.iter().all(|c| c.state != State::Missing);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "able": able, "checks": checks }))?);
+    } else {
+        for check in &checks {
+            let word = match check.state {
+                State::Ok => "ok",
+                State::Reduced => "reduced",
+                State::Missing => "MISSING",
+            };
+            println!("{word:<8} {:<14} {}", check.check, check.found);
+            if let Some(remedy) = check.remedy {
+                println!("{:<8} {:<14} → {remedy}", "", "");
+            }
+        }
+        println!("\n{}", if able { "an agent can run here" } else { "no agent can run here until what is MISSING is mended" });
+    }
+    Ok(if able { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn checks(report: &KernelReport) -> Vec<Check> {
+    let check = |check, state, found: String, remedy: &'static str| Check { check, state, found, remedy: (state != State::Ok).then_some(remedy) };
+    let kernel = match report.tier {
+        Tier::Full => State::Ok,
+        Tier::Basic => State::Reduced,
+        Tier::Unsupported => State::Missing,
+    };
+    let missing = &report.capabilities_missing;
+    let needed = missing.iter().any(|name| *name != "cap_sys_admin");
+    let capabilities = match (missing.is_empty(), needed) {
+        (true, _) => State::Ok,
+        (false, false) => State::Reduced,
+        (false, true) => State::Missing,
+    };
+    let path = |path: &Option<PathBuf>| path.as_ref().map_or_else(|| "not mounted".to_owned(), |p| p.display().to_string());
+    let held = if missing.is_empty() { report.capabilities_held.join(", ") } else { format!("lacks {}", missing.join(", ")) };
+    vec![
+        check("kernel", kernel, report.release.clone(), if kernel == State::Reduced { "below 6.12: no RTT samples of connections older than the agent" } else { "needs Linux 5.12 or later with BTF" }),
+        check("BTF", if report.btf { State::Ok } else { State::Missing }, if report.btf { "/sys/kernel/btf/vmlinux" } else { "absent" }.to_owned(), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; all current distributions' are"),
+        check("capabilities", capabilities, held, if needed { "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN" } else { "without CAP_SYS_ADMIN connections older than the agent in other namespaces are not seen" }),
+        check("cgroup v2", if report.cgroup2.is_some() { State::Ok } else { State::Reduced }, path(&report.cgroup2), "mount it: round-trip times are sampled at window ends only without it"),
+        check("bpffs", State::Ok, report.bpffs.as_ref().map_or_else(|| "not mounted yet: the agent mounts it".to_owned(), |p| p.display().to_string()), ""),
+    ]
+}
+
+/// What keeps an agent from running here, in words; empty if nothing does.
+pub fn missing() -> Vec<String> {
+    checks(&edgescope_probe::kernel_report()).into_iter().filter(|c| c.state == State::Missing).map(|c| format!("{} ({})", c.check, c.found)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_capability_and_an_old_kernel_are_told_apart() {
+        let mut report = KernelReport {
+            release: "6.1.0".into(),
+            btf: true,
+            tier: Tier::Basic,
+            capabilities_held: vec!["cap_bpf"],
+            capabilities_missing: vec!["cap_sys_admin"],
+            cgroup2: None,
+            bpffs: None,
+        };
+        let states = |report: &KernelReport| checks(report).iter().map(|c| c.state).collect::<Vec<_>>();
+        assert_eq!(states(&report), [State::Reduced, State::Ok, State::Reduced, State::Reduced, State::Ok]);
+        report.capabilities_missing.push("cap_net_admin");
+        (report.btf, report.tier) = (false, Tier::Unsupported);
+        assert_eq!(states(&report)[..3], [State::Missing, State::Missing, State::Missing]);
+    }
+}

@@ -12,7 +12,17 @@ use std::path::Path;
 /// Largest configuration file read, in bytes: ten thousand identity rules of 100 bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Environment variables that are not configuration keys.
-const RESERVED: &[&str] = &["EDGESCOPE_CONFIG", "EDGESCOPE_CACHE", "EDGESCOPE_TOKEN_FILE", "EDGESCOPE_SERVER", "EDGESCOPE_LOG"];
+const RESERVED: &[&str] = &[
+    "EDGESCOPE_CONFIG",
+    "EDGESCOPE_CACHE",
+    "EDGESCOPE_TOKEN_FILE",
+    "EDGESCOPE_SERVER",
+    "EDGESCOPE_LOG",
+    // What steers and marks runs of the tests.
+    "EDGESCOPE_BIN",
+    "EDGESCOPE_LONG",
+    "EDGESCOPE_TEST_RUN",
+];
 
 /// All that can be configured. The sections belong to the parts of the product that read them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -75,7 +75,8 @@ struct flow {
 	/* CLOCK_MONOTONIC. */
 	__u64 last_change_ms;
 	__u32 last_tgid;
-	__u32 unused;
+	/* CLOCK_MONOTONIC of its making, low bits, never 0: tells it from one of the same key that was forgotten. 0 for a moment at first. */
+	__u32 born_ms;
 };
 
 /*

@@ -85,29 +85,36 @@ static __always_inline struct flow *other_flow(const struct flow_key *key)
 {
 	struct flow_key other = *key;
 	struct flow *flow;
+	bool made;
 
 	__builtin_memset(other.remote, 0, sizeof(other.remote));
 	other.remote_port = 0;
 	flow = bpf_map_lookup_elem(&others, &other);
 	if (flow)
 		return flow;
-	bpf_map_update_elem(&others, &other, &no_flow, BPF_NOEXIST);
+	made = !bpf_map_update_elem(&others, &other, &no_flow, BPF_NOEXIST);
 	flow = bpf_map_lookup_elem(&others, &other);
 	if (!flow)
 		lose(LOSS_OTHERS_FULL);
+	else if (made)
+		flow->born_ms = (u32)now_ms() | 1;
 	return flow;
 }
 
 static __always_inline struct flow *flow_of(const struct flow_key *key)
 {
 	struct flow *flow = bpf_map_lookup_elem(&flows, key);
+	bool made;
 
 	if (flow)
 		return flow;
-	bpf_map_update_elem(&flows, key, &no_flow, BPF_NOEXIST);
+	made = !bpf_map_update_elem(&flows, key, &no_flow, BPF_NOEXIST);
 	flow = bpf_map_lookup_elem(&flows, key);
-	if (flow)
+	if (flow) {
+		if (made)
+			flow->born_ms = (u32)now_ms() | 1;
 		return flow;
+	}
 	lose(LOSS_FLOWS_FULL);
 	return other_flow(key);
 }

@@ -47,7 +47,10 @@ fn configuration_that_cannot_be_used() {
     let rule = file("rule.yaml", "identity:\n  rules:\n    - match: {}\n      workload: shop\n");
     refused(&["server", "--config", &rule], &["identity.rules[0].match"]);
     refused(&["server", "--server-listen", "nonsense"], &["server", "listen", "nonsense"]);
-    refused(&["server", "--server-listen", "0.0.0.0:0", "--store-path", &scene.path("data").to_string_lossy()], &["0.0.0.0:0", "server.tls", "server.insecure"]);
+    refused(
+        &["server", "--server-listen", "0.0.0.0:0", "--store-path", &scene.path("data").to_string_lossy()],
+        &["0.0.0.0:0", "server.tls", "server.insecure"],
+    );
     let mut command = program::command(&["server"]);
     command.env("EDGESCOPE_STORE_PAHT", "/tmp/x");
     says(&refusal(&finish(command, AT_ONCE)), &["EDGESCOPE_STORE_PAHT"]);

@@ -58,13 +58,18 @@ pub struct AgentSpec {
 impl AgentSpec {
     /// An agent of `node` that ships to `server`.
     pub fn new(scene: &Scene, server: &Server, node: &str, place: Place) -> AgentSpec {
+        Self::shipping_to(scene, &server.intake(), node, place)
+    }
+
+    /// An agent of `node` that ships to the intake at this URL.
+    pub fn shipping_to(scene: &Scene, intake: &str, node: &str, place: Place) -> AgentSpec {
         AgentSpec {
             id: format!("{}-{node}", scene.id()),
             node: node.to_owned(),
             zone: "zone-1".to_owned(),
             place,
             rules: Vec::new(),
-            server: server.intake(),
+            server: intake.to_owned(),
             more: json!({}),
         }
     }

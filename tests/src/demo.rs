@@ -33,7 +33,11 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let judgement = &self.json["judgement"];
         let (verdict, word) = (&self.json["verdict"], if self.right { "right" } else { "WRONG" });
-        write!(f, "{word} in {:.0} s: {} · {} · alert after {} s, since off by {} s", self.took_s, self.arguments, verdict["summary"], judgement["alert_after_s"], judgement["since_error_s"])?;
+        write!(
+            f,
+            "{word} in {:.0} s: {} · {} · alert after {} s, since off by {} s",
+            self.took_s, self.arguments, verdict["summary"], judgement["alert_after_s"], judgement["since_error_s"]
+        )?;
         if self.right {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use edgescope_identity::rules::{Rule, RuleError, Rules};
 use edgescope_model::time::parse_duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -38,9 +39,9 @@ pub struct AgentConfig {
     pub pin: bool,
     /// One raw round-trip sample a round trip; else the smoothed one, once a window.
     pub rtt: bool,
-    /// Count the packets that the kernel drops, by reason.
-    pub drops: bool,
     pub limits: Limits,
+    /// Address of a page with the agent's own numbers (`/metrics`); loopback only. Default: none.
+    pub metrics_listen: Option<SocketAddr>,
     /// Moves the agent's clock, in milliseconds: for tests only.
     #[serde(skip_serializing_if = "is_zero")]
     pub clock_skew: i64,
@@ -89,8 +90,8 @@ impl Default for AgentConfig {
             environment: String::new(),
             pin: true,
             rtt: true,
-            drops: false,
             limits: Limits::default(),
+            metrics_listen: None,
             clock_skew: 0,
             rules: Vec::new(),
         }
@@ -121,6 +122,8 @@ pub enum ConfigError {
     Scope(String),
     #[error("agent.limits.{0} must be above 0")]
     Limit(&'static str),
+    #[error("agent.metrics_listen {0}: give a loopback address, such as 127.0.0.1:8102: the page asks for no token")]
+    MetricsListen(SocketAddr),
     #[error(transparent)]
     Rule(#[from] RuleError),
 }
@@ -155,6 +158,9 @@ impl AgentConfig {
         ];
         if let Some((name, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(ConfigError::Limit(name));
+        }
+        if let Some(listen) = self.metrics_listen.filter(|listen| !listen.ip().is_loopback()) {
+            return Err(ConfigError::MetricsListen(listen));
         }
         Rules::new(self.rules.clone())?;
         Ok(self)
@@ -259,6 +265,7 @@ mod tests {
         assert!(with(|c| c.id = "../x".into()).contains("agent.id '../x'"));
         assert!(with(|c| c.interval = Duration::from_millis(1_500)).contains("whole seconds"));
         assert!(with(|c| c.limits.flows_max = 0).contains("agent.limits.flows_max"));
+        assert!(with(|c| c.metrics_listen = Some(([0, 0, 0, 0], 8102).into())).contains("loopback"));
         assert!(with(|c| c.rules = vec![Rule::default()]).contains("identity.rules[0]"));
     }
 

@@ -12,6 +12,8 @@ mod baseline_file;
 pub mod clock;
 pub mod config;
 pub mod counters;
+#[cfg(test)]
+mod crash_tests;
 pub mod delta;
 pub mod inventory;
 pub mod measures;
@@ -20,9 +22,12 @@ pub mod naming;
 mod netns;
 pub mod observe;
 pub mod observer;
+mod page;
+pub mod privileges;
 mod run;
 mod shared;
 pub mod ship;
+pub mod sim;
 pub mod source;
 pub mod spool;
 #[cfg(test)]

@@ -9,12 +9,15 @@ use edgescope_identity::owner_of;
 use edgescope_model::dims::EndDims;
 use edgescope_model::wire::{self, Batch, Observation, Owner, Protocol};
 use edgescope_probe::Role;
+use prost::Message;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Observations of one batch: 8,000 × about 700 bytes stays below the 8 MiB that a server takes.
+/// Observations of one batch.
 pub const OBSERVATIONS_MAX: usize = 8_000;
+/// Bytes of one batch's observations: with 9,000 owners of 150 bytes and 8,000 endpoints of 40 it stays below the 8 MiB that a server takes.
+const OBSERVATION_BYTES_MAX: usize = 5 << 20;
 /// Owners of one batch; a server takes 10,000. What exceeds it is its node's.
 const OWNERS_MAX: usize = 9_000;
 
@@ -94,19 +97,23 @@ impl Window {
             owners.number(other);
             (Batch::default(), owners)
         };
-        let mut batches = vec![fresh()];
-        let mut cut = 0;
+        let (mut batches, mut bytes, mut cut) = (Vec::new(), 0, 0);
+        let (mut batch, mut owners) = fresh();
         for (key, (sum, inferred)) in self.sums {
-            if batches.last().is_none_or(|(batch, _)| batch.observations.len() >= OBSERVATIONS_MAX) {
-                batches.push(fresh());
+            let mut next = observation(&key, &sum, inferred);
+            bytes += next.encoded_len();
+            if batch.observations.len() >= OBSERVATIONS_MAX || bytes > OBSERVATION_BYTES_MAX {
+                let (next_batch, next_owners) = fresh();
+                batches.push((std::mem::replace(&mut batch, next_batch), std::mem::replace(&mut owners, next_owners)));
+                bytes = next.encoded_len();
             }
-            let Some((batch, owners)) = batches.last_mut() else { continue };
-            let owner = owners.number(&key.owner).unwrap_or_else(|| {
+            next.owner = owners.number(&key.owner).unwrap_or_else(|| {
                 cut += 1;
                 0
             });
-            batch.observations.push(observation(&key, &sum, inferred, owner));
+            batch.observations.push(next);
         }
+        batches.push((batch, owners));
         (batches, cut)
     }
 }
@@ -138,10 +145,11 @@ impl Owners {
     }
 }
 
-fn observation(key: &Key, sum: &Sum, role_inferred: bool, owner: u32) -> Observation {
+/// The owner's number is still to come.
+fn observation(key: &Key, sum: &Sum, role_inferred: bool) -> Observation {
     let role = if key.server { wire::Role::Server } else { wire::Role::Client };
     Observation {
-        owner,
+        owner: 0,
         local_address: to_bytes(key.local),
         remote_address: to_bytes(key.remote),
         service_port: key.service_port.into(),

@@ -108,9 +108,12 @@ impl<S: Source> Observer<S> {
         }
         let pass = self.source.read(window_number(now))?;
         if !known && (self.source.adopted() || pass.previous_window.is_some()) {
-            self.returned.baseline_lost = true;
-            self.checkpoint.baseline = Baseline::from_readings(&pass.flows);
-            self.checkpoint.losses = losses(&pass.losses);
+            // Counters that nobody has read yet have not been told either, however old they are.
+            self.returned.baseline_lost = pass.previous_window.is_some();
+            if self.returned.baseline_lost {
+                self.checkpoint.baseline = Baseline::from_readings(&pass.flows);
+                self.checkpoint.losses = losses(&pass.losses);
+            }
             self.lock_spool().append(&self.checkpoint, Vec::new())?;
         }
         let areas = self.source.look_around()?;
@@ -142,6 +145,15 @@ impl<S: Source> Observer<S> {
         match self.source.split(addresses) {
             Ok(()) => addresses.clone_into(&mut self.split),
             Err(error) => tracing::warn!(%error, "cannot split addresses by port"),
+        }
+    }
+
+    /// Takes in namespaces that have come since the window began, so that their sockets count from then on.
+    pub fn refresh(&mut self) {
+        if self.source.has_moved()
+            && let Err(error) = self.source.look_around()
+        {
+            tracing::warn!(%error, "cannot look around: the end of the window tries again");
         }
     }
 

@@ -15,11 +15,16 @@ use edgescope_identity::local::Namer;
 use edgescope_identity::rules::Rules;
 use edgescope_probe::{Probe, ProbeError, RemoveReport};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 /// How long a start waits for the server's clock before it goes by its own.
 const MEET_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often new namespaces are looked for.
+const REFRESH: Duration = Duration::from_secs(1);
 /// A window read later than this after its end is counted.
 const LATE_US: i64 = 1_000_000;
 
@@ -34,6 +39,8 @@ pub enum AgentError {
     Spool(#[from] SpoolError),
     #[error("cannot begin: {0}")]
     Begin(#[from] WindowError),
+    #[error("agent.metrics_listen {address}: {source}: give another port")]
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot read this host's name: {0}")]
     Hostname(std::io::Error),
 }
@@ -71,21 +78,31 @@ pub async fn run_source(
     if let Some(stored) = &stored {
         shared.assume_offset(stored.clock_offset_us);
     }
+    let page = match config.metrics_listen {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| AgentError::Listen { address, source })?),
+        None => None,
+    };
     let naming = Naming::new(Namer::new(Rules::new(config.rules.clone()).map_err(ConfigError::from)?, config.place()), config.scope.is_part());
     let interval_us = i64::try_from(config.interval.as_micros()).unwrap_or(i64::MAX);
+    let counted = Arc::clone(&metrics);
     let (now, idle_windows) = (span_of(shared.server_now_us(), interval_us), config.limits.idle_windows);
     let observer = blocking(move || Observer::start(source, spool, stored, naming, idle_windows, metrics, now)).await?;
     tell_return(observer.returned(), shared.server_now_us());
     shared.set_facts(observer.facts());
     shared.show_spool();
     let shipper = Shipper::new(config, Identity::read(observer.hooks()), Arc::clone(&shared));
-    let shipping = tokio::spawn(shipper.run());
+    let mut beside = JoinSet::new();
+    beside.spawn(shipper.run());
+    if let Some(listener) = page {
+        beside.spawn(crate::page::serve(listener, counted));
+    }
     tokio::pin!(shutdown);
     tokio::select! {
         () = &mut shutdown => {}
         () = observe(observer, Arc::clone(&shared), interval_us) => {}
     }
-    shipping.abort();
+    // Dropped here, both tasks beside end.
+    drop(beside);
     Ok(())
 }
 
@@ -106,7 +123,12 @@ async fn observe(mut observer: Observer<impl Source>, shared: Arc<Shared>, inter
     loop {
         let window = span_of(shared.server_now_us(), interval_us);
         while let Some(left) = micros_until(shared.server_now_us(), window) {
-            tokio::time::sleep(left).await;
+            tokio::time::sleep(left.min(REFRESH)).await;
+            observer = blocking(move || {
+                observer.refresh();
+                observer
+            })
+            .await;
         }
         let late_us = shared.server_now_us() - window.to_us;
         if late_us > LATE_US {

@@ -7,6 +7,7 @@ use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, MarkReport, P
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 /// A network namespace in scope, with its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,10 @@ pub trait Source: Send + 'static {
     /// # Errors
     /// If there are too many.
     fn split(&mut self, addresses: &[IpAddr]) -> Result<(), ProbeError>;
+    /// Whether namespaces may have come or gone since the last look around; asked every second, so it must be cheap.
+    fn has_moved(&mut self) -> bool {
+        false
+    }
     /// Paths of cgroups by id, as they are now.
     fn cgroups(&mut self) -> HashMap<u64, String>;
 }
@@ -62,6 +67,8 @@ pub struct KernelSource {
     scope: ScopeConfig,
     /// Namespaces in scope, by inode, as last seen.
     known: BTreeMap<u32, Namespace>,
+    /// When a name under `/run/netns` last came or went, as of the last look around.
+    named_at: Option<SystemTime>,
 }
 
 impl KernelSource {
@@ -78,13 +85,13 @@ impl KernelSource {
             flows_max: config.limits.flows_max,
             rtts_max: config.limits.histograms_max,
             sk_rtt: config.rtt,
-            drops: config.drops,
+            drops: false,
         };
         let mut probe = Probe::load(&probe_config)?;
         // An adopted probe still has the scope of its last agent.
         probe.set_scope(&probe_config.scope)?;
         let report = probe.mark_existing()?;
-        Ok((Self { probe, scope: config.scope.clone(), known }, report))
+        Ok((Self { probe, scope: config.scope.clone(), known, named_at: None }, report))
     }
 }
 
@@ -101,7 +108,18 @@ impl Source for KernelSource {
         self.probe.hooks().iter().any(|hook| hook.state == HookState::Adopted)
     }
 
+    fn has_moved(&mut self) -> bool {
+        if !matches!(self.scope, ScopeConfig::Namespaces(_)) {
+            return false;
+        }
+        let named_at = named_at();
+        // The name comes a moment before its namespace: one more look a second later finds it.
+        let settling = named_at.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < Duration::from_secs(2));
+        named_at != self.named_at || settling
+    }
+
     fn look_around(&mut self) -> Result<Areas, ProbeError> {
+        self.named_at = named_at();
         let now = in_scope(&self.scope);
         let mut failed = Vec::new();
         if now.keys().ne(self.known.keys()) {
@@ -134,6 +152,10 @@ impl Source for KernelSource {
     fn cgroups(&mut self) -> HashMap<u64, String> {
         host::cgroup_root().map(|root| host::cgroups(&root)).unwrap_or_default()
     }
+}
+
+fn named_at() -> Option<SystemTime> {
+    std::fs::metadata("/run/netns").and_then(|meta| meta.modified()).ok()
 }
 
 fn in_scope(scope: &ScopeConfig) -> BTreeMap<u32, Namespace> {

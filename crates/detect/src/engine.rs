@@ -134,8 +134,10 @@ impl Engine {
     fn peers(&self, detector: Detector, window: i64, window_s: f64) -> Peers {
         let at = At { window, normal_until: window - 2, window_s };
         let one = |past: &Past| if detector == Detector::RttShift { plain_shift(past, at) } else { plain_rate(detector, past, window) };
-        let whole = self.series.edges.values().filter_map(|parts| parts.get(&Part::Whole));
-        let mut all: Vec<f64> = whole.filter_map(|(past, _)| one(past)).collect();
+        let path = detector == Detector::RttShift;
+        let compared = |part: &Part| if path { matches!(part, Part::Pods(..)) } else { *part == Part::Whole };
+        let slices = self.series.edges.values().flatten().filter(|(part, _)| compared(part));
+        let mut all: Vec<f64> = slices.filter_map(|(_, (past, _))| one(past)).collect();
         if all.len() < PEERS_MIN {
             return Peers::default();
         }
@@ -147,7 +149,7 @@ impl Engine {
     /// The worst slice of an edge at a window, and whether any slice had data.
     fn worst(&self, detector: Detector, edge: &EdgeKey, at: At, peers: Peers) -> Option<(Part, Reading)> {
         let parts = self.series.edges.get(edge)?;
-        let readings = parts.iter().filter(|(part, _)| detector != Detector::TrafficDrop || **part == Part::Whole);
+        let readings = parts.iter().filter(|(part, _)| detector.looks_at(part));
         let readings = readings.filter_map(|(part, (past, _))| Some((part, read(detector, &self.config, past, at, peers)?)));
         let worst = readings.max_by(|a, b| a.1.bad.cmp(&b.1.bad).then(a.1.excess.total_cmp(&b.1.excess)))?;
         Some((worst.0.clone(), worst.1))
@@ -420,6 +422,8 @@ fn fill(alert: &mut Alert, detector: Detector, edge: &EdgeKey, part: &Part, read
         Part::Zones(a, b) => format!(" from zone {a} to zone {b}"),
         Part::FromPod(p) => format!(" from pod {p}"),
         Part::ToPod(p) => format!(" to pod {p}"),
+        Part::Pods(a, b) if a.is_empty() && b.is_empty() => String::new(),
+        Part::Pods(a, b) => format!(" from pod {a} to pod {b}"),
     };
     let percent = |v: f64| format!("{:.1} %", 100.0 * v);
     let past = format!("baseline {} s", alert.baseline_s);

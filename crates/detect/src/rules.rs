@@ -1,7 +1,7 @@
 //! Whether one slice is bad in one window: rates by Wilson's bound, round trips by their own spread, traffic by its usual.
 
 use crate::config::{DetectorsConfig, DropRule, Life, RateRule, ShiftRule};
-use crate::series::{Past, Window};
+use crate::series::{Part, Past, Window};
 
 /// The built-in detectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,8 +33,17 @@ impl Detector {
             Self::Retransmissions => "tcp.retrans_rate",
             Self::ConnectFailures => "tcp.connect_failure_rate",
             Self::Stalled => "tcp.stalled_share",
-            Self::RttShift => "tcp.rtt.p50",
+            Self::RttShift => "tcp.rtt.p20",
             Self::TrafficDrop => "tcp.bytes.sent.rate",
+        }
+    }
+
+    /// The slices that it looks at. Round trips are compared along one path; a pod pair has too few connects for a rate, and too little traffic for a drop.
+    pub fn looks_at(self, part: &Part) -> bool {
+        match self {
+            Self::RttShift => matches!(part, Part::Pods(..)),
+            Self::TrafficDrop => matches!(part, Part::Whole),
+            _ => !matches!(part, Part::Pods(..)),
         }
     }
 

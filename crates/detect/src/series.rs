@@ -1,6 +1,6 @@
 //! The past of every slice of every edge, window by window.
 //!
-//! A *slice* is a workload pair, or its part between two zones, or its part from or to one pod. Faults are diluted in the whole and sparse in a
+//! A *slice* is a workload pair, or its part between two zones, from or to one pod, or between two pods. Faults are diluted in the whole and sparse in a
 //! single pod pair; among the slices there is one that shows them. Windows are overwritten when they are seen again, so that what
 //! arrives late counts, and what is replayed gives the same past.
 
@@ -27,6 +27,8 @@ pub enum Part {
     Zones(String, String),
     FromPod(String),
     ToPod(String),
+    /// One path: the only slice whose round trips can be compared over time, since others mix near and far.
+    Pods(String, String),
 }
 
 /// What a slice did in one window. Unknown is NaN: nobody who could have told reported.
@@ -126,7 +128,7 @@ pub const MEASURES: [&str; 17] = [
     "tcp.active",
     "tcp.stalled",
     "tcp.bytes.sent",
-    "tcp.rtt.p50",
+    "tcp.rtt.p20",
     "tcp.rtt.count",
 ];
 
@@ -226,6 +228,7 @@ fn parts_of(source: &End<'_>, dest: &End<'_>) -> Vec<Part> {
     if !dest.pod.is_empty() {
         parts.push(Part::ToPod(dest.pod.to_owned()));
     }
+    parts.push(Part::Pods(source.pod.to_owned(), dest.pod.to_owned()));
     parts
 }
 

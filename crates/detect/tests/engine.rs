@@ -16,14 +16,14 @@ struct Does {
     bytes: f64,
     segments: f64,
     retrans: f64,
-    rtt_p50_s: f64,
+    rtt_s: f64,
     connects: f64,
     timeouts: f64,
     stalled: f64,
 }
 
 const WELL: Does =
-    Does { silent: false, bytes: 500_000.0, segments: 1000.0, retrans: 1.0, rtt_p50_s: 0.002, connects: 100.0, timeouts: 0.0, stalled: 0.0 };
+    Does { silent: false, bytes: 500_000.0, segments: 1000.0, retrans: 1.0, rtt_s: 0.002, connects: 100.0, timeouts: 0.0, stalled: 0.0 };
 
 /// What a round told.
 #[derive(Debug, Default, PartialEq)]
@@ -53,7 +53,7 @@ fn table(does: &dyn Fn(i64) -> Does, until: i64, arrived: &dyn Fn(i64, i64) -> b
             "tcp.bytes.sent" => Some(d.bytes),
             "tcp.segments.sent" => Some(d.segments),
             "tcp.retrans" => Some(d.retrans),
-            "tcp.rtt.p50" => Some(d.rtt_p50_s),
+            "tcp.rtt.p20" => Some(d.rtt_s),
             "tcp.rtt.count" => Some(200.0),
             "tcp.active" => Some(100.0),
             "tcp.stalled" => Some(d.stalled),
@@ -140,7 +140,7 @@ fn every_detector_fires_on_its_own_trouble_and_on_no_other() {
         ("retransmissions", Does { retrans: 50.0, ..WELL }),
         ("connect_failures", Does { timeouts: 20.0, ..WELL }),
         ("stalled", Does { stalled: 30.0, ..WELL }),
-        ("rtt_shift", Does { rtt_p50_s: 0.012, ..WELL }),
+        ("rtt_shift", Does { rtt_s: 0.012, ..WELL }),
         ("traffic_drop", Does { bytes: 100_000.0, ..WELL }),
     ];
     for (detector, trouble) in cases {
@@ -183,7 +183,7 @@ fn noise_is_no_alert() {
     let rounds = run(300, &Coverage::default(), |w| Does {
         bytes: 500_000.0 * noise(w, 0, 0.4),
         retrans: 2.0 * noise(w, 1, 1.0),
-        rtt_p50_s: 0.002 * noise(w, 2, 0.15),
+        rtt_s: 0.002 * noise(w, 2, 0.15),
         timeouts: if noise(w, 3, 1.0) > 1.9 { 1.0 } else { 0.0 },
         ..WELL
     });
@@ -193,7 +193,7 @@ fn noise_is_no_alert() {
 
 #[test]
 fn a_long_trouble_does_not_become_normal() {
-    let rounds = run(250, &Coverage::default(), |w| if w >= 10 { Does { rtt_p50_s: 0.012, ..WELL } } else { WELL });
+    let rounds = run(250, &Coverage::default(), |w| if w >= 10 { Does { rtt_s: 0.012, ..WELL } } else { WELL });
     let alert = fired(&rounds, "rtt_shift").expect("fires").1;
     assert_eq!(ended(&rounds, &alert.id), None);
 }

@@ -146,6 +146,9 @@ fn quiet(options: &Options) {
     for topology in ["shop", "other"] {
         for seed in options.first..options.first + options.seeds * 20 {
             let verdict = judge(&Run::new(plan(topology, None, seed, options)));
+            if options.wrong && verdict.class != edgescope_model::verdict::Class::None {
+                println!("  quiet {topology} {seed}: {}", verdict.summary);
+            }
             *said.entry(format!("{} {}", verdict.verdict, verdict.class)).or_default() += 1;
         }
     }

@@ -19,6 +19,8 @@ const RWND_S_MIN: f64 = 1.0;
 const LIFE_RATIO_MIN: f64 = 1.3;
 const LIFE_RISE_S_MIN: f64 = 0.02;
 const ACTIVE_RATIO_MIN: f64 = 1.2;
+/// Fewest usual steps.
+const PAST_STEPS_MIN: usize = 3;
 /// Spread of the logarithm of lifetimes from step to step, at least; and the sum of standard deviations from which a change is one.
 const LIFE_SPREAD_MIN: f64 = 0.08;
 const LIFE_CHANGE_MIN: f64 = 4.0;
@@ -57,7 +59,8 @@ pub fn window_blocked(view: &View<'_>, start: usize) -> Vec<bool> {
             let (rwnd, busy) = (view.sum(Some(f), M::BlockedRwnd, steps.clone()), view.sum(Some(f), M::Busy, steps));
             (rwnd, if busy > 0.0 { rwnd / busy } else { 0.0 })
         };
-        let ((_, before), (rwnd_s, after)) = (share(0..start), share(start..view.steps));
+        // The step before may already be half of it.
+        let ((_, before), (rwnd_s, after)) = (share(0..start.saturating_sub(1)), share(start..view.steps));
         rwnd_s >= RWND_S_MIN && after >= RWND_SHARE_MIN && after >= before + RWND_RISE_MIN
     };
     (0..view.flows.len()).map(blocked).collect()
@@ -171,7 +174,7 @@ impl Life {
             steps.filter(|&s| self.connects[s] >= 1.0 && self.active_s[s] > 0.0).map(|s| (self.active_s[s] / self.connects[s]).ln()).collect()
         };
         let (before, after) = (logs(from..at), logs(at..self.connects.len()));
-        if before.len() < 2 || after.is_empty() {
+        if before.len() < PAST_STEPS_MIN || after.is_empty() {
             return 0.0;
         }
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
@@ -282,11 +285,14 @@ fn usual(series: &[f64]) -> f64 {
 fn fewer(series: &[f64], start: usize) -> f64 {
     let before = usual(&series[..start]);
     let (after, steps) = mean(&series[start..]);
-    if before * (start as f64) < DEMAND_BEFORE_MIN || steps == 0.0 || after > DEMAND_RATIO_MAX * before {
+    let past = series[..start].iter().filter(|v| !v.is_nan()).count();
+    if past < PAST_STEPS_MIN || before * (past as f64) < DEMAND_BEFORE_MIN || steps == 0.0 || after > DEMAND_RATIO_MAX * before {
         return 0.0;
     }
     let after_floor = after.max(0.05);
-    (steps * (after * (after_floor / before).ln() + before - after) / DEMAND_OVERDISPERSION - DEMAND_NOISE).max(0.0)
+    // The past is a sample as well: the shorter it is, the less the difference says.
+    let weight = steps * past as f64 / (steps + past as f64);
+    (weight * (after * (after_floor / before).ln() + before - after) / DEMAND_OVERDISPERSION - DEMAND_NOISE).max(0.0)
 }
 
 /// Clients that ask less, while nothing fails.

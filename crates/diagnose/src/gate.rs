@@ -49,6 +49,8 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
     let refused = Case::rates(view, Class::Policy, &symptoms::refused(view), first);
     let loss = Case::rates(view, Class::Loss, &symptoms::loss(view, &skip), first);
     let latency = Case::latency(view, first);
+    // What little is lost elsewhere at the same receiver is its doing as well.
+    let loss = loss.filter(|case| !receiver.as_ref().is_some_and(|r| ends_at(view, case, r.component)));
     let mut cases: Vec<Case> = [silent, refused, loss, latency].into_iter().flatten().collect();
     if let Some(at) = strongest(&cases) {
         let case = cases.swap_remove(at);
@@ -64,6 +66,14 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
         Some(at) => Gate { found: unclear(view, cases.swap_remove(at)), others: cases },
         None => Gate { found: Found::Nothing, others: cases },
     }
+}
+
+/// Whether nearly all of a symptom is on flows that end at a component.
+fn ends_at(view: &View<'_>, case: &Case, component: Component) -> bool {
+    let evidence = case.shown.evidence();
+    let support = |&u: &usize| evidence.support(u);
+    let at_end = |u: &&usize| component.half(&view.ends[case.units[**u].1], 0);
+    case.localised.bad_units.iter().filter(at_end).map(support).sum::<f64>() >= 0.8 * case.localised.support
 }
 
 /// Which symptom stands: those that say that nothing gets through before those that say that it gets through badly.
@@ -121,7 +131,7 @@ fn refused_by(view: &View<'_>, case: Case, component: Component) -> Found {
     let refused: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::Refused, steps.clone())).sum();
     let own: f64 = bad.iter().map(|&t| view.sum(view.talks[t].back, M::ResetsSent, steps.clone())).sum();
     if own >= OWN_RESETS_SHARE * refused {
-        let server = server_component(&case).unwrap_or(component);
+        let server = server_component(view, &case).unwrap_or(component);
         return Found::Down(case, server);
     }
     let servers: BTreeSet<usize> = bad.iter().map(|&t| view.talks[t].server).collect();
@@ -148,11 +158,14 @@ fn lives(view: &View<'_>, server: usize, steps: Range<usize>) -> bool {
     view.talks.iter().filter(at).any(|t| view.sum(t.back, M::Active, steps.clone()) > 0.0 || view.sum(t.there, M::Accepts, steps.clone()) > 0.0)
 }
 
-/// The best guess that is a server.
-fn server_component(case: &Case) -> Option<Component> {
-    let is_server = |c: Component| matches!(c.scope(), Scope::Pod | Scope::Workload);
+/// The best guess at whose end all bad talks have their server.
+fn server_component(view: &View<'_>, case: &Case) -> Option<Component> {
+    let is_server = |c: Component| {
+        let ends = case.localised.bad_units.iter().map(|&t| &view.ends[view.talks[t].server]);
+        matches!(c.scope(), Scope::Pod | Scope::Workload) && ends.clone().filter(|e| c.half(e, 0)).count() * 2 > ends.count()
+    };
     let guesses = case.localised.guesses.iter().filter(|g| is_server(g.component));
-    guesses.max_by(|a, b| a.score.total_cmp(&b.score)).map(|g| g.component)
+    guesses.max_by(|a, b| a.is_sound().cmp(&b.is_sound()).then(a.score.total_cmp(&b.score))).map(|g| g.component)
 }
 
 /// A server whose accept queue is full drops SYNs itself.
@@ -164,7 +177,7 @@ fn overflowing(view: &View<'_>, case: &Case) -> Option<Component> {
         .map(|&t| view.sum(view.talks[t].there, M::Timeouts, steps.clone()) + view.sum(view.talks[t].there, M::Cancelled, steps.clone()))
         .sum();
     let dropped: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::AcceptOverflow, steps.clone())).sum();
-    (dropped > 0.0 && dropped >= 0.5 * silent).then(|| server_component(case)).flatten()
+    (dropped > 0.0 && dropped >= 0.5 * silent).then(|| server_component(view, case)).flatten()
 }
 
 /// Which way a cut pair is cut. Bytes sent that way never arrive, and servers at its near end send their SYN-ACKs again, since the SYNs reached them.

@@ -6,9 +6,12 @@
 
 use crate::component::{Component, Cross, Crossings};
 use crate::symptoms::Evidence;
+use std::cmp::Reverse;
 
 /// Share of a component's units with enough samples that must be bad (BlameIt's tau).
 const BAD_SHARE_MIN: f64 = 0.8;
+/// Fewest bad units, where it has as many: one bad edge among many quiet ones may have troubles of its own.
+const BAD_MIN: usize = 2;
 /// Log-likelihood within which two components that rest on the same witnesses explain equally well: a factor of about 7.
 const TIE: f64 = 2.0;
 
@@ -32,7 +35,7 @@ pub struct Guess {
 impl Guess {
     /// Whether enough of it is bad to blame all of it.
     pub fn is_sound(&self) -> bool {
-        self.bad > 0 && self.bad as f64 >= BAD_SHARE_MIN * self.witnesses.len() as f64
+        self.bad >= BAD_MIN.min(self.units.len()) && self.bad as f64 >= BAD_SHARE_MIN * self.witnesses.len() as f64
     }
 }
 
@@ -74,11 +77,11 @@ fn guess(component: Component, passing: &[(usize, Cross)], evidence: &dyn Eviden
     Guess { component, score: score - price, strength, units, witnesses, bad, explained: if support > 0.0 { explained / support } else { 0.0 } }
 }
 
-/// Moves the largest of those that rest on the same witnesses as the best to the front.
+/// Moves the largest (by scope, then by the edges that pass it) of those that rest on the same witnesses as the best to the front.
 fn prefer_largest(guesses: &mut [Guess]) {
     let Some(best) = guesses.first() else { return };
     let like_best = |g: &&Guess| g.is_sound() == best.is_sound() && g.score >= best.score - TIE && g.witnesses == best.witnesses;
-    let rank = guesses.iter().filter(like_best).map(|g| g.component.rank()).min();
-    let Some(at) = guesses.iter().position(|g| like_best(&g) && Some(g.component.rank()) == rank) else { return };
+    let size = |g: &Guess| (g.component.rank(), Reverse(g.units.len()));
+    let Some((at, _)) = guesses.iter().enumerate().filter(|(_, g)| like_best(g)).min_by_key(|(_, g)| size(g)) else { return };
     guesses[..=at].rotate_right(1);
 }

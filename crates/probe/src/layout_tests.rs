@@ -90,7 +90,7 @@ fn mirrors_match_the_object() {
             accept_overflow,
             last_change_ms,
             last_tgid,
-            unused,
+            born_ms,
         }
     );
     compare!(btf, "histogram", RawHistogram { counts, max, min_inverted });

@@ -155,8 +155,9 @@ pub struct Counters {
     pub last_change_ms: u64,
     /// Process id of the last socket that counted here.
     pub last_tgid: u32,
-    #[doc(hidden)]
-    pub unused: u32,
+    /// When the flow was made (CLOCK_MONOTONIC, low 32 bits of the milliseconds): tells it from one of the same key that was forgotten. 0: not
+    /// known, since it was just being made.
+    pub born_ms: u32,
 }
 
 /// Times in µs, cumulative, in the buckets of `bpf/histogram.bpf.h` (8 an octave, 200 in all).

@@ -11,6 +11,8 @@ pub mod access;
 pub mod api;
 pub mod auth;
 pub mod config;
+#[cfg(feature = "store")]
+pub mod delta;
 pub mod detection;
 pub mod diagnosis;
 pub mod intake;

@@ -63,6 +63,9 @@ pub enum ServerError {
     Rules(#[from] RuleError),
     #[error(transparent)]
     Tables(#[from] TablesError),
+    #[cfg(feature = "store")]
+    #[error(transparent)]
+    Store(#[from] edgescope_store::StoreError),
     #[error("cannot listen on {key} {listen}: {source}{}", in_use(.source))]
     Bind { key: &'static str, listen: SocketAddr, source: io::Error },
     #[error("a listener has no address: {0}")]
@@ -83,6 +86,17 @@ pub struct Server {
 }
 
 impl Server {
+    /// Opens the store and starts a server over it.
+    ///
+    /// # Errors
+    /// As [`Self::start`], or if the store cannot be opened.
+    #[cfg(feature = "store")]
+    pub async fn open(config: ServerConfig, store: &edgescope_store::StoreConfig, listeners: Listeners) -> Result<Self, ServerError> {
+        // A wrong configuration is said before a directory is made.
+        config.server.check(&config.intake)?;
+        Self::start(config, crate::delta::DeltaTables::open(store).await?, listeners).await
+    }
+
     /// Starts a server over the tables. When this returns, both doors answer.
     ///
     /// # Errors

@@ -57,6 +57,10 @@ pub struct AgentBatch {
     pub claims: Vec<Claimed>,
     pub losses: BTreeMap<String, u64>,
     pub sockets: u64,
+    /// Server clock minus agent clock.
+    pub clock_offset_us: i64,
+    /// How long before the window its readings reach back.
+    pub caught_up_us: i64,
 }
 
 /// What became of a batch. Both are durable.

@@ -102,9 +102,9 @@ fn the_relay_delays_as_told() {
     for group in counters.groups.iter().filter(|g| g.packets > 0) {
         let asked_us = if group.from == group.to { 500.0 } else { 2_000.0 };
         let held_us = group.held_us as f64 / group.packets as f64;
-        // Early by at most 20 µs, late by whatever a busy machine adds: the counters say so themselves.
+        // Early by at most 50 µs, late by whatever a busy machine adds: the counters say so themselves.
         let late_us = group.late_us as f64 / group.packets as f64;
-        assert!(held_us > asked_us - 25.0 && held_us < asked_us + late_us + 25.0, "{group:?}: held {held_us} µs");
+        assert!(held_us > asked_us - 55.0 && held_us < asked_us + late_us + 5.0, "{group:?}: held {held_us} µs");
     }
     assert_eq!((counters.dropped_full, counters.dropped_write), (0, 0));
 }

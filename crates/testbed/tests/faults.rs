@@ -49,6 +49,12 @@ fn answer(stream: &mut TcpStream, began: Instant) -> io::Result<Duration> {
     Ok(took)
 }
 
+/// What the kernel says of a connection that was opened in a pod's namespace.
+fn tcp_info(testbed: &Testbed, pod: &str, stream: &TcpStream) -> String {
+    let own = format!("sport = :{}", stream.local_addr().unwrap().port());
+    netns::in_netns(&testbed.pod_netns(pod).unwrap(), || netns::tool("ss", &["-tinHO", &own], "").unwrap()).unwrap()
+}
+
 fn fails(result: io::Result<impl std::fmt::Debug>) -> ErrorKind {
     match result.unwrap_err().kind() {
         // A read time-out has this kind.
@@ -166,6 +172,8 @@ fn a_weak_blackhole_swallows_a_share_of_the_flows_for_good() {
     for _ in 0..10 {
         request(&mut lives, 10, LONG).unwrap();
     }
+    let said = tcp_info(&testbed, "frontend-1", &lives);
+    assert!(said.contains("bytes_acked") && !said.contains("retrans"), "{said}");
 }
 
 #[test]
@@ -224,9 +232,7 @@ fn a_slow_reader_closes_its_window() {
     let limited = |testbed: &Testbed, body: usize| {
         let mut stream = connect(testbed, "frontend-1", "cartservice-1", false, LONG).unwrap();
         let took = request(&mut stream, body, LONG).unwrap();
-        let port = stream.local_addr().unwrap().port();
-        let ss = || netns::tool("ss", &["-tinHO", &format!("sport = :{port}")], "").unwrap();
-        (took, netns::in_netns(&testbed.pod_netns("frontend-1").unwrap(), ss).unwrap())
+        (took, tcp_info(testbed, "frontend-1", &stream))
     };
     let (usual, said) = limited(&testbed, 12_000);
     assert!(!said.contains("rwnd_limited"), "{said}");

@@ -82,6 +82,8 @@ it('steps keep a chart under 120 points and on window borders', () => {
 it('shows the reader’s zone, UTC beside it', () => {
   // The tests run in Vienna, an hour before UTC in winter.
   expect(clock(now, now)).toBe('15:02:37');
+  // Across midnight, but minutes ago.
+  expect(clock(new Date('2026-01-31T22:58:00Z'), new Date('2026-01-31T23:05:00Z'))).toBe('23:58:00');
   expect(clock(new Date('2026-01-30T14:02:37Z'), now)).toBe('30 Jan 15:02:37');
   expect(clock(new Date('2025-12-30T14:02:37Z'), now)).toBe('30 Dec 2025 15:02:37');
   expect(utc(now)).toBe('2026-01-31 14:02:37 UTC');

@@ -82,10 +82,13 @@ export function stepName(seconds: number): string {
 
 const two = (n: number) => String(n).padStart(2, '0');
 
-/** Time of day in the reader's zone; with the date if it is not today. */
+/** Beyond this distance a time of day alone could be that of another day. */
+const CLOCK_ALONE_MS = 12 * 3600 * 1000;
+
+/** Time of day in the reader's zone; with the date if it is far from now. */
 export function clock(at: Date, now = new Date()): string {
   const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
-  return at.toDateString() === now.toDateString() ? time : `${day(at)} ${time}`;
+  return Math.abs(at.getTime() - now.getTime()) < CLOCK_ALONE_MS ? time : `${day(at, now)} ${time}`;
 }
 
 /** `22 Nov`, with the year if it is not this one. */

@@ -59,7 +59,7 @@ class Scenario {
     // Windows that have not ended yet have not arrived.
     const end = Math.min(toS, Math.floor(Date.now() / 10_000) * 10);
     const step = this.plan.name === 'large' ? 30 : 10;
-    for (let w = Math.ceil(fromS / step) * step; w < end; w += step) {
+    for (let w = Math.ceil(Math.max(fromS, this.plan.startS) / step) * step; w < end; w += step) {
       if (!kept.has(w)) kept.set(w, fact(this.plan, edge, w));
       const row = kept.get(w);
       if (row) yield row;

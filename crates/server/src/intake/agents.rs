@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// How long a late agent is waited for, in seconds: two of its windows, and the time to ship.
+/// How long a late agent is waited for, in seconds: two windows of ten seconds, and the time to ship.
 pub const LATE_S: i64 = 25;
+/// An agent without a window for so long, in seconds, is waited for no more until it speaks again.
+const GONE_S: i64 = 60;
 
 /// What this process knows of an agent.
 #[derive(Debug, Default)]
@@ -87,11 +89,14 @@ impl Agents {
         }
     }
 
-    /// End of the last window that every agent has shipped; one that is late is waited for [`LATE_S`] only. `None` before the first window.
+    /// End of the last window that every agent has shipped; one that is late is waited for [`LATE_S`] only, and one that is gone not at all.
+    /// `None` before the first window.
     pub fn watermark(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let oldest = now - chrono::Duration::seconds(LATE_S);
-        let known = self.lock();
-        known.values().filter_map(|a| a.record.last_window_end).map(|end| end.clamp(oldest, now)).min()
+        let ago = |seconds| now - chrono::Duration::seconds(seconds);
+        let ends: Vec<_> = self.lock().values().filter_map(|a| a.record.last_window_end).map(|end| end.min(now)).collect();
+        let alive = ends.iter().filter(|end| **end > ago(GONE_S)).map(|end| (*end).max(ago(LATE_S))).min();
+        // With all of them gone there is nothing to wait for: rounds go on, so that what has no data resolves.
+        alive.or(Some(ago(LATE_S)).filter(|_| !ends.is_empty()))
     }
 
     /// All records, by id.

@@ -185,7 +185,7 @@ impl Intake {
         let losses = bounds::losses(std::mem::take(&mut batch.losses));
         let ready = self.resolve(batch, losses);
         let (agent_id, sequence, window_end_us, sockets) = (ready.agent_id.clone(), ready.sequence, ready.window_end_us, ready.sockets);
-        let (rows, losses, claims) = (ready.rows.len() as u64, ready.losses.clone(), ready.claims.clone());
+        let (rows, losses, claims, clock_offset_us) = (ready.rows.len() as u64, ready.losses.clone(), ready.claims.clone(), ready.clock_offset_us);
         let started = Instant::now();
         let committed = self.tables.commit(ready).await.inspect_err(|_| self.names.put_back(claims))?;
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
@@ -194,6 +194,7 @@ impl Intake {
             agent.last_seen = Some(now);
             agent.last_window_end = agent.last_window_end.max(Some(from_micros(window_end_us)));
             agent.sockets = sockets;
+            agent.clock_offset_s = clock_offset_us as f64 / 1e6;
             if committed == Committed::Now {
                 losses.iter().for_each(|(reason, count)| *agent.losses.entry(reason.clone()).or_default() += count);
             }
@@ -243,6 +244,8 @@ impl Intake {
             claims: self.names.take_unsaved(),
             losses,
             sockets: batch.sockets,
+            clock_offset_us: batch.clock_offset_us,
+            caught_up_us: batch.caught_up_us,
         }
     }
 }
@@ -261,12 +264,17 @@ fn record_of(hello: &HelloRequest, sequence: u64, now: DateTime<Utc>) -> AgentRe
         hooks: hello.hooks.clone(),
         scope: hello.scope.clone(),
         clock_offset_s: hello.clock_offset_us as f64 / 1e6,
-        simulated: hello.hooks.iter().any(|hook| hook.contains("simulated")),
+        simulated: is_simulated(&hello.hooks),
         first_seen: Some(now),
         last_seen: Some(now),
         sequence,
         ..AgentRecord::default()
     }
+}
+
+/// Whether an agent says that its readings come from a simulator.
+pub(crate) fn is_simulated(hooks: &[String]) -> bool {
+    hooks.iter().any(|hook| hook.contains("simulated"))
 }
 
 /// Keeps the gauge of pending bytes right, however the work ends.

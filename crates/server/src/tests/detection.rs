@@ -166,5 +166,7 @@ async fn a_late_agent_is_waited_for_but_not_for_ever() {
         agents.update(node, |a| a.last_window_end = Some(end + Duration::seconds(10)));
     }
     assert_eq!(agents.watermark(end + Duration::seconds(11)), Some(end), "n1 is late");
-    assert_eq!(agents.watermark(end + Duration::seconds(40)), Some(end + Duration::seconds(10)), "n1 is given up, the others' word counts");
+    assert_eq!(agents.watermark(end + Duration::seconds(30)), Some(end + Duration::seconds(5)), "but only for a while");
+    assert_eq!(agents.watermark(end + Duration::seconds(61)), Some(end + Duration::seconds(36)), "n1 is gone, the others are late");
+    assert_eq!(agents.watermark(end + Duration::seconds(900)), Some(end + Duration::seconds(875)), "all are gone");
 }

@@ -150,8 +150,12 @@ const TIMER: u64 = 1_000;
 const CONTROL: u64 = 1_001;
 const LIFELINE: u64 = 1_002;
 
-/// Packets due within this time go out now: a wake-up costs more than that.
-const EARLY_NS: u64 = 20_000;
+/// From the timer's going off until this thread runs, 45 µs pass as a rule (measured: without this, packets left 49 µs late on
+/// average); so it is set earlier by that.
+const WAKE_NS: u64 = 45_000;
+
+/// Packets due within this time go out now: sleeping once more would make them late.
+const EARLY_NS: u64 = WAKE_NS + 5_000;
 
 impl Relay {
     fn run(mut self) -> Result<(), RelayError> {
@@ -204,7 +208,7 @@ impl Relay {
         let next = self.line.next_due_ns();
         if next != self.armed_ns {
             // A time of zero would switch the timer off, which is what "nothing waits" wants.
-            let at = next.unwrap_or(0);
+            let at = next.map_or(0, |due| due.saturating_sub(WAKE_NS).max(1));
             let it_value = Timespec { tv_sec: (at / 1_000_000_000) as i64, tv_nsec: (at % 1_000_000_000) as _ };
             let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
             rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once).doing("set its timer")?;

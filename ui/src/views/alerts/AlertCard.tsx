@@ -64,7 +64,7 @@ export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; c
         <dl className={css.numbers}>
           <Reading label="value" unit={unit} measure={measure} value={alert.value} />
           <Reading label="threshold" unit={unit} measure={measure} value={alert.threshold} />
-          <Number
+          <Reading
             label={`baseline${alert.baseline_s ? ` of ${lasted(alert.baseline_s)}` : ''}`}
             unit={unit}
             measure={measure}

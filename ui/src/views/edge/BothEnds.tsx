@@ -3,6 +3,7 @@ import type { EdgeItem } from '~/lib/edges';
 import { show } from '~/lib/units';
 import { Card } from '~/parts/Card';
 import { Value } from '~/parts/marks';
+import css from './Edge.module.css';
 
 const ROWS: { label: string; measure: string; unit: Unit }[] = [
   { label: 'Bytes', measure: 'tcp.bytes', unit: 'bytes' },
@@ -60,7 +61,7 @@ export function BothEnds({ item }: { item: EdgeItem }) {
                   {both ? (
                     <>
                       <Value unit={r.unit} value={sent - received} />
-                      {sent > 0 && ` · ${show('ratio', (sent - received) / sent)}`}
+                      {sent > 0 && <div className={css.share}>{show('ratio', (sent - received) / sent)}</div>}
                     </>
                   ) : (
                     <Value unit={r.unit} value={null} />

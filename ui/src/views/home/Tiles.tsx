@@ -76,7 +76,7 @@ interface TileProps {
 
 function Tile({ to, title, count, word, levels, alerts, alertWord, note, pulse, children }: TileProps) {
   return (
-    <Link to={to} search={carry} className={css.tile} aria-label={`${title}: ${count ?? 0} ${word}`}>
+    <Link to={to} search={carry} className={css.tile}>
       <div className={css.tileTop}>
         <h2 className={css.tileTitle}>{title}</h2>
         <span className={css.tileNote}>{note}</span>

@@ -8,6 +8,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_model::verdict::{Answer, Verdict};
+use edgescope_server::api::alerts::{AlertsAnswer, IncidentsAnswer};
 use edgescope_testbed::{Fault, Spec, Truth};
 use serde::Serialize;
 use std::io::Write;
@@ -157,7 +158,7 @@ struct Api(Asking);
 impl Api {
     /// Alerts that fired since, earliest first.
     fn alerts(&self, since: DateTime<Utc>) -> anyhow::Result<Vec<Alert>> {
-        let mut alerts: Vec<Alert> = self.get("/alerts", &[])?;
+        let mut alerts = self.get::<AlertsAnswer>("/alerts", &[])?.alerts;
         alerts.retain(|a| a.state != AlertState::Pending && a.fired_at.is_some_and(|at| at >= since));
         alerts.sort_by_key(|a| a.fired_at);
         Ok(alerts)
@@ -165,7 +166,7 @@ impl Api {
 
     /// Incidents opened since, newest first.
     fn incidents(&self, since: DateTime<Utc>) -> anyhow::Result<Vec<Incident>> {
-        let mut incidents: Vec<Incident> = self.get("/incidents", &[])?;
+        let mut incidents = self.get::<IncidentsAnswer>("/incidents", &[])?.incidents;
         incidents.retain(|i| i.opened_at >= since);
         incidents.sort_by_key(|i| std::cmp::Reverse(i.opened_at));
         Ok(incidents)

@@ -21,6 +21,8 @@ const AGENT_PREFIX: &str = "demo-";
 
 /// Everything that runs; [`Company::stop`] ends it in order, dropping it ends it at once.
 pub struct Company {
+    /// Where the user interface and the API are.
+    pub http: SocketAddr,
     // Ended in this order: agents ship their last words to a server that still listens on wires that still exist.
     agents: Vec<Agent>,
     server: Option<Server>,
@@ -63,7 +65,7 @@ impl Company {
         let options = Options { spec, command: this_executable(&["testbed"])?, seed: args.seed };
         let testbed = tokio::task::spawn_blocking(|| Testbed::start(options)).await??;
         let server = start_server(files.path(), http, &testbed).await?;
-        let mut company = Self { agents: Vec::new(), server: Some(server), testbed, files };
+        let mut company = Self { http: server.http, agents: Vec::new(), server: Some(server), testbed, files };
         for node in company.testbed.nodes() {
             let agent = company.start_agent(&node)?;
             company.agents.push(agent);

@@ -61,7 +61,7 @@ pub async fn tell(args: &DemoArgs, spec: Spec, fault: Option<Fault>) -> anyhow::
     let teller = Teller { started: Instant::now(), json: args.json };
     teller.say("starting a shop of services in network namespaces, an agent on each node, and a server");
     let mut company = Company::start(args, spec).await?;
-    teller.say(&format!("open http://{}  (from elsewhere: ssh -L {port}:{} YOU@THIS-HOST, then http://127.0.0.1:{port})", args.listen, args.listen, port = args.listen.port()));
+    teller.say(&format!("open http://{}  (from elsewhere: ssh -L {port}:{} YOU@THIS-HOST, then http://127.0.0.1:{port})", company.http, company.http, port = company.http.port()));
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     let ended = tokio::select! {
@@ -86,7 +86,7 @@ pub async fn tell(args: &DemoArgs, spec: Spec, fault: Option<Fault>) -> anyhow::
 }
 
 async fn play(args: &DemoArgs, fault: Option<&Fault>, company: &mut Company, teller: &Teller) -> anyhow::Result<Outcome> {
-    let api = Api(Asking { server: format!("http://{}", args.listen), token_file: None, json: true });
+    let api = Api(Asking { server: format!("http://{}", company.http), token_file: None, json: true });
     let started = Utc::now();
     teller.say(&format!("the shop is open; {} s of calm give the detectors a past, then {}", args.calm, if fault.is_some() { "something goes wrong" } else { "nothing goes wrong" }));
     company.watch(Duration::from_secs(args.calm)).await?;

@@ -119,7 +119,7 @@ fn a_kernel_without_btf_and_a_missing_capability() {
     says(&refusal(&finish(without_steering(command), AT_ONCE)), &["CAP_BPF", "edgescope doctor"]);
     // A mount namespace in which the kernel's type information is hidden; nobody else sees it.
     let mut command = Command::new("unshare");
-    let script = "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec \"$@\"";
+    let script = "mount -t tmpfs none /sys/kernel/btf && exec \"$@\"";
     command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).args(agent);
     says(&refusal(&finish(without_steering(command), AT_ONCE)), &["BTF"]);
     assert!(!tool("ls", &["/sys/fs/bpf"], "").unwrap_or_default().contains(scene.id()), "a refused agent left something pinned");

@@ -43,7 +43,24 @@ impl Api {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut answer = request.call().map_err(|e| format!("no answer from {}{path}: {e}", self.base))?;
+        let answer = request.call().map_err(|e| format!("no answer from {}{path}: {e}", self.base))?;
+        Self::read(path, answer)
+    }
+
+    /// POSTs JSON to a path below the root.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        let mut request = self.agent.post(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = request.send_json(body).map_err(|e| format!("no answer from {}{path}: {e}", self.base))?;
+        Self::read(path, answer)
+    }
+
+    fn read(path: &str, mut answer: ureq::http::Response<ureq::Body>) -> Result<Value, String> {
         let body = answer.body_mut().read_to_string().map_err(|e| format!("the answer of {path} broke off: {e}"))?;
         if !answer.status().is_success() {
             return Err(format!("{path} answered {}: {body}", answer.status()));

@@ -11,7 +11,7 @@
 //! | [`scene`] | one test's directory and names |
 //! | [`server`], [`agent`] | the product's long-running commands |
 //! | [`api`] | questions, by HTTP and by the command line |
-//! | [`demo`] | the demo, to its verdict or running on |
+//! | [`demo`], [`shop`] | the demo, to its verdict or running on; what its services counted |
 //! | [`actor`], [`traffic`] | traffic with known bytes and outcomes |
 //! | [`witness`], [`capture`] | what the kernel and a capture say |
 //! | [`lab`], [`cgroup`], [`disk`] | namespaces, a cgroup, a file system of one's own |
@@ -35,6 +35,7 @@ pub mod program;
 pub mod scene;
 pub mod server;
 pub mod shipper;
+pub mod shop;
 pub mod trace;
 pub mod traffic;
 pub mod wait;
@@ -42,7 +43,7 @@ pub mod witness;
 
 pub use actor::Actor;
 pub use agent::{Agent, AgentSpec, Place};
-pub use api::{Api, Edges, Question};
+pub use api::{Api, Edge, Edges, Question};
 pub use cgroup::Cgroup;
 pub use program::Process;
 pub use scene::Scene;

@@ -128,10 +128,11 @@ pub fn hypotheses(view: &View<'_>, case: &Case, taken: Option<Component>, others
     }
     for other in others {
         for g in other.localised.guesses.iter().take(SHOWN_OTHERS) {
-            let why = if other.culprit().is_some() {
-                format!("seen too, but {} says more", case.class)
-            } else {
-                format!("too weak: score {:.1}, {} of {} edges bad", g.score, g.bad, g.witnesses.len())
+            let share = 100.0 * g.explained;
+            let why = match (other.culprit(), g.is_sound()) {
+                (Some(_), _) => format!("seen too, but {} says more", case.class),
+                (None, false) => format!("cleared: {} of its {} edges with enough samples are fine", g.witnesses.len() - g.bad, g.witnesses.len()),
+                (None, true) => format!("does not stand: score {:.1}, explains {share:.0} % of the signs of {}", g.score, other.class),
             };
             all.push(hypothesis(view, other.class, g, g.component, why));
         }

@@ -159,7 +159,7 @@ fn down(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, o
         since: Some(since),
         evidence: summary::evidence(view, case, culprit),
         controls: exonerate::controls(view, case, culprit),
-        affected: summary::touched(view, culprit, Sides::Any, how),
+        affected: summary::touched(view, culprit, Sides::Any, case.span.steps.start, how),
         hypotheses,
         ..plain(inputs, Answer::NotNetwork, confidence(inputs, case, false), summary)
     }
@@ -186,7 +186,7 @@ fn not_network(inputs: &Inputs<'_>, view: &View<'_>, app: &app::AppFinding, othe
         culprit: app.component.culprit(view),
         since: Some(view.time(app.start)),
         evidence,
-        affected: summary::touched(view, app.component, sides, symptom),
+        affected: summary::touched(view, app.component, sides, app.start, symptom),
         hypotheses: std::iter::once(chosen).chain(cleared).collect(),
         ..plain(inputs, Answer::NotNetwork, sureness(inputs, app.score), summary)
     }

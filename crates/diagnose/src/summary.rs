@@ -30,13 +30,13 @@ pub fn affected(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Affecte
     let evidence = case.shown.evidence();
     let strength = case.localised.guesses.first().map(|g| g.strength.clone()).unwrap_or_else(|| vec![0.0; 2]);
     let mut pairs: BTreeMap<(u32, u32), Pair> = BTreeMap::new();
-    for (unit, _) in hit_units(view, case, culprit) {
+    for (unit, _) in hit_units(view, case, culprit).into_iter().filter(|&(u, _)| is_used(view, case, u)) {
         let pair = pairs.entry(client_server(view, case, unit)).or_default();
         pair.hit += 1;
         pair.score += evidence.score(unit, &strength);
         pair.add(case, unit);
     }
-    for unit in 0..case.units.len() {
+    for unit in (0..case.units.len()).filter(|&u| is_used(view, case, u)) {
         pairs.entry(client_server(view, case, unit)).and_modify(|p| p.all += 1);
     }
     let list = pairs.into_iter().filter(|(_, p)| p.score > CLEARED);
@@ -49,10 +49,20 @@ pub fn affected(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Affecte
     worst_first(words.collect())
 }
 
-/// Every pair of which a pod belongs to the culprit, as client or server, by the wish of `sides`.
-pub fn touched(view: &View<'_>, culprit: Component, sides: Sides, symptom: &str) -> Vec<Affected> {
+/// Whether a unit carried anything in the span or shortly before.
+fn is_used(view: &View<'_>, case: &Case, unit: usize) -> bool {
+    let steps = &case.span.steps;
+    match case.sense {
+        Sense::Flow => view.is_used(Some(case.index[unit]), steps),
+        _ => view.is_used(view.talks[case.index[unit]].there, steps) || view.is_used(view.talks[case.index[unit]].back, steps),
+    }
+}
+
+/// Every pair of which a pod belongs to the culprit, as client or server, by the wish of `sides`, if it was used from `start` on or shortly before.
+pub fn touched(view: &View<'_>, culprit: Component, sides: Sides, start: usize, symptom: &str) -> Vec<Affected> {
     let mut pairs: BTreeMap<(u32, u32), (usize, usize)> = BTreeMap::new();
-    for talk in &view.talks {
+    let steps = start..view.steps;
+    for talk in view.talks.iter().filter(|t| view.is_used(t.there, &steps) || view.is_used(t.back, &steps)) {
         let (client, server) = (&view.ends[talk.client], &view.ends[talk.server]);
         let hit = match (culprit, sides) {
             (Component::Edge(..), _) => culprit.carries(client, server),
@@ -225,19 +235,19 @@ fn second(view: &View<'_>, case: &Case, inside: &[usize], place: &str) -> Vec<Ev
     match case.class {
         Class::Unreachable => vec![
             make("tcp.bytes.received.rate", M::BytesReceived, false, "what still arrives, bytes a second"),
-            make("tcp.stalled", M::Stalled, false, "sockets that wait for acknowledgements"),
+            make("tcp.stalled.rate", M::Stalled, false, "sockets that wait for acknowledgements"),
         ],
         Class::Policy | Class::ServiceDown => vec![
             make(
                 "tcp.resets.sent",
                 M::ResetsSent,
                 true,
-                "resets a second that the servers' own hosts sent: none, and the network answered in their stead",
+                "resets a second that the servers' own hosts sent: as many as refusals if nobody listens, none if something else answered",
             ),
-            make("tcp.accepts", M::Accepts, false, "connections a second that still reach the servers"),
+            make("tcp.accepts.rate", M::Accepts, false, "connections a second that still reach the servers"),
         ],
-        Class::Loss => vec![make("tcp.rto", M::Retrans, false, "segments a second sent again, those of handshakes included")],
-        Class::Latency => vec![make("tcp.retrans", M::Retrans, false, "segments a second sent again: a slow path need not lose any")],
+        Class::Loss => vec![make("tcp.retrans.rate", M::Retrans, false, "segments a second sent again, those of handshakes included")],
+        Class::Latency => vec![make("tcp.retrans.rate", M::Retrans, false, "segments a second sent again: a slow path need not lose any")],
         _ => Vec::new(),
     }
 }

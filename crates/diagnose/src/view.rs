@@ -68,6 +68,8 @@ pub const END_DIMS: [&str; 5] = ["namespace", "workload", "pod", "node", "zone"]
 pub type Id = u32;
 /// Steps in which services start: pools fill, clients knock before servers listen. A table that is busy from its first step on has them behind it.
 const START_UP_STEPS: usize = 2;
+/// Steps before a span in which a flow must have been used: a minute of 10 s windows.
+const RECENT_STEPS: usize = 6;
 /// No name.
 pub const NONE: Id = Id::MAX;
 
@@ -257,6 +259,13 @@ impl<'a> View<'a> {
     pub fn sum(&self, flow: Option<usize>, m: M, steps: Range<usize>) -> f64 {
         let Some(flow) = flow else { return 0.0 };
         steps.map(|s| self.at(flow, m, s)).filter(|v| !v.is_nan()).sum()
+    }
+
+    /// Whether anything went over a flow, or was tried, from a minute before the steps on. A name that is no longer in use (a socket seen before its
+    /// owner was known) leaves rows behind that nobody is hit by.
+    pub fn is_used(&self, flow: Option<usize>, steps: &Range<usize>) -> bool {
+        let recent = steps.start.saturating_sub(RECENT_STEPS)..steps.end;
+        [M::SegmentsSent, M::SegmentsReceived, M::Connects].into_iter().any(|m| self.sum(flow, m, recent.clone()) > 0.0)
     }
 
     /// Whether whoever reports of this end did so in that step.

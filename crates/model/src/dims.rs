@@ -1,6 +1,7 @@
 //! Dimensions of an edge, and its key.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use utoipa::ToSchema;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -83,7 +84,11 @@ impl EdgeDims {
             if matches!(dim, Dim::AzEqual) {
                 continue;
             }
-            let value = self.get(dim);
+            let value = match dim {
+                Dim::Source(field) => Cow::Borrowed(self.source.get(field)),
+                Dim::Dest(field) => Cow::Borrowed(self.dest.get(field)),
+                _ => Cow::Owned(self.get(dim)),
+            };
             canonical.extend_from_slice(&(value.len() as u32).to_le_bytes());
             canonical.extend_from_slice(value.as_bytes());
         }

@@ -21,6 +21,8 @@ const SKIP: u32 = u32::MAX;
 /// Rows by `(time, edge)`: time in seconds and an edge's key, or whatever else two integers the caller groups by.
 pub(crate) struct Merge {
     columns: Vec<Column>,
+    /// Index into `columns` by position in the catalogue.
+    places: Vec<Option<u16>>,
     index: HashMap<(i64, i64), u32>,
     keys: Vec<(i64, i64)>,
     /// Bytes in histograms' buckets, about.
@@ -56,7 +58,10 @@ impl Merge {
             let cells = if signal.kind == Kind::Histogram { Cells::Histograms(Vec::new()) } else { Cells::Values(signal.kind, Vec::new()) };
             Some(Column { at, name: signal::column(&signal, side), cells })
         };
-        Self { columns: columns.into_iter().filter_map(column).collect(), index: HashMap::new(), keys: Vec::new(), histogram_bytes: 0, unreadable: 0 }
+        let columns: Vec<Column> = columns.into_iter().filter_map(column).collect();
+        let mut places = vec![None; columns.iter().map(|column| usize::from(column.at) + 1).max().unwrap_or(0)];
+        columns.iter().enumerate().for_each(|(place, column)| places[usize::from(column.at)] = Some(place as u16));
+        Self { columns, places, index: HashMap::new(), keys: Vec::new(), histogram_bytes: 0, unreadable: 0 }
     }
 
     /// Number of merged rows.
@@ -96,7 +101,13 @@ impl Merge {
     }
 
     fn column(&self, at: u16) -> Option<&Column> {
-        self.columns.iter().find(|column| column.at == at)
+        let place = (*self.places.get(usize::from(at))?)?;
+        self.columns.get(usize::from(place))
+    }
+
+    fn cells_mut(&mut self, at: u16) -> Option<&mut Cells> {
+        let place = (*self.places.get(usize::from(at))?)?;
+        self.columns.get_mut(usize::from(place)).map(|column| &mut column.cells)
     }
 
     fn slot(&mut self, key: (i64, i64)) -> u32 {
@@ -117,18 +128,14 @@ impl Merge {
     /// Adds a row that is not in a table yet. Values above `i64::MAX` count as that: 9 exabytes in one window.
     pub(crate) fn add_row(&mut self, edge: i64, row: &FactRow) {
         let slot = self.slot((row.window_start, edge)) as usize;
-        for column in &mut self.columns {
-            match &mut column.cells {
-                Cells::Values(kind, values) => {
-                    if let Some(value) = row.value(column.at) {
-                        add(*kind, &mut values[slot], i64::try_from(value).unwrap_or(i64::MAX));
-                    }
-                }
-                Cells::Histograms(histograms) => {
-                    if let Some(histogram) = row.histogram(column.at) {
-                        self.histogram_bytes += add_histogram(&mut histograms[slot], histogram);
-                    }
-                }
+        for &(column, value) in &row.values {
+            if let Some(Cells::Values(kind, values)) = self.cells_mut(column) {
+                add(*kind, &mut values[slot], i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        }
+        for (column, histogram) in &row.histograms {
+            if let Some(Cells::Histograms(histograms)) = self.cells_mut(*column) {
+                self.histogram_bytes += add_histogram(&mut histograms[slot], histogram);
             }
         }
     }

@@ -18,7 +18,10 @@ pub(crate) struct Reading {
 
 impl Readers {
     pub(crate) fn enter(&self) -> Reading {
-        let since = Utc::now();
+        self.enter_at(Utc::now())
+    }
+
+    pub(crate) fn enter_at(&self, since: DateTime<Utc>) -> Reading {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner).entry(since).or_default() += 1;
         Reading { since, running: Arc::clone(&self.running) }
     }

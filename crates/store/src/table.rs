@@ -16,10 +16,13 @@ use object_store::ObjectStoreExt as _;
 use std::collections::HashMap;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// Attempts of one change against other writers: at a few milliseconds each, seconds of bad luck.
 pub(crate) const ATTEMPTS_MAX: u32 = 100;
+/// A view that nobody refreshed for this long is not brought up to date by the next entry's name alone: entries are kept ten minutes at least.
+const SEARCH_AFTER: Duration = Duration::from_secs(120);
 
 /// One table, shared by all that use it.
 pub(crate) struct Table {
@@ -34,6 +37,8 @@ struct Inner {
     head: Arc<Head>,
     /// Application transactions as far as asked for or seen, as of `head`; `None`: the application has none.
     transactions: HashMap<String, Option<i64>>,
+    /// When the newest version was last looked for by more than its successor's name.
+    searched: Instant,
 }
 
 /// The table as of one version.
@@ -86,7 +91,7 @@ impl Table {
         };
         let state = table.state.ok_or_else(|| fail(DeltaTableError::NotInitialized))?;
         check_version(&spec, &state)?;
-        let inner = Mutex::new(Inner { head: Head::new(state), transactions: HashMap::new() });
+        let inner = Mutex::new(Inner { head: Head::new(state), transactions: HashMap::new(), searched: Instant::now() });
         let table = Self { spec, log, durable: durable.clone(), directory, inner };
         table.add_missing_columns().await?;
         Ok(table)
@@ -94,10 +99,6 @@ impl Table {
 
     pub(crate) fn name(&self) -> &'static str {
         self.spec.name
-    }
-
-    pub(crate) fn directory(&self) -> &FsPath {
-        &self.directory
     }
 
     /// The newest version there is.
@@ -108,13 +109,20 @@ impl Table {
     }
 
     async fn refresh_locked(&self, inner: &mut Inner) -> Result<()> {
+        let fail = |e| StoreError::delta(self.name(), e);
+        if inner.searched.elapsed() > SEARCH_AFTER && self.checkpointed().await? > inner.head.version {
+            // Who slept may have missed entries that a checkpoint replaced.
+            inner.head = Head::new(DeltaTableState::try_new(&self.log, None).await.map_err(fail)?);
+            inner.transactions.clear();
+        }
+        inner.searched = Instant::now();
         let next = commit_uri_from_version(Some(inner.head.version + 1));
         match self.log.object_store(None).head(&next).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(()),
             other => other.map_err(|e| StoreError::io(self.name(), e))?,
         };
         let mut state = inner.head.state.clone();
-        state.update(&self.log, None).await.map_err(|e| StoreError::delta(self.name(), e))?;
+        state.update(&self.log, None).await.map_err(fail)?;
         for version in inner.head.version + 1..=state.version() {
             match self.entry(version).await? {
                 Some(actions) => inner.transactions.extend(actions.into_iter().filter_map(|action| match action {

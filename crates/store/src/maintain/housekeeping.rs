@@ -50,7 +50,7 @@ impl Store {
     /// Deletes files that nothing names for long enough that no query, whose time is limited, still reads them.
     pub(crate) async fn vacuum(&self, table: &Arc<Table>, now: DateTime<Utc>) -> Result<()> {
         let keep = Duration::seconds(FILE_KEEP_S.max(2 * i64::try_from(self.config.query.timeout_s).unwrap_or(i64::MAX / 4)));
-        if self.readers.oldest().is_some_and(|oldest| oldest < Utc::now() - keep) {
+        if self.readers.oldest().is_some_and(|oldest| oldest < now - keep) {
             return Ok(());
         }
         let head = table.refresh().await?;

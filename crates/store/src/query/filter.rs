@@ -2,7 +2,7 @@
 //! grouped; conditions on measures choose groups after.
 
 use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{BinaryOperator as Op, Expr, Ident, UnaryOperator, Value};
@@ -12,11 +12,15 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use edgescope_model::dims::Dim;
 use edgescope_model::query::QueryError;
 use edgescope_model::signal::Measure;
+use std::sync::LazyLock;
 
 /// Longest filter, in bytes.
 const LENGTH_MAX: usize = 4096;
 /// Deepest nesting of a filter.
 const DEPTH_MAX: usize = 64;
+
+/// Turns SQL text into something that can be evaluated; it knows no table.
+static PLANNER: LazyLock<SessionContext> = LazyLock::new(SessionContext::new);
 
 /// A checked filter.
 #[derive(Debug, Clone, Default)]
@@ -96,19 +100,13 @@ impl<T> Condition<T> {
         self.sql.is_none()
     }
 
-    /// Checks the condition's types against columns named as it reads them, without data.
-    pub(crate) fn check_types(&self, schema: &SchemaRef) -> Result<(), QueryError> {
-        self.passes(&RecordBatch::new_empty(schema.clone())).map(drop)
-    }
-
     /// Which rows pass; null counts as not.
     pub(crate) fn passes(&self, rows: &RecordBatch) -> Result<BooleanArray, QueryError> {
         let Some(sql) = &self.sql else { return Ok(BooleanArray::from(vec![true; rows.num_rows()])) };
         let fail = |e: datafusion::error::DataFusionError| wrong(e.strip_backtrace().lines().next().unwrap_or_default().to_owned());
-        let context = SessionContext::new();
         let schema = DFSchema::try_from(rows.schema()).map_err(fail)?;
-        let expression = context.parse_sql_expr(sql, &schema).map_err(fail)?;
-        let expression = context.create_physical_expr(expression, &schema).map_err(fail)?;
+        let expression = PLANNER.parse_sql_expr(sql, &schema).map_err(fail)?;
+        let expression = PLANNER.create_physical_expr(expression, &schema).map_err(fail)?;
         if expression.data_type(&rows.schema()).map_err(fail)? != DataType::Boolean {
             return Err(wrong(format!("'{sql}' is not a condition: compare it with something")));
         }

@@ -29,7 +29,9 @@ impl Store {
         let fine = self.facts_10s.refresh().await?;
         let coarse = self.facts_1m.refresh().await?;
         let first_us = |head: &Head| head.files().iter().filter_map(|file| file.span_us).map(|(least, _)| least).min().unwrap_or(i64::MAX);
-        let expired = range.from_s * 1_000_000 < first_us(&fine) && first_us(&coarse) < first_us(&fine);
+        // The first minute begins up to a minute before its first ten seconds.
+        let older = first_us(&coarse).saturating_add(Resolution::Minute.seconds() * 1_000_000) <= first_us(&fine);
+        let expired = older && range.from_s * 1_000_000 < first_us(&fine);
         if plan.ten_seconds_only || !(range.is_long() || expired) {
             let parts = vec![source(&self.facts_10s, fine, range, |_| true)];
             return Ok(Sources { parts, resolution: Resolution::TenSeconds });

@@ -68,7 +68,7 @@ export function options(
     width,
     height,
     pxAlign: 1,
-    padding: [8, 8, 0, 0],
+    padding: [8, 14, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,
@@ -184,9 +184,9 @@ function over(u: uPlot, data: ChartData, ink: Ink): void {
     const stroke = rule.kind === 'threshold' ? ink.bad : ink.faint;
     line(ctx, stroke, rule.kind === 'threshold' ? [5 * ratio, 3 * ratio] : [2 * ratio, 3 * ratio], bbox.left, y, bbox.left + bbox.width, y);
     ctx.fillStyle = stroke;
-    ctx.textAlign = 'right';
+    ctx.textAlign = 'left';
     ctx.textBaseline = y - bbox.top < 16 * ratio ? 'top' : 'bottom';
-    ctx.fillText(rule.label, bbox.left + bbox.width - 3 * ratio, y + (ctx.textBaseline === 'top' ? 3 : -3) * ratio);
+    ctx.fillText(rule.label, bbox.left + 4 * ratio, y + (ctx.textBaseline === 'top' ? 3 : -3) * ratio);
   }
   ctx.restore();
 }

@@ -32,6 +32,8 @@ export function inkOf(element: Element, dark: boolean): Ink {
 export const seriesColour = (s: Series, ink: Ink) => (s.colour === 'grey' ? ink.grey : colour(s.colour, ink.dark));
 
 const FONT = '11px "Inter Variable", system-ui, sans-serif';
+/** Seconds between times on the axis. */
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
 const BYTE_STEPS = Array.from({ length: 52 }, (_, i) => 2 ** i);
 
 /** Values as uPlot wants them. Columns are stacked by us: the topmost layer is drawn first, each next one over it. */
@@ -82,7 +84,7 @@ export function options(
       y: { range: (_u, _min, max) => [0, Math.max(Number.isFinite(max) ? max : 0, highest, least(data.unit)) * 1.08] },
     },
     axes: [
-      { ...axis, size: 26, gap: 4, space: 64, values: (_u, ticks) => tickTimes(ticks) },
+      { ...axis, size: 26, gap: 4, space: 58, incrs: TIME_STEPS, values: (_u, ticks) => tickTimes(ticks) },
       {
         ...axis,
         size: 62,

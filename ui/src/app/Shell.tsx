@@ -1,7 +1,5 @@
 import { Outlet, useLocation } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
-import { useStatus } from '~/api/queries';
-import { Busy } from '~/parts/states';
 import { Banner } from '~/views/banner/Banner';
 import { FilterBox, type FilterHandle } from './FilterBox';
 import { Help } from './Help';
@@ -15,13 +13,8 @@ import { Tools } from './Tools';
 
 const TITLES: Record<string, string> = { '/': 'Home', '/edges': 'Edges', '/map': 'Map', '/alerts': 'Alerts', '/diagnose': 'Diagnose' };
 
-/** Waits for the server's first word: the default range follows from it. */
-export function Shell() {
-  return useStatus().isPending ? <Busy height={400} /> : <Frame />;
-}
-
 /** The frame of every view: rail at the left, time and filter above, the verdict below them. */
-function Frame() {
+export function Shell() {
   const filter = useRef<FilterHandle>(null);
   const [timeOpen, setTimeOpen] = useState(false);
   const [helpOpen, setHelpOpen] = useState(false);

@@ -97,14 +97,18 @@ impl Engine {
         self.counters.rounds += 1;
         let numbers = self.series.take(table, self.config.series_max);
         let window_s = f64::from(table.step_s.unwrap_or(10));
-        let judged = numbers.start.max(numbers.end - WINDOWS_JUDGED)..numbers.end;
         let mut told = Vec::new();
         for detector in Detector::ALL {
-            let peers: BTreeMap<i64, Peers> = judged.clone().map(|w| (w, self.peers(detector, w, window_s))).collect();
-            let edges: Vec<EdgeKey> = self.series.edges.keys().filter(|k| applies(detector, k)).cloned().collect();
-            for edge in edges {
-                if let Some(alert) = self.judge(detector, &edge, judged.clone(), &peers, window_s, coverage, now) {
-                    told.push(alert);
+            let edges = self.series.edges.iter().filter(|(key, _)| applies(detector, key));
+            // What has not changed was judged before.
+            let due: Vec<(EdgeKey, i64)> =
+                edges.map(|(key, e)| (key.clone(), e.changed_from.clamp(numbers.end - WINDOWS_JUDGED, numbers.end))).collect();
+            let first = due.iter().map(|(_, from)| *from).min().unwrap_or(numbers.end);
+            let peers: BTreeMap<i64, Peers> = (first..numbers.end).map(|w| (w, self.peers(detector, w, window_s))).collect();
+            for (edge, from) in due {
+                let known = self.open.contains_key(&(detector, edge.clone()));
+                if known || from < numbers.end {
+                    told.extend(self.judge(detector, &edge, from..numbers.end, &peers, window_s, coverage, now));
                 }
             }
         }
@@ -136,7 +140,7 @@ impl Engine {
         let one = |past: &Past| if detector == Detector::RttShift { plain_shift(past, at) } else { plain_rate(detector, past, window) };
         let path = detector == Detector::RttShift;
         let compared = |part: &Part| if path { matches!(part, Part::Pods(..)) } else { *part == Part::Whole };
-        let slices = self.series.edges.values().flatten().filter(|(part, _)| compared(part));
+        let slices = self.series.edges.values().flat_map(|e| &e.parts).filter(|(part, _)| compared(part));
         let mut all: Vec<f64> = slices.filter_map(|(_, (past, _))| one(past)).collect();
         if all.len() < PEERS_MIN {
             return Peers::default();
@@ -148,15 +152,14 @@ impl Engine {
 
     /// The worst slice of an edge at a window, and whether any slice had data.
     fn worst(&self, detector: Detector, edge: &EdgeKey, at: At, peers: Peers) -> Option<(Part, Reading)> {
-        let parts = self.series.edges.get(edge)?;
-        let readings = parts.iter().filter(|(part, _)| detector.looks_at(part));
+        let readings = self.series.edges.get(edge)?.parts.iter().filter(|(part, _)| detector.looks_at(part));
         let readings = readings.filter_map(|(part, (past, _))| Some((part, read(detector, &self.config, past, at, peers)?)));
         let worst = readings.max_by(|a, b| a.1.bad.cmp(&b.1.bad).then(a.1.excess.total_cmp(&b.1.excess)))?;
         Some((worst.0.clone(), worst.1))
     }
 
     fn hold(&self, detector: Detector, edge: &EdgeKey, at: At, (part, baseline, threshold): &(Part, f64, f64)) -> Option<(Part, Reading)> {
-        let (past, _) = self.series.edges.get(edge)?.get(part)?;
+        let (past, _) = self.series.edges.get(edge)?.parts.get(part)?;
         Some((part.clone(), hold(detector, &self.config, past, at, (*baseline, *threshold))?))
     }
 
@@ -194,7 +197,7 @@ impl Engine {
 
     /// Whether a node of the edge's source is named among the silent agents.
     fn is_silent(&self, edge: &EdgeKey, coverage: &Coverage) -> bool {
-        let whole = self.series.edges.get(edge).and_then(|parts| parts.get(&Part::Whole));
+        let whole = self.series.edges.get(edge).and_then(|e| e.parts.get(&Part::Whole));
         whole.is_some_and(|(_, places)| coverage.silent.keys().any(|agent| places.nodes.contains(agent)))
     }
 
@@ -278,13 +281,13 @@ impl Engine {
     }
 
     fn places(&self, edge: &EdgeKey, part: &Part) -> Places {
-        self.series.edges.get(edge).and_then(|parts| parts.get(part)).map(|(_, places)| places.clone()).unwrap_or_default()
+        self.series.edges.get(edge).and_then(|e| e.parts.get(part)).map(|(_, places)| places.clone()).unwrap_or_default()
     }
 
     /// The first bad window: a detector looks at several together, so trouble may have begun within those before the first that it called bad,
     /// and the one it called bad first may hold more good windows than bad ones.
     fn since(&self, detector: Detector, edge: &EdgeKey, part: &Part, first_bad: i64, reading: &Reading, window_s: f64) -> i64 {
-        let Some((past, _)) = self.series.edges.get(edge).and_then(|parts| parts.get(part)) else { return first_bad };
+        let Some((past, _)) = self.series.edges.get(edge).and_then(|e| e.parts.get(part)) else { return first_bad };
         let alone = |w: i64| {
             let rate = plain_rate(detector, past, w);
             let at = At { window: w, normal_until: first_bad - 1, window_s };

@@ -144,7 +144,7 @@ fn rate(rule: &RateRule, config: &DetectorsConfig, past: &Past, at: At, peers: P
     if !rule.enabled {
         return None;
     }
-    let sum = |from: i64, to: i64| past.range(from, to).map(|(_, w)| counts(w)).fold((0.0, 0.0, 0usize), |a, (k, n)| (a.0 + k, a.1 + n, a.2 + 1));
+    let sum = |from: i64, to: i64| past.range(from, to).map(&counts).fold((0.0, 0.0, 0usize), |a, (k, n)| (a.0 + k, a.1 + n, a.2 + 1));
     let start = at.window + 1 - rule.windows as i64;
     let (k, n, _) = sum(start, at.window + 1);
     if n <= 0.0 {
@@ -195,13 +195,13 @@ fn shift(rule: &ShiftRule, config: &DetectorsConfig, past: &Past, at: At, peers:
 
 /// Round trips of the past that is taken for normal.
 fn trips(past: &Past, at: At, samples_min: f64) -> impl Iterator<Item = f64> {
-    past.range(i64::MIN, at.normal_until.min(at.window)).filter(move |(_, w)| w.rtt_samples > samples_min).map(|(_, w)| w.rtt_s)
+    past.range(i64::MIN, at.normal_until.min(at.window)).filter(move |w| w.rtt_samples > samples_min).map(|w| w.rtt_s)
 }
 
 fn drop(rule: &DropRule, past: &Past, at: At) -> Option<Reading> {
     let start = at.window + 1 - rule.windows as i64;
-    let recent: Vec<&Window> = past.range(start, at.window + 1).map(|(_, w)| w).collect();
-    let before: Vec<&Window> = past.range(i64::MIN, at.normal_until.min(start)).map(|(_, w)| w).collect();
+    let recent: Vec<&Window> = past.range(start, at.window + 1).collect();
+    let before: Vec<&Window> = past.range(i64::MIN, at.normal_until.min(start)).collect();
     if !rule.enabled || recent.len() < rule.windows || before.len() < rule.past_min {
         return None;
     }

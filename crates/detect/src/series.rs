@@ -5,7 +5,7 @@
 //! arrives late counts, and what is replayed gives the same past.
 
 use edgescope_model::query::EdgeTable;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Windows kept of each slice: 15 minutes of 10 s.
 pub const WINDOWS_KEPT: usize = 90;
@@ -58,37 +58,75 @@ impl Window {
         rtt_samples: 0.0,
     };
 
+    /// Equal, unknown parts included.
+    fn is_same(&self, other: &Self) -> bool {
+        let bits =
+            |w: &Self| [w.segments, w.retrans, w.connects, w.failed, w.active_s, w.stalled_s, w.bytes, w.rtt_s, w.rtt_samples].map(f64::to_bits);
+        bits(self) == bits(other)
+    }
+
     /// Whether anybody told of it.
     pub fn is_known(&self) -> bool {
         !self.active_s.is_nan()
     }
 }
 
-/// Windows of one slice, by number (start ÷ window length).
+/// Windows of one slice, one after the other; those that nobody told of are in it as unknown.
 #[derive(Debug, Clone, Default)]
 pub struct Past {
-    windows: BTreeMap<i64, Window>,
+    /// Number (start ÷ window length) of the first.
+    first: i64,
+    windows: VecDeque<Window>,
 }
 
 impl Past {
-    fn put(&mut self, number: i64, window: Window) {
-        self.windows.insert(number, window);
-        while self.windows.len() > WINDOWS_KEPT {
-            self.windows.pop_first();
+    /// Puts a window in its place; true if that changes anything.
+    fn put(&mut self, number: i64, window: Window) -> bool {
+        if self.windows.is_empty() {
+            self.first = number;
         }
+        if number < self.first {
+            // Older than anything kept: there is room only if little is kept yet.
+            if (self.first + self.windows.len() as i64 - number) as usize > WINDOWS_KEPT {
+                return false;
+            }
+            (number..self.first).for_each(|_| self.windows.push_front(Window::UNKNOWN));
+            self.first = number;
+        }
+        let at = (number - self.first) as usize;
+        if at >= self.windows.len() + WINDOWS_KEPT {
+            // Nothing of the old past is kept after such a gap.
+            *self = Self { first: number, windows: VecDeque::from([window]) };
+            return true;
+        }
+        while self.windows.len() <= at {
+            self.windows.push_back(Window::UNKNOWN);
+        }
+        let changed = !self.windows[at].is_same(&window);
+        self.windows[at] = window;
+        while self.windows.len() > WINDOWS_KEPT {
+            self.windows.pop_front();
+            self.first += 1;
+        }
+        changed
     }
 
     pub fn at(&self, number: i64) -> Option<&Window> {
-        self.windows.get(&number).filter(|w| w.is_known())
+        let at = usize::try_from(number - self.first).ok()?;
+        self.windows.get(at).filter(|w| w.is_known())
     }
 
     /// Known windows from `from` up to, not including, `to`.
-    pub fn range(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, &Window)> {
-        self.windows.range(from.min(to)..to).map(|(&n, w)| (n, w)).filter(|(_, w)| w.is_known())
+    pub fn range(&self, from: i64, to: i64) -> impl Iterator<Item = &Window> {
+        let end = self.first + self.windows.len() as i64;
+        let (from, to) = (from.clamp(self.first, end), to.clamp(self.first, end));
+        let (from, to) = ((from - self.first) as usize, (to - self.first) as usize);
+        self.windows.range(from.min(to)..to).filter(|w| w.is_known())
     }
 
-    fn newest(&self) -> i64 {
-        self.windows.last_key_value().map_or(i64::MIN, |(&n, _)| n)
+    /// Number after the last window; `i64::MIN` if there is none.
+    fn end(&self) -> i64 {
+        if self.windows.is_empty() { i64::MIN } else { self.first + self.windows.len() as i64 }
     }
 }
 
@@ -100,10 +138,24 @@ pub struct Places {
     pub zones: BTreeSet<String>,
 }
 
+/// One edge's slices.
+#[derive(Debug)]
+pub struct Edge {
+    pub parts: BTreeMap<Part, (Past, Places)>,
+    /// Number of the first window that the last table changed; `i64::MAX` if it changed none.
+    pub changed_from: i64,
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self { parts: BTreeMap::new(), changed_from: i64::MAX }
+    }
+}
+
 /// All slices of all edges.
 #[derive(Debug, Default)]
 pub struct Series {
-    pub edges: BTreeMap<EdgeKey, BTreeMap<Part, (Past, Places)>>,
+    pub edges: BTreeMap<EdgeKey, Edge>,
     slices: usize,
     /// Slices that were turned away since there were too many.
     pub turned_away: u64,
@@ -152,6 +204,7 @@ impl Series {
         let first = first.timestamp().div_euclid(step_s);
         let numbers = first..last.timestamp().div_euclid(step_s) + 1;
         let reader = Reader::new(table);
+        self.edges.values_mut().for_each(|edge| edge.changed_from = i64::MAX);
         let mut groups: BTreeMap<EdgeKey, BTreeMap<Part, Vec<usize>>> = BTreeMap::new();
         for row in 0..table.rows.len() {
             let (source, dest) = (reader.end(row, 0), reader.end(row, 1));
@@ -178,17 +231,19 @@ impl Series {
     }
 
     fn put(&mut self, reader: &Reader<'_>, key: &EdgeKey, part: Part, rows: &[usize], first: i64, series_max: usize) {
-        let known = self.edges.get(key).is_some_and(|e| e.contains_key(&part));
+        let known = self.edges.get(key).is_some_and(|e| e.parts.contains_key(&part));
         if !known && self.slices >= series_max {
             self.turned_away += 1;
             return;
         }
-        let (past, places) = self.edges.entry(key.clone()).or_default().entry(part).or_insert_with(|| {
-            self.slices += 1;
-            Default::default()
-        });
+        self.slices += usize::from(!known);
+        let edge = self.edges.entry(key.clone()).or_default();
+        let (past, places) = edge.parts.entry(part).or_default();
         for step in 0..reader.table.steps.len() {
-            past.put(first + step as i64, reader.window(rows, step));
+            let number = first + step as i64;
+            if past.put(number, reader.window(rows, step)) {
+                edge.changed_from = edge.changed_from.min(number);
+            }
         }
         for &row in rows {
             for end in [reader.end(row, 0), reader.end(row, 1)] {
@@ -205,11 +260,11 @@ impl Series {
     /// Drops slices that no table held for the whole length that is kept.
     fn forget(&mut self, end: i64) {
         let old = end - WINDOWS_KEPT as i64;
-        for parts in self.edges.values_mut() {
-            parts.retain(|_, (past, _)| past.newest() >= old);
+        for edge in self.edges.values_mut() {
+            edge.parts.retain(|_, (past, _)| past.end() > old);
         }
-        self.edges.retain(|_, parts| !parts.is_empty());
-        self.slices = self.edges.values().map(BTreeMap::len).sum();
+        self.edges.retain(|_, edge| !edge.parts.is_empty());
+        self.slices = self.edges.values().map(|edge| edge.parts.len()).sum();
     }
 
     pub fn slices(&self) -> usize {

@@ -482,7 +482,12 @@ pub fn binomial(n: f64, p: f64, rng: &mut StdRng) -> f64 {
     if n > 60.0 && p * n > 10.0 && (1.0 - p) * n > 10.0 {
         return (n * p + (n * p * (1.0 - p)).sqrt() * normal(rng)).round().clamp(0.0, n);
     }
-    (0..n as usize).filter(|_| rng.random::<f64>() < p).count() as f64
+    // Rare events among many: Poisson's.
+    match n > 60.0 {
+        true if p < 0.1 => poisson(n * p, rng).min(n),
+        true if p > 0.9 => n - poisson(n * (1.0 - p), rng).min(n),
+        _ => (0..n as usize).filter(|_| rng.random::<f64>() < p).count() as f64,
+    }
 }
 
 fn normal(rng: &mut StdRng) -> f64 {

@@ -9,7 +9,9 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-        pub enum $name { $(#[serde(rename = $word)] $variant),* }
+        // Not `rename = $word`: the schema's derive does not see a word that a macro hands on.
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($variant),* }
 
         impl $name {
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
@@ -138,4 +140,24 @@ pub struct Verdict {
     pub to: DateTime<Utc>,
     /// Edges looked at.
     pub edges: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use utoipa::PartialSchema;
+
+    fn words<T: Serialize + PartialSchema>(all: &[T], word: impl Fn(&T) -> &'static str) {
+        let schema = serde_json::to_value(T::schema()).expect("a schema is JSON");
+        let said: Vec<_> = all.iter().map(|v| serde_json::to_value(v).expect("a word is JSON")).collect();
+        assert_eq!(said, all.iter().map(|v| word(v).into()).collect::<Vec<serde_json::Value>>());
+        assert_eq!(schema["enum"], serde_json::Value::Array(said));
+    }
+
+    #[test]
+    fn the_words_are_the_same_in_code_json_and_schema() {
+        words(Answer::ALL, |v| v.as_str());
+        words(Class::ALL, |v| v.as_str());
+        words(Scope::ALL, |v| v.as_str());
+    }
 }

@@ -52,7 +52,7 @@ export async function openPage(context, { width = 1440, height = 900, dark = fal
   return { page, wrong };
 }
 
-/** Waits until the page asks nothing and nothing on it loads. */
+/** After a page was opened: waits until it asks nothing and nothing on it loads. Within the page wait for what should come instead. */
 export async function settled(page) {
   await page.waitForLoadState('networkidle');
   await page.waitForFunction(() => !document.querySelector('[role=status][aria-label=loading]'));

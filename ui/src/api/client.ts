@@ -1,16 +1,7 @@
 /** Calls to the server: one function a route, errors as the server words them. */
-import type {
-  AlertsAnswer,
-  Catalogue,
-  Coverage,
-  EdgeQuery,
-  EdgesAnswer,
-  IncidentAnswer,
-  IncidentsAnswer,
-  Problem,
-  Status,
-  Verdict,
-} from './types';
+import createClient, { type Middleware } from 'openapi-fetch';
+import type { paths } from './schema';
+import type { EdgeQuery, Problem } from './types';
 
 const TOKEN_KEY = 'edgescope-token';
 
@@ -31,53 +22,59 @@ export const token = {
   forget: () => sessionStorage.removeItem(TOKEN_KEY),
 };
 
-async function call<T>(path: string, signal: AbortSignal | undefined, body?: unknown): Promise<T> {
-  const headers: Record<string, string> = { accept: 'application/json' };
-  const held = token.get();
-  if (held) headers.authorization = `Bearer ${held}`;
-  if (body !== undefined) headers['content-type'] = 'application/json';
-  let response: Response;
+const bearer: Middleware = {
+  onRequest({ request }) {
+    const held = token.get();
+    if (held) request.headers.set('authorization', `Bearer ${held}`);
+    return request;
+  },
+};
+
+const client = createClient<paths>({ baseUrl: globalThis.location?.origin ?? '', fetch: (request) => fetch(request) });
+client.use(bearer);
+
+interface Result<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+/** The data of a call, or its error in words. */
+async function data<T>(call: Promise<Result<T>>, signal: AbortSignal | undefined): Promise<T> {
+  let result: Result<T>;
   try {
-    response = await fetch(`/api/v1${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
-      headers,
-      body: body === undefined ? null : JSON.stringify(body),
-      signal: signal ?? null,
-    });
+    result = await call;
   } catch (error) {
     if (signal?.aborted) throw error;
+    if (error instanceof SyntaxError) throw new ApiError(0, { error: 'the server’s answer cannot be read', remedy: 'reload the page' });
     throw new ApiError(0, {
       error: 'the server does not answer',
       remedy: 'check that edgescope server runs and that this address reaches it',
     });
   }
-  if (response.ok) return (await response.json()) as T;
-  throw new ApiError(response.status, await problemOf(response));
+  if (result.response.ok && result.data !== undefined) return result.data;
+  throw new ApiError(result.response.status, problemOf(result));
 }
 
-async function problemOf(response: Response): Promise<Problem> {
-  try {
-    const body = (await response.json()) as Partial<Problem>;
-    if (typeof body.error === 'string') return { error: body.error, field: body.field ?? null, remedy: body.remedy ?? null };
-  } catch {
-    // Not JSON: a proxy between us and the server spoke.
-  }
+function problemOf({ error, response }: Result<unknown>): Problem {
+  if (typeof error === 'object' && error !== null && 'error' in error && typeof error.error === 'string') return error as Problem;
+  // Not our JSON: a proxy between us and the server spoke.
   return { error: `the server answered ${response.status} ${response.statusText}`.trim() };
 }
 
-function query(parameters: Record<string, string | undefined>): string {
-  const given = Object.entries(parameters).filter((p): p is [string, string] => p[1] !== undefined);
-  return given.length ? `?${new URLSearchParams(given)}` : '';
-}
+type Signal = AbortSignal | undefined;
+const abort = (signal: Signal) => ({ signal: signal ?? null });
 
 export const api = {
-  status: (signal?: AbortSignal) => call<Status>('/status', signal),
-  catalogue: (signal?: AbortSignal) => call<Catalogue>('/catalogue', signal),
-  coverage: (from: string, to: string, signal?: AbortSignal) => call<Coverage>(`/coverage${query({ from, to })}`, signal),
-  edges: (ask: EdgeQuery, signal?: AbortSignal) => call<EdgesAnswer>('/edges', signal, ask),
-  alerts: (from: string, to: string, signal?: AbortSignal) => call<AlertsAnswer>(`/alerts${query({ from, to })}`, signal),
-  incidents: (from: string, to: string, signal?: AbortSignal) => call<IncidentsAnswer>(`/incidents${query({ from, to })}`, signal),
-  incident: (id: string, signal?: AbortSignal) => call<IncidentAnswer>(`/incidents/${encodeURIComponent(id)}`, signal),
-  diagnose: (from: string, to: string, workload?: string, signal?: AbortSignal) =>
-    call<Verdict>(`/diagnose${query({ from, to, workload })}`, signal),
+  status: (signal?: Signal) => data(client.GET('/api/v1/status', abort(signal)), signal),
+  catalogue: (signal?: Signal) => data(client.GET('/api/v1/catalogue', abort(signal)), signal),
+  edges: (ask: EdgeQuery, signal?: Signal) => data(client.POST('/api/v1/edges', { body: ask, ...abort(signal) }), signal),
+  alerts: (from: string, to: string, signal?: Signal) =>
+    data(client.GET('/api/v1/alerts', { params: { query: { from, to } }, ...abort(signal) }), signal),
+  incidents: (from: string, to: string, signal?: Signal) =>
+    data(client.GET('/api/v1/incidents', { params: { query: { from, to } }, ...abort(signal) }), signal),
+  incident: (id: string, signal?: Signal) =>
+    data(client.GET('/api/v1/incidents/{id}', { params: { path: { id } }, ...abort(signal) }), signal),
+  diagnose: (from: string, to: string, workload?: string, signal?: Signal) =>
+    data(client.GET('/api/v1/diagnose', { params: { query: { from, to, ...(workload ? { workload } : {}) } }, ...abort(signal) }), signal),
 };

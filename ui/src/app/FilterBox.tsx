@@ -1,7 +1,7 @@
 import { ActionIcon, Combobox, TextInput, useCombobox } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconFilter, IconX } from '@tabler/icons-react';
-import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useMemo, useRef, useState } from 'react';
+import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { useCatalogue, useEdges } from '~/api/queries';
 import { type Completion, choices, complete, completionAt } from '~/lib/filter';
 import { Key } from '~/parts/marks';
@@ -21,6 +21,8 @@ export function FilterBox({ ref }: { ref: Ref<FilterHandle> }) {
   const [draft, setDraft] = useState(view.filter ?? '');
   const [caret, setCaret] = useState(0);
   const combobox = useCombobox();
+  /** Where the caret belongs after a choice was put in. */
+  const put = useRef<number>(undefined);
   useImperativeHandle(ref, () => ({ focus: () => input.current?.focus() }));
   useEffect(() => setDraft(view.filter ?? ''), [view.filter]);
 
@@ -34,8 +36,14 @@ export function FilterBox({ ref }: { ref: Ref<FilterHandle> }) {
     setDraft(next.text);
     setCaret(next.caret);
     combobox.resetSelectedOption();
-    requestAnimationFrame(() => input.current?.setSelectionRange(next.caret, next.caret));
+    put.current = next.caret;
   };
+  // At once with the text: a frame later the next letter may already stand there.
+  useLayoutEffect(() => {
+    if (put.current === undefined) return;
+    input.current?.setSelectionRange(put.current, put.current);
+    put.current = undefined;
+  });
   const apply = (text: string) => {
     view.set({ filter: text.trim() || undefined });
     combobox.closeDropdown();

@@ -1,5 +1,7 @@
 import { Outlet, useLocation } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
+import { useStatus } from '~/api/queries';
+import { Busy } from '~/parts/states';
 import { Banner } from '~/views/banner/Banner';
 import { FilterBox, type FilterHandle } from './FilterBox';
 import { Help } from './Help';
@@ -13,8 +15,13 @@ import { Tools } from './Tools';
 
 const TITLES: Record<string, string> = { '/': 'Home', '/edges': 'Edges', '/map': 'Map', '/alerts': 'Alerts', '/diagnose': 'Diagnose' };
 
-/** The frame of every view: rail at the left, time and filter above, the verdict below them. */
+/** Waits for the server's first word, be it an error: the default range follows from it. */
 export function Shell() {
+  return useStatus().isFetched ? <Frame /> : <Busy height={400} />;
+}
+
+/** The frame of every view: rail at the left, time and filter above, the verdict below them. */
+function Frame() {
   const filter = useRef<FilterHandle>(null);
   const [timeOpen, setTimeOpen] = useState(false);
   const [helpOpen, setHelpOpen] = useState(false);

@@ -2,7 +2,7 @@ import { Button, Popover, TextInput } from '@mantine/core';
 import { IconClock } from '@tabler/icons-react';
 import { useSearch } from '@tanstack/react-router';
 import { type FormEvent, useState } from 'react';
-import { COMPARES, DEFAULT_FROM, instant, parseMoment, RANGES, rangeLabel } from '~/lib/time';
+import { COMPARES, instant, parseMoment, RANGES, rangeLabel } from '~/lib/time';
 import type { Shared } from './search';
 import css from './TopBar.module.css';
 import { useView } from './view';
@@ -46,7 +46,7 @@ export function TimePicker({ opened, onChange }: { opened: boolean; onChange: (o
                     className={css.preset}
                     aria-pressed={live && view.fromText === from}
                     onClick={() => {
-                      view.set({ from: from === DEFAULT_FROM ? undefined : from, to: undefined });
+                      view.set({ from, to: undefined });
                       close();
                     }}
                   >

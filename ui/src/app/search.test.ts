@@ -13,8 +13,8 @@ it('the address goes out and in unchanged', () => {
   expect(stringifySearch({ from: undefined, filter: '' })).toBe('');
 });
 
-it('defaults stay out of the address', () => {
-  expect(shared({ from: '-15m', to: 'now' })).toEqual({ from: undefined, to: undefined, compare: undefined, filter: undefined });
+it('what every range ends with stays out of the address', () => {
+  expect(shared({ from: '-15m', to: 'now' })).toEqual({ from: '-15m', to: undefined, compare: undefined, filter: undefined });
 });
 
 it('what is no text or no choice is left out', () => {

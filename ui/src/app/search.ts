@@ -1,5 +1,5 @@
 /** What the address holds. Everything that a view shows follows from it, so that a link shows the same to everyone. */
-import { DEFAULT_FROM, DEFAULT_TO } from '~/lib/time';
+import { DEFAULT_TO } from '~/lib/time';
 
 /** Shared by all views and carried along by every link between them. */
 export interface Shared {
@@ -52,10 +52,9 @@ function oneOf<T extends string>(raw: Record<string, unknown>, name: string, all
 }
 
 export function shared(raw: Record<string, unknown>): Shared {
-  const from = text(raw, 'from');
   const to = text(raw, 'to');
   return {
-    from: from === DEFAULT_FROM ? undefined : from,
+    from: text(raw, 'from'),
     to: to === DEFAULT_TO ? undefined : to,
     compare: text(raw, 'compare'),
     filter: text(raw, 'filter'),

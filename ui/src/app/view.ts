@@ -1,9 +1,18 @@
 /** The range, comparison and filter of the page, as every view needs them. */
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useMemo, useSyncExternalStore } from 'react';
-import type { EdgeQuery } from '~/api/types';
-import { compareRange, DEFAULT_FROM, DEFAULT_TO, instant, liveEnd, type Range, resolveRange, stepFor } from '~/lib/time';
+import { queryClient } from '~/api/queries';
+import type { EdgeQuery, Status } from '~/api/types';
+import { compareRange, DEFAULT_TO, defaultFrom, instant, liveEnd, type Range, resolveRange, stepFor } from '~/lib/time';
 import type { Shared } from './search';
+
+let standing: string | undefined;
+
+/** The default range, chosen once by the server's age: a page does not change its range by itself. The shell waits for the first status. */
+function chosenDefault(): string {
+  standing ??= defaultFrom(queryClient.getQueryData<Status>(['status'])?.uptime_s);
+  return standing;
+}
 
 let end = liveEnd(new Date()).getTime();
 
@@ -34,7 +43,7 @@ export function useView(): View {
   const search = useSearch({ strict: false }) as Shared;
   const navigate = useNavigate();
   const tick = useSyncExternalStore(onWindow, () => end);
-  const fromText = search.from ?? DEFAULT_FROM;
+  const fromText = search.from ?? chosenDefault();
   const toText = search.to ?? DEFAULT_TO;
   return useMemo(() => {
     // A moment after the live end, so that `now` resolves to it.

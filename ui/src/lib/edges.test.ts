@@ -80,3 +80,14 @@ it('colours: one for a name everywhere, different ones within a chart', () => {
   );
   for (const [name, colour] of given) expect(again.get(name)).toBe(colour);
 });
+
+it('colours: who meets another of its own colour gets a new one', () => {
+  const met = allocate(
+    new Map([
+      ['a', 3],
+      ['b', 3],
+    ]),
+    [['a', 'b']],
+  );
+  expect(met.get('a')).not.toBe(met.get('b'));
+});

@@ -1,11 +1,19 @@
 /** Time as it stands in the address, as the API wants it and as people read it. */
 
 export const RANGES = ['-1m', '-5m', '-15m', '-1h', '-3h', '-12h', '-1d', '-7d', '-31d'] as const;
-export const DEFAULT_FROM = '-15m';
 export const DEFAULT_TO = 'now';
+/** The range of a page whose address names none; of a server that has just begun to see, so that its first minutes are not a sliver. */
+const DEFAULT_FROM = '-15m';
+const YOUNG_FROM = '-5m';
+const YOUNG_S = 900;
+
+export const defaultFrom = (uptimeS: number | undefined) => (uptimeS !== undefined && uptimeS < YOUNG_S ? YOUNG_FROM : DEFAULT_FROM);
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const WINDOW_MS = 10_000;
+const MINUTE_MS = 60_000;
+/** Ranges up to here are answered by rows of ten seconds. */
+const FINE_MS = 2 * 3600_000;
 /** Agents ship a window some seconds after its end; a live view ends before the window that is still arriving. */
 const ARRIVAL_MS = 5_000;
 
@@ -47,15 +55,11 @@ export function resolveRange(from: string, to: string, now: Date): Range {
   const start = from.startsWith('-') ? parseMoment(from, end) : parseMoment(from, now);
   const fallback = new Date(end.getTime() - 900_000);
   const begin = start && start < end ? start : fallback;
-  return { from: floorWindow(begin), to: ceilWindow(end), live };
-}
-
-function floorWindow(at: Date): Date {
-  return new Date(Math.floor(at.getTime() / WINDOW_MS) * WINDOW_MS);
-}
-
-function ceilWindow(at: Date): Date {
-  return new Date(Math.ceil(at.getTime() / WINDOW_MS) * WINDOW_MS);
+  // Long ranges are answered by rows of a minute, which half a minute at an end would not cut.
+  const window = end.getTime() - begin.getTime() > FINE_MS ? MINUTE_MS : WINDOW_MS;
+  const floor = (at: Date) => new Date(Math.floor(at.getTime() / window) * window);
+  const ceil = (at: Date) => new Date(Math.ceil(at.getTime() / window) * window);
+  return { from: floor(begin), to: live ? floor(end) : ceil(end), live };
 }
 
 /** RFC 3339 without fractions where there are none: short in links. */

@@ -52,6 +52,7 @@ it('change says how much, or that it is new', () => {
   expect(change(10, 2)).toBe('×5');
   expect(change(1.1, 1)).toBe('+10\u202f%');
   expect(change(0.5, 1)).toBe('−50\u202f%');
+  expect(change(216, 0.0016)).toBe('over ×1000');
   expect(change(3, 0)).toBe('new');
   expect(change(0, 0)).toBe('');
   expect(change(null, 1)).toBe('');

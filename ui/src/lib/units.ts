@@ -90,6 +90,7 @@ export function change(value: number | null | undefined, before: number | null |
   if (value === null || value === undefined || before === null || before === undefined) return '';
   if (before === 0) return value === 0 ? '' : 'new';
   const ratio = value / before;
+  if (ratio >= 1000) return 'over ×1000';
   if (ratio >= 2) return `×${short(ratio)}`;
   if (Math.abs(ratio - 1) < 0.005) return '±0';
   const sign = ratio > 1 ? '+' : '−';

@@ -97,7 +97,7 @@ export function counts(verdict: Verdict): string[] {
   const taken = verdict.hypotheses.find((h) => h.culprit.scope === verdict.culprit.scope && h.culprit.name === verdict.culprit.name);
   if (taken && verdict.verdict !== 'insufficient_evidence') {
     words.push(`${taken.edges_bad} of ${plural(taken.edges, 'edge')} through it ${taken.edges_bad === 1 ? 'is' : 'are'} bad`);
-    const control = verdict.controls[0];
+    const [control] = [...verdict.controls].sort((a, b) => b.edges - a.edges);
     if (control) words.push(`${control.bad} of ${control.edges} ${control.what.replace(/^(all )?edges /, '')}`);
   }
   const hit = new Set(verdict.affected.flatMap((a) => [a.source, a.dest]));

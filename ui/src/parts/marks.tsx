@@ -55,7 +55,7 @@ export function Delta({
   const words = change(value, before);
   if (!words) return null;
   const rose = (value ?? 0) > (before ?? 0);
-  const far = words.startsWith('×') || words === 'new' || Math.abs((value ?? 0) / (before || 1) - 1) > 0.25;
+  const far = words.includes('×') || words === 'new' || Math.abs((value ?? 0) / (before || 1) - 1) > 0.25;
   const tone = far && worse ? (rose ? 'bad' : 'ok') : 'plain';
   return (
     <span className={css.delta} data-tone={tone} title={`before: ${exact(unit, before)}`}>

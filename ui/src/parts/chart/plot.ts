@@ -32,6 +32,8 @@ export function inkOf(element: Element, dark: boolean): Ink {
 export const seriesColour = (s: Series, ink: Ink) => (s.colour === 'grey' ? ink.grey : colour(s.colour, ink.dark));
 
 const FONT = '11px "Inter Variable", system-ui, sans-serif';
+/** Seconds between times on the axis. */
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
 const BYTE_STEPS = Array.from({ length: 52 }, (_, i) => 2 ** i);
 
 /** Values as uPlot wants them. Columns are stacked by us: the topmost layer is drawn first, each next one over it. */
@@ -68,7 +70,7 @@ export function options(
     width,
     height,
     pxAlign: 1,
-    padding: [8, 8, 0, 0],
+    padding: [8, 14, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,
@@ -82,7 +84,7 @@ export function options(
       y: { range: (_u, _min, max) => [0, Math.max(Number.isFinite(max) ? max : 0, highest, least(data.unit)) * 1.08] },
     },
     axes: [
-      { ...axis, size: 26, gap: 4, space: 64, values: (_u, ticks) => tickTimes(ticks) },
+      { ...axis, size: 26, gap: 4, space: 58, incrs: TIME_STEPS, values: (_u, ticks) => tickTimes(ticks) },
       {
         ...axis,
         size: 62,
@@ -184,9 +186,9 @@ function over(u: uPlot, data: ChartData, ink: Ink): void {
     const stroke = rule.kind === 'threshold' ? ink.bad : ink.faint;
     line(ctx, stroke, rule.kind === 'threshold' ? [5 * ratio, 3 * ratio] : [2 * ratio, 3 * ratio], bbox.left, y, bbox.left + bbox.width, y);
     ctx.fillStyle = stroke;
-    ctx.textAlign = 'right';
+    ctx.textAlign = 'left';
     ctx.textBaseline = y - bbox.top < 16 * ratio ? 'top' : 'bottom';
-    ctx.fillText(rule.label, bbox.left + bbox.width - 3 * ratio, y + (ctx.textBaseline === 'top' ? 3 : -3) * ratio);
+    ctx.fillText(rule.label, bbox.left + 4 * ratio, y + (ctx.textBaseline === 'top' ? 3 : -3) * ratio);
   }
   ctx.restore();
 }

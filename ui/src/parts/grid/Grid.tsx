@@ -1,7 +1,7 @@
 import { IconArrowNarrowDown, IconArrowNarrowUp } from '@tabler/icons-react';
 import { Link } from '@tanstack/react-router';
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
-import { type CSSProperties, type ReactNode, useLayoutEffect, useRef, useState } from 'react';
+import { type CSSProperties, memo, type ReactNode, useLayoutEffect, useRef, useState } from 'react';
 import { carry } from '~/app/search';
 import { directed, type EdgeItem, nameOf } from '~/lib/edges';
 import { Delta, HealthMark, Name, Value } from '../marks';
@@ -23,7 +23,7 @@ interface Props {
   /** What a press on a group's name does where there is no page for it. */
   onPick?: ((item: EdgeItem) => void) | undefined;
   /** Say why an edge is bad under its name. */
-  reasons?: boolean;
+  reasons?: boolean | undefined;
   shade?: { from: number; to: number } | undefined;
   /** Only as many rows. */
   most?: number | undefined;
@@ -92,7 +92,20 @@ export function Grid(props: Props) {
           {shown.map((v) => {
             const item = rows[v.index];
             return item ? (
-              <Row key={item.id} {...props} item={item} index={v.index} top={v.start - margin} measure={virtual.measureElement} />
+              <Row
+                key={item.id}
+                groupBy={groupBy}
+                item={item}
+                index={v.index}
+                top={v.start - margin}
+                measure={virtual.measureElement}
+                lit={props.lit !== undefined && props.lit === nameOf(groupBy, item.key)}
+                sparks={props.sparks}
+                onLit={props.onLit}
+                onPick={props.onPick}
+                reasons={props.reasons}
+                shade={props.shade}
+              />
             ) : null;
           })}
         </div>
@@ -108,9 +121,17 @@ export function dimLabel(dim: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1).replaceAll('_', ' ');
 }
 
-function Row(props: Props & { item: EdgeItem; index: number; top: number; measure: (node: Element | null) => void }) {
+interface RowProps extends Pick<Props, 'groupBy' | 'sparks' | 'onLit' | 'onPick' | 'reasons' | 'shade'> {
+  item: EdgeItem;
+  index: number;
+  top: number;
+  lit: boolean;
+  measure: (node: Element | null) => void;
+}
+
+/** One group. Only the row that the mouse enters and the one that it leaves are drawn anew. */
+const Row = memo(function Row(props: RowProps) {
   const { item, groupBy, lit, onLit, sparks, reasons, shade } = props;
-  const name = nameOf(groupBy, item.key);
   const why = reasons && item.health.level !== 'ok' ? item.health.why : '';
   return (
     <div
@@ -120,7 +141,7 @@ function Row(props: Props & { item: EdgeItem; index: number; top: number; measur
       data-index={props.index}
       className={css.row}
       data-level={item.health.level}
-      data-lit={lit === name}
+      data-lit={lit}
       data-why={why !== ''}
       style={{ transform: `translateY(${props.top}px)` }}
       onMouseEnter={() => onLit?.(item)}
@@ -159,7 +180,7 @@ function Row(props: Props & { item: EdgeItem; index: number; top: number; measur
       })}
     </div>
   );
-}
+});
 
 /** The group's name as the way to its page, or to a filter on it. */
 function Pick({

@@ -31,6 +31,18 @@ export function alertFilter(alert: Alert): string | undefined {
   return all(...Object.entries(alert.labels).map(([dim, value]) => equals(dim, value)));
 }
 
+/** Labels as people read them: both ends of a field as `a → b`, others by their value. */
+export function labelWords(alert: Alert): [string, string][] {
+  const { labels } = alert;
+  const fields = ['workload', 'zone', 'node', 'pod', 'namespace'].filter((f) => `source.${f}` in labels && `dest.${f}` in labels);
+  const pairs = fields.map((f): [string, string] => {
+    const [a, b] = [labels[`source.${f}`] || 'n/a', labels[`dest.${f}`] || 'n/a'];
+    return [f, a === b ? a : `${a} → ${b}`];
+  });
+  const others = Object.entries(labels).filter(([dim]) => !fields.some((f) => dim === `source.${f}` || dim === `dest.${f}`));
+  return [...pairs, ...others.map(([dim, value]): [string, string] => [dim, value || 'n/a'])];
+}
+
 export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; chosen: boolean }) {
   const { ref, inViewport } = useInViewport<HTMLLIElement>();
   const [seen, setSeen] = useState(false);
@@ -55,9 +67,9 @@ export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; c
         </div>
         <div className={css.facts}>
           <Tag>{alert.detector.replaceAll('_', ' ')}</Tag>
-          {Object.entries(alert.labels).map(([dim, value]) => (
+          {labelWords(alert).map(([dim, words]) => (
             <Tag key={dim} title={dim}>
-              <bdi className={css.label}>{value || 'n/a'}</bdi>
+              <bdi className={css.label}>{words}</bdi>
             </Tag>
           ))}
         </div>

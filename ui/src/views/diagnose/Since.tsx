@@ -35,6 +35,16 @@ export function Since({ verdict, incident, view }: Props) {
   );
 }
 
+/** Healthy past that is drawn before the trouble: as long as the trouble, and five minutes at least. */
+const PAST_MS = 300_000;
+
+/** What was looked at, with enough past to see the change, on window borders. */
+function shown(verdict: Verdict, since: number | undefined): [number, number] {
+  const end = Math.ceil(Date.parse(verdict.to) / WINDOW_MS) * WINDOW_MS;
+  const start = since === undefined ? Date.parse(verdict.from) : Math.min(Date.parse(verdict.from), since - Math.max(PAST_MS, end - since));
+  return [Math.floor(start / WINDOW_MS) * WINDOW_MS, end];
+}
+
 const TITLES: Record<string, string> = {
   'tcp.rtt.p95': 'Round trip time, p95',
   'tcp.connect_timeouts': '# TCP connection timeouts',
@@ -46,13 +56,12 @@ const TITLES: Record<string, string> = {
 
 function Compared({ verdict, incident, view, measure, filter }: Props & { measure: string; filter: string | undefined }) {
   const catalogue = useCatalogue().data;
-  const from = Math.floor(Date.parse(verdict.from) / WINDOW_MS) * WINDOW_MS;
-  const to = Math.max(Math.ceil(Date.parse(verdict.to) / WINDOW_MS) * WINDOW_MS, from + 6 * WINDOW_MS);
+  const since = verdict.since ? Date.parse(verdict.since) : undefined;
+  const [from, to] = shown(verdict, since);
   const step = stepFor((to - from) / 1000);
   const base: EdgeQuery = { from: instant(new Date(from)), to: instant(new Date(to)), group_by: [], measures: [measure], step_s: step };
   const through = useEdges(filter ? { ...base, filter } : base);
   const elsewhere = useEdges(filter ? { ...base, filter: `NOT (${filter})` } : undefined);
-  const since = verdict.since ? Date.parse(verdict.since) : undefined;
   const where = culpritWords(verdict.culprit);
   const table = through.data;
   const data: ChartData | undefined = table && {

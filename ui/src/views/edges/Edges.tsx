@@ -6,8 +6,10 @@ import { ask, useView } from '~/app/view';
 import { type EdgeItem, items, nameOf } from '~/lib/edges';
 import { all, equals } from '~/lib/filter';
 import { HEALTH_MEASURES } from '~/lib/health';
+import type { Range } from '~/lib/time';
 import { grouped, plural } from '~/lib/units';
 import { Card } from '~/parts/Card';
+import type { Shade } from '~/parts/chart/types';
 import { Grid } from '~/parts/grid/Grid';
 import { type Sight, useSparks } from '~/parts/grid/sparks';
 import { useShades } from '~/parts/shades';
@@ -47,12 +49,13 @@ export function Edges() {
   const set = (change: Partial<EdgesSearch>) =>
     void navigate({ to: '/edges', search: (s: EdgesSearch) => ({ ...s, ...change }), replace: true });
 
+  const shade = useMemo(() => shareOf(shades[0], view.range), [shades, view.range]);
+  const onPick = useCallback(
+    (item: EdgeItem) => view.set({ filter: all(view.filter, ...groupBy.map((d, i) => equals(d, item.key[i] ?? ''))) }),
+    [view, groupBy],
+  );
+
   if (status && status.coverage.agents_expected === 0 && list.length === 0) return <NoAgents />;
-  const span = view.range.to.getTime() - view.range.from.getTime();
-  const shade = shades[0] && {
-    from: Math.max(0, (shades[0].from - view.range.from.getTime()) / span),
-    to: Math.min(1, (shades[0].to - view.range.from.getTime()) / span),
-  };
   return (
     <>
       <h1 className="off-page">Edges</h1>
@@ -91,11 +94,18 @@ export function Edges() {
             onSight={onSight}
             lit={lit?.name}
             onLit={setLitItem}
-            onPick={(item) => view.set({ filter: all(view.filter, ...groupBy.map((d, i) => equals(d, item.key[i] ?? ''))) })}
+            onPick={onPick}
             shade={shade}
           />
         )}
       </Card>
     </>
   );
+}
+
+/** The part of the range that an incident takes, as shares of its length. */
+function shareOf(shade: Shade | undefined, range: Range): { from: number; to: number } | undefined {
+  if (!shade) return undefined;
+  const [start, length] = [range.from.getTime(), range.to.getTime() - range.from.getTime()];
+  return { from: Math.max(0, (shade.from - start) / length), to: Math.min(1, (shade.to - start) / length) };
 }

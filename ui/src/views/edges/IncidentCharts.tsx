@@ -51,29 +51,63 @@ export function IncidentCharts({ view, groupBy, filter, shades, lit, onLit, spar
   );
   return (
     <div className={css.charts}>
-      {PLANS.map((plan, i) => {
-        const answer = answers[i];
-        const data =
-          answer?.data && chartOf({ plan, table: answer.data, totals: totals.data, view, groupBy, shades, lit, sparks, colours });
-        return (
-          <ChartCard
-            key={plan.measure}
-            title={plan.title}
-            subtitle={quiet(plan, data) ? 'None in this range' : subtitle(groupBy, answer?.data)}
-            data={data}
-            query={queries[i] as EdgeQuery}
-            sync="edges"
-            height={140}
-            legend={quiet(plan, data) ? 0 : 3}
-            lit={lit?.name}
-            onLit={onLit}
-            onZoom={(from, to) => view.set({ from: instant(from), to: instant(to) })}
-            error={answer?.error ?? null}
-            loading={answer?.isPlaceholderData ?? false}
-          />
-        );
-      })}
+      {PLANS.map((plan, i) => (
+        <OneChart
+          key={plan.measure}
+          plan={plan}
+          query={queries[i] as EdgeQuery}
+          answer={answers[i] as ReturnType<typeof useEdges>}
+          totals={totals.data}
+          colours={colours}
+          view={view}
+          groupBy={groupBy}
+          shades={shades}
+          lit={lit}
+          onLit={onLit}
+          sparks={sparks}
+        />
+      ))}
     </div>
+  );
+}
+
+interface OneProps extends Omit<Props, 'filter'> {
+  plan: Plan;
+  query: EdgeQuery;
+  answer: ReturnType<typeof useEdges>;
+  totals: EdgesAnswer | undefined;
+  colours: Map<string, number>;
+}
+
+/** One of the four. The mouse's way over the table changes what is lit, not what is drawn, unless the edge is not drawn yet. */
+function OneChart({ plan, query, answer, totals, colours, view, groupBy, shades, lit, onLit, sparks }: OneProps) {
+  const table = answer.data;
+  const drawn = useMemo(() => new Set(table?.rows.map((r) => idOf(r.key))), [table]);
+  const added = plan.kind === 'lines' && lit?.id && !drawn.has(lit.id) ? lit : undefined;
+  const overlay = added && sparks(added.id, plan.measure);
+  const name = overlay && added?.name;
+  const data = useMemo(
+    () =>
+      table &&
+      chartOf({ plan, table, totals, view, groupBy, shades, colours, overlay: overlay && name ? { name, values: overlay } : undefined }),
+    [plan, table, totals, view, groupBy, shades, colours, overlay, name],
+  );
+  const still = quiet(plan, data);
+  return (
+    <ChartCard
+      title={plan.title}
+      subtitle={still ? 'None in this range' : subtitle(groupBy, table)}
+      data={data}
+      query={query}
+      sync="edges"
+      height={140}
+      legend={still ? 0 : 3}
+      lit={lit?.name}
+      onLit={onLit}
+      onZoom={(from, to) => view.set({ from: instant(from), to: instant(to) })}
+      error={answer.error}
+      loading={answer.isPlaceholderData}
+    />
   );
 }
 
@@ -106,12 +140,12 @@ interface Parts {
   view: View;
   groupBy: string[];
   shades: Shade[];
-  lit: Props['lit'];
-  sparks: Sparks;
   colours: Map<string, number>;
+  /** The lit edge where it is not among the highest. */
+  overlay: { name: string; values: (number | null)[] } | undefined;
 }
 
-function chartOf({ plan, table, totals, view, groupBy, shades, lit, sparks, colours }: Parts): ChartData {
+function chartOf({ plan, table, totals, view, groupBy, shades, colours, overlay }: Parts): ChartData {
   const some = (values: (number | null)[]) => values.some((v) => v !== null && (plan.kind === 'lines' || v > 0));
   const drawn = table.rows
     .map((row) => ({ id: idOf(row.key), name: nameOf(groupBy, row.key), values: series(table, row, plan.measure) }))
@@ -127,9 +161,7 @@ function chartOf({ plan, table, totals, view, groupBy, shades, lit, sparks, colo
       : [];
     if (others.some((v) => v)) list.push({ name: 'other edges', values: others, colour: 'grey' });
   }
-  const overlay = lit && !drawn.some((s) => s.id === lit.id) ? sparks(lit.id, plan.measure) : undefined;
-  if (plan.kind === 'lines' && lit && overlay && overlay.length === table.steps.length)
-    list.push({ name: lit.name, values: overlay, colour: 'grey', dash: true });
+  if (overlay && overlay.values.length === table.steps.length) list.push({ ...overlay, colour: 'grey', dash: true });
   return {
     kind: plan.kind,
     unit: plan.unit,

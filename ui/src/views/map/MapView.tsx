@@ -12,7 +12,7 @@ import { HEALTH_MEASURES } from '~/lib/health';
 import { grouped, plural } from '~/lib/units';
 import { Busy, Failure, NoAgents, Nothing } from '~/parts/states';
 import { Canvas, type CanvasHandle } from './Canvas';
-import { graphOf } from './graph';
+import { type Graph, graphOf } from './graph';
 import { place } from './layout';
 import css from './Map.module.css';
 import { Panel } from './Panel';
@@ -101,7 +101,7 @@ export function MapView() {
             Show all
           </Button>
         )}
-        <span className={css.counted}>{counted(graph.nodes.length, graph.nodesTotal, graph.edges.length, graph.edgesTotal)}</span>
+        <span className={css.counted}>{counted(graph)}</span>
       </div>
       {answer.error ? (
         <Failure error={answer.error} height={300} />
@@ -141,7 +141,8 @@ function callsOf(roles: EdgesAnswer | undefined): Set<string> {
   return calls;
 }
 
-function counted(nodes: number, nodesTotal: number, edges: number, edgesTotal: number): string {
-  if (edges === edgesTotal) return `${plural(nodes, 'workload')}, ${plural(edges, 'edge')}`;
-  return `${grouped(edges)} of ${plural(edgesTotal, 'edge')} and ${grouped(nodes)} of ${plural(nodesTotal, 'workload')} drawn: the ill ones first, then the greatest`;
+function counted({ nodes, nodesTotal, edges, edgesTotal, idle }: Graph): string {
+  const still = idle > 0 ? `; ${plural(idle, 'edge')} without traffic not drawn` : '';
+  if (edges.length === edgesTotal) return `${plural(nodes.length, 'workload')}, ${plural(edges.length, 'edge')}${still}`;
+  return `${grouped(edges.length)} of ${plural(edgesTotal, 'edge')} and ${grouped(nodes.length)} of ${plural(nodesTotal, 'workload')} drawn: the ill ones first, then the greatest${still}`;
 }

@@ -19,6 +19,8 @@ export interface Graph {
   /** What there is, drawn or not. */
   nodesTotal: number;
   edgesTotal: number;
+  /** Edges without a byte and without a word on their health: not drawn, but not unsaid. */
+  idle: number;
 }
 
 export const MEASURE: Record<Metric, string> = { bytes: 'tcp.bytes', rtt: 'tcp.rtt.p95', loss: 'tcp.retrans_rate' };
@@ -39,7 +41,8 @@ export function graphOf(items: EdgeItem[], metric: Metric, selection: Selection)
   const all = items
     .map((item): MapEdge => ({ id: item.id, source: item.key[0] ?? '', dest: item.key[1] ?? '', item }))
     .filter((e) => e.source !== e.dest);
-  const wanted = all.filter((e) => chosen(e, selection));
+  const meant = all.filter((e) => chosen(e, selection));
+  const wanted = meant.filter((e) => e.item.health.level !== 'unknown' || (e.item.value('tcp.bytes') ?? 0) > 0);
   const value = (e: MapEdge) => e.item.value(MEASURE[metric]) ?? -1;
   const order = [...wanted].sort((a, b) => RANK[b.item.health.level] - RANK[a.item.health.level] || value(b) - value(a));
   const drawing = new Drawing();
@@ -52,7 +55,13 @@ export function graphOf(items: EdgeItem[], metric: Metric, selection: Selection)
   }
   if (selection.workload !== undefined && wanted.length > 0) drawing.nodes.add(selection.workload);
   const totals = new Set(wanted.flatMap((e) => [e.source, e.dest]));
-  return { nodes: [...drawing.nodes].sort(), edges: drawing.edges, nodesTotal: totals.size, edgesTotal: wanted.length };
+  return {
+    nodes: [...drawing.nodes].sort(),
+    edges: drawing.edges,
+    nodesTotal: totals.size,
+    edgesTotal: wanted.length,
+    idle: meant.length - wanted.length,
+  };
 }
 
 /** What is drawn so far, and whether more has room. */

@@ -31,6 +31,11 @@ describe('what is drawn', () => {
     expect(graphOf(few, 'bytes', { workload: 'nobody' }).edges).toEqual([]);
   });
 
+  it('no edge on which nothing went, unless it is ill; but it is counted', () => {
+    const g = graphOf([...few, edge('x', 'y', 0, 'unknown'), edge('p', 'q', 0, 'bad')], 'bytes', {});
+    expect([g.idle, g.nodes.includes('x'), g.nodes.includes('p')]).toEqual([1, false, true]);
+  });
+
   it('never more than can be read, the ill ones among it, hanging together', () => {
     const many = Array.from({ length: 3000 }, (_, i) => edge(`n${i % 400}`, `n${(i * 7 + 1) % 400}`, i));
     many.push(edge('lonely-1', 'lonely-2', 0, 'bad'));

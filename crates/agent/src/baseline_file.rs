@@ -67,6 +67,8 @@ struct Flow {
     handshake: Vec<u8>,
     #[prost(uint32, tag = "13")]
     quiet: u32,
+    #[prost(uint32, tag = "14")]
+    born_ms: u32,
 }
 
 /// Only the batches of a record: the baseline is passed over.
@@ -159,6 +161,7 @@ fn stored(key: &FlowKey, told: &Told) -> Flow {
         rtt: told.cumulative.rtt.to_bytes(),
         handshake: told.cumulative.handshake.to_bytes(),
         quiet: told.quiet,
+        born_ms: told.born_ms,
     }
 }
 
@@ -182,5 +185,5 @@ fn restored(flow: Flow, positions: &[Option<usize>]) -> Option<(FlowKey, Told)> 
         }
     }
     let cumulative = Cumulative { totals, rtt: Histogram::from_bytes(&flow.rtt)?, handshake: Histogram::from_bytes(&flow.handshake)? };
-    Some((key, Told { cumulative, quiet: flow.quiet }))
+    Some((key, Told { cumulative, born_ms: flow.born_ms, quiet: flow.quiet }))
 }

@@ -21,21 +21,37 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// A flow's counters in the kernel.
+#[derive(Debug, Default, PartialEq)]
+struct Counted {
+    totals: Totals,
+    samples: u64,
+    born: u32,
+}
+
 /// Counters that outlive the agent, like pinned maps.
 #[derive(Debug, Default)]
 struct Kernel {
-    flows: HashMap<FlowKey, (Totals, u64)>,
+    flows: HashMap<FlowKey, Counted>,
+    births: u32,
     adopted: bool,
     read: bool,
+    /// Round trips ever sampled.
+    samples: u64,
     /// Everything ever counted, forgotten flows included.
     truth: HashMap<FlowKey, u64>,
 }
 
 impl Kernel {
     fn send(&mut self, n: u8, bytes: u64) {
-        let (totals, samples) = self.flows.entry(key(n)).or_default();
-        totals.0[0] += bytes;
-        *samples += 1;
+        let births = &mut self.births;
+        let flow = self.flows.entry(key(n)).or_insert_with(|| {
+            *births += 1;
+            Counted { born: *births, ..Counted::default() }
+        });
+        flow.totals.0[0] += bytes;
+        flow.samples += 1;
+        self.samples += 1;
         *self.truth.entry(key(n)).or_default() += bytes;
     }
 }
@@ -43,9 +59,10 @@ impl Kernel {
 #[derive(Debug, Clone, Default)]
 struct ModelSource(Arc<Mutex<Kernel>>);
 
-fn reading((key, (totals, samples)): (&FlowKey, &(Totals, u64))) -> FlowReading {
-    let rtt = Hist { buckets: vec![(9, *samples)], max_us: Some(9), min_us: Some(9) };
-    FlowReading { key: *key, counters: Counters::from(totals), rtt: Some(rtt), handshake: None }
+fn reading((key, flow): (&FlowKey, &Counted)) -> FlowReading {
+    let rtt = Hist { buckets: vec![(9, flow.samples)], max_us: Some(9), min_us: Some(9) };
+    let counters = Counters { born_ms: flow.born, ..Counters::from(&flow.totals) };
+    FlowReading { key: *key, counters, rtt: Some(rtt), handshake: None }
 }
 
 impl Source for ModelSource {
@@ -219,8 +236,7 @@ fn killed_before_every_step_nothing_is_lost_or_doubled() {
         }
         node.live(&mut server, 2, &never(), 0, &mut traffic).unwrap();
         node.check(&server);
-        let samples: u64 = node.kernel.0.lock().unwrap().flows.values().map(|(_, samples)| samples).sum();
-        assert_eq!(server.samples, samples, "round trips, killed after {steps} steps");
+        assert_eq!(server.samples, node.kernel.0.lock().unwrap().samples, "round trips, killed after {steps} steps");
     }
     assert!(died > 150, "only {died} lives were cut off");
 }
@@ -384,7 +400,7 @@ proptest! {
             let mut cumulative = Cumulative::default();
             cumulative.totals.0.copy_from_slice(&totals);
             cumulative.rtt = edgescope_model::histogram::Histogram::from_pairs(rtt);
-            checkpoint.baseline.flows.insert(key(n), crate::delta::Told { cumulative, quiet });
+            checkpoint.baseline.flows.insert(key(n), crate::delta::Told { cumulative, born_ms: quiet ^ 5, quiet });
         }
         checkpoint.losses.insert("x".into(), 3);
         let (mut spool, _) = Spool::open(directory.path(), Limits::default()).unwrap();

@@ -17,6 +17,8 @@ pub struct Baseline {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     pub cumulative: Cumulative,
+    /// When the kernel made the flow; 0 if unknown. Another one of the same key is another flow, whatever its counters say.
+    pub born_ms: u32,
     /// Passes without a change.
     pub quiet: u32,
 }
@@ -38,7 +40,7 @@ pub struct Deltas {
     pub flows: Vec<Delta>,
     /// The baseline to store with them.
     pub next: Baseline,
-    /// Flows whose counters fell: they were forgotten and began anew, so that all of the reading counts.
+    /// Flows that are others than those of the baseline, though their keys are the same: all of their readings counts.
     pub restarted: u64,
 }
 
@@ -51,7 +53,7 @@ pub fn deltas(baseline: &Baseline, readings: &[FlowReading]) -> Deltas {
         let counted = match told {
             None => cumulative.clone(),
             Some(told) => {
-                let (counted, restarted) = cumulative.since(&told.cumulative);
+                let (counted, restarted) = told.until(&cumulative, reading);
                 result.restarted += u64::from(restarted);
                 counted
             }
@@ -63,9 +65,20 @@ pub fn deltas(baseline: &Baseline, readings: &[FlowReading]) -> Deltas {
             let (rtt_us_max, rtt_us_min) = (extreme(|hist| hist.max_us), extreme(|hist| hist.min_us));
             result.flows.push(Delta { key: reading.key, counted, rtt_us_max, rtt_us_min });
         }
-        result.next.flows.insert(reading.key, Told { cumulative, quiet });
+        // Read in the moment of its making it has no time yet: then the last one known still holds.
+        let born_ms = if reading.counters.born_ms == 0 { told.map_or(0, |told| told.born_ms) } else { reading.counters.born_ms };
+        result.next.flows.insert(reading.key, Told { cumulative, born_ms, quiet });
     }
     result
+}
+
+impl Told {
+    /// What was counted from here to a reading, and whether that begins anew: another flow of the same key, or counters that fell.
+    fn until(&self, now: &Cumulative, reading: &FlowReading) -> (Cumulative, bool) {
+        let born_ms = reading.counters.born_ms;
+        let other = self.born_ms != 0 && born_ms != 0 && self.born_ms != born_ms;
+        if other { (now.clone(), true) } else { now.since(&self.cumulative) }
+    }
 }
 
 impl Baseline {
@@ -85,7 +98,7 @@ impl Baseline {
         for reading in finals {
             let told = self.flows.remove(&reading.key).unwrap_or_default();
             let cumulative = Cumulative::from(reading);
-            let (counted, _) = cumulative.since(&told.cumulative);
+            let (counted, _) = told.until(&cumulative, reading);
             if !counted.is_zero() {
                 rest.push(Delta { key: reading.key, counted, rtt_us_max: None, rtt_us_min: None });
             }
@@ -124,12 +137,22 @@ mod tests {
 
     #[test]
     fn a_flow_that_began_anew_counts_whole() {
-        let mut totals = Totals::default();
-        totals.0[0] = 10;
-        let baseline = Baseline::from_readings(&[reading(1, totals, &[])]);
-        totals.0[0] = 4;
-        let again = deltas(&baseline, &[reading(1, totals, &[])]);
-        assert_eq!((again.flows[0].counted.totals.0[0], again.restarted), (4, 1));
+        let of = |bytes, born_ms| {
+            let mut totals = Totals::default();
+            totals.0[0] = bytes;
+            let mut reading = reading(1, totals, &[]);
+            reading.counters.born_ms = born_ms;
+            reading
+        };
+        let told = |before, now| {
+            let pass = deltas(&Baseline::from_readings(&[before]), &[now]);
+            (pass.flows.iter().map(|delta| delta.counted.totals.0[0]).sum::<u64>(), pass.restarted)
+        };
+        assert_eq!(told(of(10, 1), of(4, 1)), (4, 1), "fallen");
+        assert_eq!(told(of(10, 1), of(10, 2)), (10, 1), "another one that counted as much");
+        assert_eq!(told(of(10, 1), of(12, 2)), (12, 1), "another one that counted more");
+        assert_eq!(told(of(10, 0), of(12, 2)), (2, 0), "read while it was made");
+        assert_eq!(told(of(10, 2), of(12, 2)), (2, 0));
     }
 
     proptest! {

@@ -96,34 +96,46 @@ pub async fn run_source(
     if let Some(listener) = page {
         beside.spawn(crate::page::serve(listener, counted));
     }
-    tokio::pin!(shutdown);
-    tokio::select! {
-        () = &mut shutdown => {}
-        () = observe(observer, Arc::clone(&shared), interval_us) => {}
-    }
-    // Dropped here, both tasks beside end.
-    drop(beside);
+    observe(observer, Arc::clone(&shared), interval_us, shutdown).await;
+    beside.shutdown().await;
+    // Work on files that was handed to other threads may still be under way: the next agent must not find it there.
+    shared.spool().close();
     Ok(())
 }
 
-/// Removes what an agent of this id has left in the kernel.
+/// Removes what an agent of this id has left in the kernel; an empty id is that of an agent which was given none.
 ///
 /// # Errors
 /// If it runs, or the kernel refuses.
 pub fn remove(id: &str) -> Result<RemoveReport, ProbeError> {
-    Probe::remove(id)
+    if !id.is_empty() {
+        return Probe::remove(id);
+    }
+    let hostname = host::hostname().map_err(|source| ProbeError::Read { path: "/proc/sys/kernel/hostname".into(), source })?;
+    Probe::remove(&hostname)
 }
 
-/// Window after window, each at its end in server time.
-async fn observe(mut observer: Observer<impl Source>, shared: Arc<Shared>, interval_us: i64) {
+/// Window after window, each at its end in server time, until `shutdown` completes; a window that is being told is told to its end.
+async fn observe(mut observer: Observer<impl Source>, shared: Arc<Shared>, interval_us: i64, shutdown: impl Future<Output = ()>) {
+    tokio::pin!(shutdown);
     let met = shared.met.notified();
-    if !shared.has_met() && tokio::time::timeout(MEET_TIMEOUT, met).await.is_err() {
-        tracing::warn!("no server has answered yet: windows go by this node's own clock");
+    if !shared.has_met() {
+        tokio::select! {
+            () = &mut shutdown => return,
+            met = tokio::time::timeout(MEET_TIMEOUT, met) => {
+                if met.is_err() {
+                    tracing::warn!("no server has answered yet: windows go by this node's own clock");
+                }
+            }
+        }
     }
     loop {
         let window = span_of(shared.server_now_us(), interval_us);
         while let Some(left) = micros_until(shared.server_now_us(), window) {
-            tokio::time::sleep(left.min(REFRESH)).await;
+            tokio::select! {
+                () = &mut shutdown => return,
+                () = tokio::time::sleep(left.min(REFRESH)) => {}
+            }
             observer = blocking(move || {
                 observer.refresh();
                 observer

@@ -94,8 +94,8 @@ pub struct Spool {
     base: Option<u64>,
     corrupt: u64,
     failpoint: Failpoint,
-    /// Locked while the spool is open.
-    _lock: File,
+    /// Locked while the spool is open; `None` once it is closed.
+    lock: Option<File>,
 }
 
 impl std::fmt::Debug for Spool {
@@ -132,7 +132,7 @@ impl Spool {
             base: None,
             corrupt: 0,
             failpoint,
-            _lock: lock,
+            lock: Some(lock),
         };
         spool.base = spool.read_base().map_err(|e| failed("read its base", e))?;
         let newest = spool.scan().map_err(|e| failed("read it", e))?;
@@ -150,6 +150,10 @@ impl Spool {
         if dropped.batches > 0
             && let Some(first) = batches.first_mut()
         {
+            // What they would have said of losses is said in their place.
+            for (reason, count) in self.losses_of_oldest(dropped.files) {
+                *first.losses.entry(reason).or_default() += count;
+            }
             *first.losses.entry("spool_dropped_batches".to_owned()).or_default() += dropped.batches;
             record.set_batches(&batches);
         }
@@ -170,7 +174,7 @@ impl Spool {
     /// # Errors
     /// If its file cannot be read.
     pub fn next(&mut self) -> Result<Option<Batch>, SpoolError> {
-        let Some(base) = self.base else { return Ok(None) };
+        let Some(base) = self.base.filter(|_| self.lock.is_some()) else { return Ok(None) };
         loop {
             let wanted = |entry: &&Entry| entry.last >= entry.first && entry.last > self.acknowledged;
             let Some(entry) = self.entries.iter().find(wanted).cloned() else { return Ok(None) };
@@ -217,9 +221,14 @@ impl Spool {
 
     /// The server has all batches up to this sequence.
     pub fn acknowledge(&mut self, committed: u64) {
-        let Some(base) = self.base else { return };
+        let Some(base) = self.base.filter(|_| self.lock.is_some()) else { return };
         self.acknowledged = self.acknowledged.max(committed.saturating_sub(base).min(self.last));
         self.remove_acknowledged();
+    }
+
+    /// Lets the directory go: whoever still holds this spool changes nothing in it any more.
+    pub fn close(&mut self) {
+        self.lock = None;
     }
 
     /// Gives up a batch that the server refuses for good.
@@ -263,6 +272,20 @@ impl Spool {
         dropped
     }
 
+    /// Sums of the losses that unacknowledged batches of the oldest files tell of.
+    fn losses_of_oldest(&self, files: usize) -> BTreeMap<String, u64> {
+        let mut losses = BTreeMap::new();
+        for entry in self.entries.iter().take(files) {
+            for ordinal in entry.first.max(self.acknowledged + 1)..=entry.last {
+                match self.read_batch(entry, ordinal) {
+                    Ok(Some(batch)) => batch.losses.into_iter().for_each(|(reason, count)| *losses.entry(reason).or_default() += count),
+                    unread => tracing::warn!(file = entry.number, ?unread, "cannot read what a dropped batch says of losses"),
+                }
+            }
+        }
+        losses
+    }
+
     fn remove_oldest(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.acknowledged = self.acknowledged.max(entry.last.min(self.last));
@@ -286,6 +309,9 @@ impl Spool {
 
     /// Writes a file whole and durable, or not at all; returns its size.
     fn write(&mut self, path: &Path, content: &[u8]) -> io::Result<u64> {
+        if self.lock.is_none() {
+            return Err(io::Error::other("it is closed"));
+        }
         let temporary = self.directory.join(TEMPORARY);
         let mut file = File::create(&temporary)?;
         if let Err(killed) = (self.failpoint)(Step::Write) {

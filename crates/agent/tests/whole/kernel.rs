@@ -210,6 +210,40 @@ async fn totals_are_exact_over_restarts_with_old_and_new_sockets() {
     assert_eq!(committed as usize, fake.book().batches.len(), "one sequence over both runs");
 }
 
+/// On a thread of its own, with a runtime of its own: what it gives up is gone for it and for all that it starts.
+#[test]
+fn an_agent_that_gave_up_what_it_does_not_need_sees_as_much() {
+    let lab = Lab::new();
+    let serving = tokio::runtime::Runtime::new().unwrap();
+    let fake = Fake::default();
+    let life = serving.block_on(Life::begin(&fake, None, None));
+    let config = lab.config(&life, vec![lab.rule("a", None, "web"), lab.rule("b", None, "db")]);
+    let server: SocketAddr = "10.77.0.2:7001".parse().unwrap();
+    lab.serve(server, 100, 3_000);
+    let mut old = lab.connect(server);
+    ask(&mut old, 100, 3_000);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let agent = std::thread::spawn(move || {
+        edgescope_agent::privileges::drop_to_needed().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run_while(&config, async {
+            // Told to stop, or the test has failed: both end it.
+            drop(stopped.await);
+        }));
+    });
+    serving.block_on(greeted(&fake, 1));
+    let mut new = lab.connect(server);
+    ask(&mut new, 100, 3_000);
+    close(new);
+    ask(&mut old, 100, 3_000);
+    let expected = pairs(&[("web", "db", 200), ("db", "web", 6_000)]);
+    serving.block_on(wait(|| sums(&fake, &TCP_BYTES) == expected));
+    drop(stop);
+    agent.join().unwrap();
+    let hooks = fake.book().hellos[0].hooks.clone();
+    assert!(hooks.iter().all(|hook| !hook.contains("refused, ")), "{hooks:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workloads_on_one_address_and_a_namespace_that_comes_later() {
     let lab = Lab::new();

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -30,6 +30,7 @@ pub struct Book {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mood {
     CommitButLoseTheReply,
+    CommitButAskForPatience,
     AskForPatience,
     Fail,
     RefuseForGood,
@@ -92,7 +93,10 @@ impl Intake for Fake {
                 self.commit(&batch);
                 return Err(Status::unavailable("the reply got lost"));
             }
-            Some(Mood::AskForPatience) => {
+            Some(mood @ (Mood::AskForPatience | Mood::CommitButAskForPatience)) => {
+                if mood == Mood::CommitButAskForPatience {
+                    self.commit(&batch);
+                }
                 let mut status = Status::resource_exhausted("come again");
                 status.metadata_mut().insert("grpc-retry-pushback-ms", "50".parse().unwrap());
                 return Err(status);
@@ -104,38 +108,41 @@ impl Intake for Fake {
     }
 }
 
-/// A life of the intake; ends when dropped or stopped.
+/// A life of the intake, with a runtime of its own, so that its end cuts off everything at once, like a kill.
 pub struct Life {
     pub address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    done: tokio::task::JoinHandle<()>,
+    runtime: Option<Runtime>,
 }
 
 impl Life {
     pub async fn begin(fake: &Fake, address: Option<SocketAddr>, tls: Option<Identity>) -> Life {
-        let listener = TcpListener::bind(address.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address = address.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let listener = runtime.spawn(TcpListener::bind(address)).await.unwrap().unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
         let service = IntakeServer::new(fake.clone()).accept_compressed(CompressionEncoding::Zstd);
         let mut server = Server::builder();
         if let Some(identity) = tls {
+            // The first test that comes installs it for all.
+            drop(rustls::crypto::ring::default_provider().install_default());
             server = server.tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
         }
-        let serving = server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
-        let done = tokio::spawn(async move {
-            // Cut off in the middle of whatever goes on, like a kill.
-            tokio::select! {
-                _ = serving => {}
-                _ = stopped => {}
-            }
-        });
-        Life { address, stop, done }
+        runtime.spawn(server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        Life { address, runtime: Some(runtime) }
     }
 
-    pub async fn end(self) -> SocketAddr {
-        drop(self.stop);
-        self.done.await.unwrap();
+    pub async fn end(mut self) -> SocketAddr {
+        let runtime = self.runtime.take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5))).await.unwrap();
         self.address
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -70,7 +70,7 @@ export function options(
     width,
     height,
     pxAlign: 1,
-    padding: [8, 14, 0, 0],
+    padding: [8, 19, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,

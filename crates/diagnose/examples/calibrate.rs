@@ -1,6 +1,7 @@
 //! Runs every fault at every scope through the simulator and prints how often the verdict is right: the table in docs/detection.md.
 //!
-//! `cargo run -p edgescope-diagnose --example calibrate -- [SEEDS] [FIRST_SEED] [STRENGTH] [--wrong] [--missing] [--late] [--windows N]`
+//! `cargo run -p edgescope-diagnose --example calibrate -- [SEEDS] [FIRST_SEED] [STRENGTH] [--wrong] [--missing] [--late] [--windows N]`,
+//! or `-- --speed` for the time that one diagnosis takes.
 
 #[path = "../tests/sim/mod.rs"]
 mod sim;
@@ -34,6 +35,9 @@ struct Options {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| args.iter().any(|a| a == flag);
+    if has("--speed") {
+        return speed();
+    }
     let numbers: Vec<u64> = args.iter().take_while(|a| !a.starts_with("--")).filter_map(|a| a.parse().ok()).collect();
     let strength = Strength::ALL.iter().copied().find(|s| has(s.word())).unwrap_or(Strength::Clear);
     let windows = args.iter().position(|a| a == "--windows").and_then(|i| args.get(i + 1)?.parse().ok()).unwrap_or(14);
@@ -78,6 +82,37 @@ fn main() {
         println!("{}: {right} of {runs} right ({:.1} %)", if *network { "network" } else { "not the network" }, 100.0 * *right as f64 / *runs as f64);
     }
     quiet(&options);
+}
+
+/// A shop of shops: 25 copies side by side on the same nodes, 60 steps, a lossy zone in all of them.
+fn speed() {
+    let fault = "loss:zone=us-east-1b:clear".parse().expect("a fault");
+    let run = Run::new(Plan { healthy: 30, windows: 60, ..Plan::new("shop", Some(fault), 1) });
+    let (from, to) = (run.end() - chrono::Duration::seconds(60), run.end());
+    let mut query = query(from, to);
+    query.from = sim::start();
+    let one = run.answer(&query);
+    let mut table = one.clone();
+    for copy in 1..25 {
+        for row in &one.rows {
+            let mut row = row.clone();
+            for (name, dim) in row.key.iter_mut().zip(&one.group_by) {
+                if dim.ends_with("workload") || dim.ends_with("pod") {
+                    name.push_str(&format!("-{copy}"));
+                }
+            }
+            table.rows.push(row);
+        }
+    }
+    let mut took: Vec<f64> = Vec::new();
+    for _ in 0..9 {
+        let began = std::time::Instant::now();
+        let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None });
+        took.push(began.elapsed().as_secs_f64() * 1e3);
+        assert_eq!(verdict.culprit.name, "us-east-1b", "{}", verdict.summary);
+    }
+    took.sort_by(f64::total_cmp);
+    println!("{} edges × {} steps: {:.0} ms at best, {:.0} ms in the middle of 9", table.rows.len(), table.steps.len(), took[0], took[4]);
 }
 
 fn plan(topology: &'static str, fault: Option<Fault>, seed: u64, options: &Options) -> Plan {

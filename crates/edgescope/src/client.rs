@@ -29,7 +29,8 @@ impl Asking {
     /// GETs `/api/v1{path}` with query parameters.
     pub fn get<T: DeserializeOwned>(&self, path: &str, parameters: &[(&str, String)]) -> anyhow::Result<T> {
         let base = self.server.trim_end_matches('/');
-        let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).max_redirects(0).build().into();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).max_redirects(0).build().into();
         let mut request = agent.get(format!("{base}/api/v1{path}"));
         for (name, value) in parameters {
             request = request.query(name, value);
@@ -38,13 +39,19 @@ impl Asking {
             let token = std::fs::read_to_string(file).with_context(|| format!("cannot read token file {}", file.display()))?;
             request = request.header("authorization", format!("Bearer {}", token.trim()));
         }
-        let mut answer = request.call().map_err(|e| anyhow!("no answer from {base}: {e}; is a server running there? start one with `edgescope up` or `edgescope demo`, or name it with --server"))?;
+        let mut answer = request.call().map_err(|e| {
+            anyhow!(
+                "no answer from {base}: {e}; is a server running there? start one with `edgescope up` or `edgescope demo`, or name it with --server"
+            )
+        })?;
         let status = answer.status();
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().with_context(|| format!("reading the answer of {base}"))?;
+        let body =
+            answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().with_context(|| format!("reading the answer of {base}"))?;
         if !status.is_success() {
             bail!("{}", complaint(status.as_u16(), &body));
         }
-        serde_json::from_str(&body).with_context(|| format!("{base} answered something else than this version's API: are client and server of one version?"))
+        serde_json::from_str(&body)
+            .with_context(|| format!("{base} answered something else than this version's API: are client and server of one version?"))
     }
 }
 
@@ -53,7 +60,9 @@ fn complaint(status: u16, body: &str) -> String {
     let error: Value = serde_json::from_str(body).unwrap_or_default();
     let text = |name: &str| error.get(name).and_then(Value::as_str).map(str::to_owned);
     match (status, text("error"), text("remedy")) {
-        (401 | 403, said, _) => format!("{}: give a token of a sufficient role with --token-file", said.unwrap_or_else(|| format!("the server refused ({status})"))),
+        (401 | 403, said, _) => {
+            format!("{}: give a token of a sufficient role with --token-file", said.unwrap_or_else(|| format!("the server refused ({status})")))
+        }
         (_, Some(said), Some(remedy)) => format!("{said}; {remedy}"),
         (_, Some(said), None) => said,
         _ => format!("the server answered {status}: {}", body.chars().take(200).collect::<String>()),

@@ -52,7 +52,15 @@ pub fn with_flags(command: Command) -> Command {
     let keys = keys();
     keys.into_iter().fold(command, |command, key| {
         let help = format!("Sets {key} [env: {}]", variable(&key));
-        command.arg(Arg::new(key.clone()).long(key.replace(['.', '_'], "-")).value_name("VALUE").help(help).help_heading("Configuration keys").hide_short_help(true).global(false))
+        command.arg(
+            Arg::new(key.clone())
+                .long(key.replace(['.', '_'], "-"))
+                .value_name("VALUE")
+                .help(help)
+                .help_heading("Configuration keys")
+                .hide_short_help(true)
+                .global(false),
+        )
     })
 }
 
@@ -94,8 +102,15 @@ fn read_file(path: &Path) -> anyhow::Result<Value> {
         return Ok(Value::Object(serde_json::Map::new()));
     }
     // Once into the types, for errors with line and field; once into a tree, for merging.
-    serde_saphyr::from_str::<Config>(&text).map_err(|e| anyhow!("configuration file {shown}: {e}"))?;
-    serde_saphyr::from_str::<Value>(&text).map_err(|e| anyhow!("configuration file {shown}: {e}"))
+    serde_saphyr::from_str::<Config>(&text).map_err(|e| anyhow!("configuration file {shown}: {}", one_line(&e)))?;
+    serde_saphyr::from_str::<Value>(&text).map_err(|e| anyhow!("configuration file {shown}: {}", one_line(&e)))
+}
+
+/// What is wrong, with line and column; without the excerpt of the file that follows it.
+fn one_line(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -127,7 +142,9 @@ fn set(tree: &mut Value, key: &str, text: &str) -> anyhow::Result<()> {
 fn keys() -> Vec<String> {
     fn walk(value: &Value, path: &str, out: &mut Vec<String>) {
         match value {
-            Value::Object(map) => map.iter().for_each(|(key, value)| walk(value, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, out)),
+            Value::Object(map) => {
+                map.iter().for_each(|(key, value)| walk(value, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, out))
+            }
             Value::Array(_) => {}
             _ => out.push(path.to_owned()),
         }

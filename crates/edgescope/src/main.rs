@@ -18,11 +18,16 @@ use tracing_subscriber::EnvFilter;
 /// Is it the network? Edgescope watches every TCP connection from the kernel and answers with a verdict, its place, its start, its
 /// victims and its proof; or clears the network.
 #[derive(Debug, Parser)]
-#[command(name = "edgescope", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "edgescope",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Start here:
   edgescope demo        a shop, a fault, an alert and a verdict on real packets, in three minutes
   edgescope up          watch this host
-  edgescope diagnose    is it the network?")]
+  edgescope diagnose    is it the network?"
+)]
 struct Cli {
     /// Configuration file (YAML).
     #[arg(long, value_name = "FILE", env = "EDGESCOPE_CONFIG", global = true)]
@@ -114,7 +119,14 @@ fn run(cli: Cli, keys: &ArgMatches) -> anyhow::Result<ExitCode> {
 /// Logs go to standard error, so that what commands print can be piped. `EDGESCOPE_LOG` takes tracing's filter syntax.
 fn start_log(verbose: u8) {
     let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
-    let default = format!("warn,edgescope={level},edgescope_agent={level},edgescope_probe={level},edgescope_server={level},edgescope_store={level},edgescope_testbed=warn");
+    let default = format!(
+        "warn,edgescope={level},edgescope_agent={level},edgescope_probe={level},edgescope_server={level},edgescope_store={level},edgescope_testbed=warn"
+    );
     let filter = EnvFilter::try_from_env("EDGESCOPE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

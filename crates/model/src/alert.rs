@@ -1,7 +1,7 @@
 //! Alerts and incidents: what detectors raise and what people see.
 
-use chrono::{DateTime, Utc};
 use crate::verdict::{Culprit, Verdict};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;

@@ -144,19 +144,64 @@ impl Histogram {
     }
 
     /// Reads [`Self::to_bytes`] back; `None` if the bytes are not such a form.
-    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
-        let mut pairs = Vec::new();
-        let mut bucket = 0u64;
-        while !bytes.is_empty() {
-            bucket = bucket.checked_add(take_varint(&mut bytes)?)?;
-            let count = take_varint(&mut bytes)?;
-            // At most one pair a bucket: a longer list is not ours.
-            if bucket > u64::from(BUCKET_MAX) || pairs.len() > usize::from(BUCKET_MAX) {
-                return None;
-            }
-            pairs.push((bucket as u16, count));
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut histogram = Self::default();
+        histogram.merge_bytes(bytes)?;
+        Some(histogram)
+    }
+
+    /// Adds the counts of a [`Self::to_bytes`] form without building a histogram of it; `None`, and nothing added, if the bytes are not such a form.
+    pub fn merge_bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        if !Pairs::new(bytes).all(|pair| pair.is_some()) {
+            return None;
         }
-        Some(Self::from_pairs(pairs))
+        let mut at = 0;
+        for (bucket, count) in Pairs::new(bytes).flatten().filter(|&(_, count)| count > 0) {
+            while self.buckets.get(at).is_some_and(|&(b, _)| b < bucket) {
+                at += 1;
+            }
+            match self.buckets.get_mut(at) {
+                Some((b, sum)) if *b == bucket => *sum = sum.saturating_add(count),
+                _ => self.buckets.insert(at, (bucket, count)),
+            }
+        }
+        Some(())
+    }
+}
+
+/// Pairs of a [`Histogram::to_bytes`] form, ascending; `None` where it is broken, and nothing after.
+struct Pairs<'a> {
+    bytes: &'a [u8],
+    bucket: u64,
+    left: u16,
+}
+
+impl<'a> Pairs<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        // At most one pair a bucket: a longer list is not ours.
+        Self { bytes, bucket: 0, left: BUCKET_MAX + 1 }
+    }
+
+    fn pair(&mut self) -> Option<(u16, u64)> {
+        self.left = self.left.checked_sub(1)?;
+        self.bucket = self.bucket.checked_add(take_varint(&mut self.bytes)?)?;
+        let bucket = u16::try_from(self.bucket).ok().filter(|b| *b <= BUCKET_MAX)?;
+        Some((bucket, take_varint(&mut self.bytes)?))
+    }
+}
+
+impl Iterator for Pairs<'_> {
+    type Item = Option<(u16, u64)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let pair = self.pair();
+        if pair.is_none() {
+            self.bytes = &[];
+        }
+        Some(pair)
     }
 }
 
@@ -207,6 +252,22 @@ mod tests {
             let mut h = Histogram::default();
             values.iter().for_each(|&v| h.record(v));
             prop_assert_eq!(Histogram::from_bytes(&h.to_bytes()), Some(h));
+        }
+
+        #[test]
+        fn merging_bytes_is_merging(a in prop::collection::vec(0u64..200_000_000, 0..100), b in prop::collection::vec(0u64..200_000_000, 0..100), broken in any::<bool>()) {
+            let of = |vs: &[u64]| { let mut h = Histogram::default(); vs.iter().for_each(|&v| h.record(v)); h };
+            let (mut by_bytes, other) = (of(&a), of(&b));
+            let mut merged = by_bytes.clone();
+            let mut bytes = other.to_bytes();
+            if broken {
+                bytes.push(1);
+                prop_assert_eq!(by_bytes.merge_bytes(&bytes), None);
+            } else {
+                merged.merge(&other);
+                prop_assert_eq!(by_bytes.merge_bytes(&bytes), Some(()));
+            }
+            prop_assert_eq!(by_bytes, merged);
         }
 
         #[test]

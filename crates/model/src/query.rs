@@ -2,8 +2,8 @@
 
 use crate::dims::{Dim, UnknownDim};
 use crate::signal::{Measure, UnknownMeasure};
-use chrono::{DateTime, Utc};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -117,7 +117,18 @@ impl EdgeQuery {
     /// Totals of all edges between two moments; fill in the rest.
     pub fn totals(from: DateTime<Utc>, to: DateTime<Utc>, group_by: &[&str], measures: &[&str]) -> Self {
         let own = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
-        Self { from, to, step_s: None, group_by: own(group_by), filter: None, measures: own(measures), compare_from: None, compare_to: None, sort: None, limit: None }
+        Self {
+            from,
+            to,
+            step_s: None,
+            group_by: own(group_by),
+            filter: None,
+            measures: own(measures),
+            compare_from: None,
+            compare_to: None,
+            sort: None,
+            limit: None,
+        }
     }
 
     /// Checks names and bounds against the catalogue. The filter is checked by whoever answers.

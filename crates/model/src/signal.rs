@@ -211,7 +211,9 @@ pub enum Measure {
 
 /// A measure that the catalogue does not know.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no measure '{0}': write a catalogue name (tcp.bytes), with .sent or .received, .rate for a sum, .p50/.p90/.p95/.p99/.count for a histogram; `edgescope config --catalogue` lists all")]
+#[error(
+    "no measure '{0}': write a catalogue name (tcp.bytes), with .sent or .received, .rate for a sum, .p50/.p90/.p95/.p99/.count for a histogram; `edgescope config --catalogue` lists all"
+)]
 pub struct UnknownMeasure(pub String);
 
 impl Measure {

@@ -105,7 +105,12 @@ impl Gate {
                 let route = ROUTES.iter().find(|(m, p, _)| *m == method && *p == path.as_str());
                 match route {
                     Some((_, _, access)) => *access,
-                    None => return Err(("route", ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not allowed on {}", request.method(), path.as_str())))),
+                    None => {
+                        return Err((
+                            "route",
+                            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not allowed on {}", request.method(), path.as_str())),
+                        ));
+                    }
                 }
             }
         };
@@ -113,7 +118,11 @@ impl Gate {
         self.check_origin(request)?;
         let Needs(role) = access else { return Ok(()) };
         match self.caller(request.headers()) {
-            Err(said) => Err(("token", ApiError::new(StatusCode::UNAUTHORIZED, said).remedy("send a token in the header 'authorization: Bearer …'; `edgescope config token --role viewer` makes one"))),
+            Err(said) => Err((
+                "token",
+                ApiError::new(StatusCode::UNAUTHORIZED, said)
+                    .remedy("send a token in the header 'authorization: Bearer …'; `edgescope config token --role viewer` makes one"),
+            )),
             Ok(caller) if caller.role.may(role) => Ok(()),
             Ok(caller) => Err(("role", ApiError::new(StatusCode::FORBIDDEN, format!("role {} may not do this: it needs {role}", caller.role)))),
         }
@@ -128,7 +137,8 @@ impl Gate {
         if is_loopback_name(host) || self.hosts.iter().any(|h| h.eq_ignore_ascii_case(host)) {
             return Ok(());
         }
-        let error = ApiError::new(StatusCode::MISDIRECTED_REQUEST, format!("host '{host}' is not served without tokens")).remedy("call it localhost, list the name in server.hosts, or configure tokens");
+        let error = ApiError::new(StatusCode::MISDIRECTED_REQUEST, format!("host '{host}' is not served without tokens"))
+            .remedy("call it localhost, list the name in server.hosts, or configure tokens");
         Err(("host", error))
     }
 
@@ -182,7 +192,9 @@ mod tests {
 
     #[test]
     fn hosts_are_read_without_port() {
-        for (header, expected) in [("localhost:8100", "localhost"), ("127.0.0.1", "127.0.0.1"), ("[::1]:8100", "::1"), ("evil.example:80", "evil.example")] {
+        for (header, expected) in
+            [("localhost:8100", "localhost"), ("127.0.0.1", "127.0.0.1"), ("[::1]:8100", "::1"), ("evil.example:80", "evil.example")]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_static(header));
             assert_eq!(host(&headers, &Uri::from_static("/")), Some(expected));

@@ -111,7 +111,11 @@ impl Tokens {
         if bytes > FILE_BYTES_MAX {
             return Err(TokenFileError::Size { path: path.to_owned(), bytes });
         }
-        let tokens = Self::parse(&fs::read_to_string(path).map_err(failed)?).map_err(|(line, what)| TokenFileError::Line { path: path.to_owned(), line, what })?;
+        let tokens = Self::parse(&fs::read_to_string(path).map_err(failed)?).map_err(|(line, what)| TokenFileError::Line {
+            path: path.to_owned(),
+            line,
+            what,
+        })?;
         if tokens.entries.is_empty() {
             return Err(TokenFileError::Empty { path: path.to_owned() });
         }
@@ -213,7 +217,13 @@ mod tests {
 
     #[test]
     fn wrong_lines_are_named_by_number_only() {
-        for (text, line) in [("root:00", 1), ("# x\nviewer:12", 2), ("viewer", 1), (&format!("viewer:{}", "g".repeat(64)) as &str, 1), (&format!("viewer:{}", "é".repeat(32)), 1)] {
+        for (text, line) in [
+            ("root:00", 1),
+            ("# x\nviewer:12", 2),
+            ("viewer", 1),
+            (&format!("viewer:{}", "g".repeat(64)) as &str, 1),
+            (&format!("viewer:{}", "é".repeat(32)), 1),
+        ] {
             assert_eq!(Tokens::parse(text).map(|_| ()).unwrap_err().0, line, "{text}");
         }
     }

@@ -108,7 +108,9 @@ impl HttpConfig {
     /// # Errors
     /// Names the key that is wrong and what to set.
     pub fn check(&self, intake: &IntakeConfig) -> Result<(), ConfigError> {
-        for (key, value) in [("server.connections_max", self.connections_max), ("server.queries_max", self.queries_max), ("intake.agents_max", intake.agents_max)] {
+        for (key, value) in
+            [("server.connections_max", self.connections_max), ("server.queries_max", self.queries_max), ("intake.agents_max", intake.agents_max)]
+        {
             if value == 0 {
                 return Err(ConfigError::Zero(key));
             }

@@ -181,7 +181,7 @@ fn readings(store: &Store) -> Vec<Reading> {
     let all = counters.as_object().into_iter().flatten();
     all.filter_map(|(name, value)| {
         let kind = if GAUGES.contains(&name.as_str()) { ReadingKind::Gauge } else { ReadingKind::Counter };
-        Some(Reading { name: name.clone(), help: name.replace('_', " "), kind, value: value.as_f64()? })
+        Some(Reading { name: format!("store_{name}"), help: name.replace('_', " "), kind, value: value.as_f64()? })
     })
     .collect()
 }

@@ -69,7 +69,13 @@ impl Detection {
     ///
     /// # Errors
     /// If the tables cannot be read.
-    pub async fn new(config: DetectorsConfig, tables: Arc<dyn Tables>, metrics: Arc<Metrics>, intake: Arc<Intake>, live: Arc<Live>) -> Result<Self, TablesError> {
+    pub async fn new(
+        config: DetectorsConfig,
+        tables: Arc<dyn Tables>,
+        metrics: Arc<Metrics>,
+        intake: Arc<Intake>,
+        live: Arc<Live>,
+    ) -> Result<Self, TablesError> {
         let now = Utc::now();
         let from = now - Span::days(RESUME_DAYS);
         let mut alerts = tables.alerts(from, now).await?;

@@ -25,7 +25,14 @@ pub enum DiagnosisError {
 ///
 /// # Errors
 /// If the tables do not answer.
-pub async fn verdict(tables: &Arc<dyn Tables>, metrics: &Metrics, from: Time, to: Time, now: Time, scope: Option<String>) -> Result<Verdict, DiagnosisError> {
+pub async fn verdict(
+    tables: &Arc<dyn Tables>,
+    metrics: &Metrics,
+    from: Time,
+    to: Time,
+    now: Time,
+    scope: Option<String>,
+) -> Result<Verdict, DiagnosisError> {
     let started = Instant::now();
     let query = edgescope_diagnose::query(from, to);
     let query = EdgeQuery { filter: Some(without_own(query.filter.as_deref())), ..query };

@@ -55,7 +55,8 @@ impl EdgeSource for MemoryTables {
     async fn edges(&self, query: &EdgeQuery) -> Result<EdgeTable, QueryError> {
         let (dims, measures) = query.check()?;
         let rows = self.held().rows.clone();
-        let inside = |row: &FactRow, from: DateTime<Utc>, to: DateTime<Utc>| row.window_start >= from.timestamp() && row.window_start < to.timestamp();
+        let inside =
+            |row: &FactRow, from: DateTime<Utc>, to: DateTime<Utc>| row.window_start >= from.timestamp() && row.window_start < to.timestamp();
         let conditions = conditions(query.filter.as_deref())?;
         let mut groups: BTreeMap<Vec<String>, Vec<FactRow>> = BTreeMap::new();
         for row in rows.iter().filter(|r| inside(r, query.from, query.to)) {
@@ -69,7 +70,13 @@ impl EdgeSource for MemoryTables {
         let seconds = (query.to - query.from).num_seconds() as f64;
         let answer = |(key, rows): (Vec<String>, Vec<FactRow>)| {
             let all = sum(rows.iter());
-            let of_step = |m: &Measure, start: i64| value(m, &sum(rows.iter().filter(|r| r.window_start.div_euclid(step_s.unwrap_or(1)) * step_s.unwrap_or(1) == start)), step_s.unwrap_or(1) as f64);
+            let of_step = |m: &Measure, start: i64| {
+                value(
+                    m,
+                    &sum(rows.iter().filter(|r| r.window_start.div_euclid(step_s.unwrap_or(1)) * step_s.unwrap_or(1) == start)),
+                    step_s.unwrap_or(1) as f64,
+                )
+            };
             let totals: Vec<_> = measures.iter().map(|m| value(m, &all, seconds)).collect();
             let series = measures.iter().filter(|_| step_s.is_some()).map(|m| steps.iter().map(|s| of_step(m, *s)).collect()).collect();
             EdgeRow { key, totals, compare: Vec::new(), series }
@@ -81,7 +88,17 @@ impl EdgeSource for MemoryTables {
         let groups_total = rows.len();
         rows.truncate(query.limit.unwrap_or(usize::MAX));
         let steps = steps.into_iter().map(from_seconds).collect();
-        Ok(EdgeTable { from: query.from, to: query.to, step_s: query.step_s, steps, group_by: query.group_by.clone(), measures: query.measures.clone(), rows, groups_total, resolution_s: 10 })
+        Ok(EdgeTable {
+            from: query.from,
+            to: query.to,
+            step_s: query.step_s,
+            steps,
+            group_by: query.group_by.clone(),
+            measures: query.measures.clone(),
+            rows,
+            groups_total,
+            resolution_s: 10,
+        })
     }
 }
 
@@ -202,6 +219,6 @@ impl Tables for MemoryTables {
 
     fn readings(&self) -> Vec<Reading> {
         let rows = self.held().rows.len() as f64;
-        vec![Reading { name: "rows".to_owned(), help: "Rows held".to_owned(), kind: ReadingKind::Gauge, value: rows }]
+        vec![Reading { name: "store_rows".to_owned(), help: "Rows held".to_owned(), kind: ReadingKind::Gauge, value: rows }]
     }
 }

@@ -1,6 +1,6 @@
 //! The server's own numbers: everything lost is counted, with a reason (`/metrics`, prefix `edgescope_server_`).
 
-use crate::tables::{Reading, ReadingKind, Tables};
+use crate::tables::{Reading, ReadingKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Most reasons of loss that agents may name; what comes after is summed under `other`. Agents know about thirty.
@@ -77,8 +77,8 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Registers everything; the tables' own readings are taken at each scrape.
-    pub fn new(tables: Arc<dyn Tables>) -> Self {
+    /// Registers everything; what `sources` read is taken at each scrape.
+    pub fn new(sources: Vec<Source>) -> Self {
         let mut r = Registry::with_prefix("edgescope_server");
         let seconds = || Histogram::new(SECONDS);
         let metrics = Self {
@@ -111,7 +111,7 @@ impl Metrics {
             incidents_open: gauge(&mut r, "incidents_open", "Incidents that are open now"),
             registry: Registry::default(),
         };
-        r.register_collector(Box::new(TableReadings(tables)));
+        r.register_collector(Box::new(Readings(sources)));
         Self { registry: r, ..metrics }
     }
 
@@ -199,18 +199,20 @@ where
     family
 }
 
-struct TableReadings(Arc<dyn Tables>);
+/// Reads numbers that others count.
+pub type Source = Box<dyn Fn() -> Vec<Reading> + Send + Sync>;
 
-impl fmt::Debug for TableReadings {
+struct Readings(Vec<Source>);
+
+impl fmt::Debug for Readings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TableReadings")
+        write!(f, "readings of {} sources", self.0.len())
     }
 }
 
-impl Collector for TableReadings {
+impl Collector for Readings {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        for Reading { name, help, kind, value } in self.0.readings() {
-            let name = format!("store_{name}");
+        for Reading { name, help, kind, value } in self.0.iter().flat_map(|source| source()) {
             match kind {
                 ReadingKind::Counter => {
                     let counter = ConstCounter::new(value);

@@ -94,7 +94,14 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
 }
 
 /// One connection from handshake to end; the slot is held as long.
-async fn connection(stream: TcpStream, ends: Ends, slot: OwnedSemaphorePermit, tls: Option<TlsAcceptor>, router: Router, stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    ends: Ends,
+    slot: OwnedSemaphorePermit,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) {
     let served = match tls {
         None => http(stream, ends, router, stop).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {

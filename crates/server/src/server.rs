@@ -134,7 +134,14 @@ impl Server {
             tasks.spawn(watch_tokens(path, Arc::clone(&state.gate), stop.subscribe()));
         }
         let shared = Arc::clone(&state);
-        let detection = Detection::new(config.detectors, Arc::clone(&shared.tables), Arc::clone(&shared.metrics), Arc::clone(&shared.intake), Arc::clone(&shared.live)).await?;
+        let detection = Detection::new(
+            config.detectors,
+            Arc::clone(&shared.tables),
+            Arc::clone(&shared.metrics),
+            Arc::clone(&shared.intake),
+            Arc::clone(&shared.live),
+        )
+        .await?;
         tasks.spawn(detection.run(stop.subscribe()));
         tasks.spawn(expire_names(Arc::clone(&state.intake), stop.subscribe()));
         Ok(Self { http: http_at, intake: intake_at, state, stop, tasks })
@@ -171,15 +178,17 @@ async fn bound(key: &'static str, listen: SocketAddr, given: Option<TcpListener>
 
 /// Reads what is stored and makes what handlers share.
 async fn state(config: &ServerConfig, tables: Arc<dyn Tables>, insecure: bool) -> Result<Arc<AppState>, ServerError> {
-    let metrics = Arc::new(Metrics::new(Arc::clone(&tables)));
     let tokens = config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
-    let gate = Gate::new(tokens, config.server.insecure, config.server.hosts.clone(), Arc::clone(&metrics));
     let limits = Limits { agents_max: config.intake.agents_max, ..Limits::default() };
     let mut directory = Directory::new(limits, Rules::new(config.rules.clone())?);
     let now_us = Utc::now().timestamp_micros();
     directory.restore(tables.claims(now_us - limits.linger_us).await?, now_us);
     let agents = tables.agents().await?;
-    let intake = Intake::new(&config.intake, Arc::clone(&tables), Arc::clone(&metrics), agents, Names::new(directory));
+    let names = Arc::new(Names::new(directory));
+    let (counting, named) = (Arc::clone(&tables), Arc::clone(&names));
+    let metrics = Arc::new(Metrics::new(vec![Box::new(move || counting.readings()), Box::new(move || named.readings())]));
+    let gate = Gate::new(tokens, config.server.insecure, config.server.hosts.clone(), Arc::clone(&metrics));
+    let intake = Intake::new(&config.intake, Arc::clone(&tables), Arc::clone(&metrics), agents, names);
     Ok(Arc::new(AppState {
         tables,
         metrics,

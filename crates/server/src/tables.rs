@@ -103,7 +103,7 @@ pub struct SqlAnswer {
 /// A number for `/metrics`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// Without prefix and unit suffix: `commits`, `bytes_on_disk`.
+    /// Without the program's prefix: `store_commits`, `directory_claims`.
     pub name: String,
     pub help: String,
     pub kind: ReadingKind,

@@ -24,7 +24,9 @@ pub async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     match Files::get(path) {
         Some(file) => answer(path, &file, &headers),
         // A missing asset must not answer with the page: a browser would try to run it.
-        None if path.rsplit('/').next().is_some_and(|name| name.contains('.')) && path.starts_with("assets/") => StatusCode::NOT_FOUND.into_response(),
+        None if path.rsplit('/').next().is_some_and(|name| name.contains('.')) && path.starts_with("assets/") => {
+            StatusCode::NOT_FOUND.into_response()
+        }
         None => match Files::get("index.html") {
             Some(page) => answer("index.html", &page, &headers),
             None => ApiError::new(StatusCode::NOT_FOUND, "this binary has no web interface").into_response(),
@@ -36,7 +38,11 @@ fn answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
     let etag = format!("\"{}\"", file.metadata.sha256_hash().iter().take(16).map(|b| format!("{b:02x}")).collect::<String>());
     // Vite puts a hash of the content into the names below assets/.
     let caching = if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let status = if headers.get(IF_NONE_MATCH).and_then(|h| h.to_str().ok()).is_some_and(|tags| tags.split(',').any(|t| t.trim().trim_start_matches("W/") == etag)) {
+    let status = if headers
+        .get(IF_NONE_MATCH)
+        .and_then(|h| h.to_str().ok())
+        .is_some_and(|tags| tags.split(',').any(|t| t.trim().trim_start_matches("W/") == etag))
+    {
         StatusCode::NOT_MODIFIED
     } else {
         StatusCode::OK

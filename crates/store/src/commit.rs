@@ -55,7 +55,7 @@ impl Store {
                     if let Some((_, Some(file))) = before {
                         self.facts_10s.discard(&file.path).await;
                     }
-                    let file = self.prepare(&chosen(batches, &fresh), Utc::now()).await?;
+                    let file = self.prepare(&chosen(batches, &fresh), self.now()).await?;
                     (fresh, file)
                 }
             };

@@ -81,6 +81,7 @@ async fn run(store: Arc<Store>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
 
 /// Memory that a batch holds, about: a row's dimensions are some 24 short strings.
 fn kib(batch: &AgentBatch) -> u32 {
-    let rows: usize = batch.rows.iter().map(|row| 1024 + row.values.len() * 16 + row.histograms.iter().map(|(_, h)| h.pairs().len() * 16).sum::<usize>()).sum();
+    let rows: usize =
+        batch.rows.iter().map(|row| 1024 + row.values.len() * 16 + row.histograms.iter().map(|(_, h)| h.pairs().len() * 16).sum::<usize>()).sum();
     u32::try_from(1 + (rows + batch.endpoints.len() * 512) / 1024).unwrap_or(u32::MAX)
 }

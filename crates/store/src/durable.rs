@@ -10,8 +10,8 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, RenameOptions, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -19,6 +19,10 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Age at which a hidden file has nobody who writes it.
+const LEFT_BEHIND: Duration = Duration::from_secs(600);
 
 /// One thing done to the disk; a test can make any of them fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,11 @@ impl Durable {
     pub(crate) async fn sync_directory(&self, directory: PathBuf) -> Result<()> {
         let this = self.clone();
         blocking(move || this.sync_directory_now(&directory).map_err(|e| failed(&directory, e))).await
+    }
+
+    /// Removes hidden files in a directory that writers left when they died.
+    pub(crate) async fn sweep(&self, directory: PathBuf) -> Result<()> {
+        blocking(move || sweep_now(&directory).map_err(|e| failed(&directory, e))).await
     }
 
     fn step(&self, step: Step, path: &FsPath) -> io::Result<()> {
@@ -92,7 +101,9 @@ impl Durable {
             let _ = fs::remove_file(&hidden);
         }
         match named {
-            Err(e) if create && e.kind() == io::ErrorKind::AlreadyExists => Err(Error::AlreadyExists { path: target.display().to_string(), source: e.into() }),
+            Err(e) if create && e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::AlreadyExists { path: target.display().to_string(), source: e.into() })
+            }
             other => other.and_then(|()| self.sync_directory_now(directory)).map_err(|e| failed(target, e)),
         }
     }
@@ -107,6 +118,22 @@ impl Durable {
         self.step(Step::SyncFile, path)?;
         file.sync_all()
     }
+}
+
+fn sweep_now(directory: &FsPath) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let hidden = name
+            .to_str()
+            .and_then(|name| name.rsplit_once('#'))
+            .is_some_and(|(_, tail)| !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit()));
+        // A put takes milliseconds; a younger one may be somebody's who is alive.
+        if hidden && entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > LEFT_BEHIND) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn failed(path: &FsPath, source: io::Error) -> Error {
@@ -135,7 +162,9 @@ impl ObjectStore for Durable {
         let create = match opts.mode {
             PutMode::Create => true,
             PutMode::Overwrite => false,
-            PutMode::Update(_) => return Err(Error::NotImplemented { operation: "put with PutMode::Update".to_owned(), implementer: self.to_string() }),
+            PutMode::Update(_) => {
+                return Err(Error::NotImplemented { operation: "put with PutMode::Update".to_owned(), implementer: self.to_string() });
+            }
         };
         let (this, target) = (self.clone(), self.inner.path_to_filesystem(location)?);
         blocking(move || this.put(&target, payload.as_ref(), create)).await?;

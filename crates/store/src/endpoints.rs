@@ -52,7 +52,8 @@ pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Vec<(DateTime<Utc>, Endp
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")));
     let moment = |name: &str| Ok::<_, ArrowError>(column(name)?.as_primitive::<TimestampMicrosecondType>());
     let (updated, from, to) = (moment(spec::UPDATED)?, moment("from_time")?, moment("to_time")?);
-    let (addresses, agents, ports) = (column("address")?.as_string::<i32>(), column("agent")?.as_string::<i32>(), column("port")?.as_primitive::<Int32Type>());
+    let (addresses, agents, ports) =
+        (column("address")?.as_string::<i32>(), column("agent")?.as_string::<i32>(), column("port")?.as_primitive::<Int32Type>());
     let shared = column("shared")?.as_boolean();
     let mut rows = Vec::with_capacity(batch.num_rows());
     for at in 0..batch.num_rows() {

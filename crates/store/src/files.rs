@@ -170,6 +170,7 @@ fn span_us(batch: &RecordBatch, time: &str) -> Option<(i64, i64)> {
 /// Statistics of a file in Delta's form; moments are cut to milliseconds outwards, as the protocol allows.
 fn stats(rows: usize, time: &str, span: Option<(i64, i64)>) -> String {
     let text = |ms: i64| Utc.timestamp_millis_opt(ms).single().map(|t| t.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
-    let (least, greatest) = span.map_or((None, None), |(least, greatest)| (text(least.div_euclid(1000)), text(greatest.div_euclid(1000) + i64::from(greatest % 1000 != 0))));
+    let (least, greatest) = span
+        .map_or((None, None), |(least, greatest)| (text(least.div_euclid(1000)), text(greatest.div_euclid(1000) + i64::from(greatest % 1000 != 0))));
     json!({ "numRecords": rows, "minValues": { time: least }, "maxValues": { time: greatest }, "nullCount": { time: 0 } }).to_string()
 }

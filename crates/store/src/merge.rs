@@ -135,7 +135,8 @@ impl Merge {
         }
         for (column, histogram) in &row.histograms {
             if let Some(Cells::Histograms(histograms)) = self.cells_mut(*column) {
-                self.histogram_bytes += add_histogram(&mut histograms[slot], histogram);
+                let grown = add_histogram(&mut histograms[slot], histogram);
+                self.histogram_bytes += grown;
             }
         }
     }
@@ -161,8 +162,10 @@ impl Merge {
                         if slot == SKIP || cells.is_null(row) {
                             continue;
                         }
-                        match Histogram::from_bytes(cells.value(row)) {
-                            Some(histogram) => self.histogram_bytes += add_histogram(&mut histograms[slot as usize], &histogram),
+                        let into = &mut histograms[slot as usize];
+                        let before = into.pairs().len();
+                        match into.merge_bytes(cells.value(row)) {
+                            Some(()) => self.histogram_bytes += (into.pairs().len() - before) * size_of::<(u16, u64)>(),
                             None => self.unreadable += 1,
                         }
                     }

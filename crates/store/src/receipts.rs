@@ -153,8 +153,9 @@ fn losses(rows: &[Row]) -> BTreeMap<String, u64> {
 }
 
 pub(crate) fn to_batch(batches: &[&AgentBatch]) -> Result<RecordBatch, ArrowError> {
-    let moments =
-        |us: fn(&AgentBatch) -> DateTime<Utc>| Arc::new(TimestampMicrosecondArray::from_iter_values(batches.iter().map(|b| us(b).timestamp_micros())).with_timezone("UTC"));
+    let moments = |us: fn(&AgentBatch) -> DateTime<Utc>| {
+        Arc::new(TimestampMicrosecondArray::from_iter_values(batches.iter().map(|b| us(b).timestamp_micros())).with_timezone("UTC"))
+    };
     let longs = |long: fn(&AgentBatch) -> i64| Arc::new(Int64Array::from_iter_values(batches.iter().map(|b| long(b))));
     let losses = batches.iter().map(|b| serde_json::to_string(&b.receipt.losses).unwrap_or_else(|_| "{}".to_owned()));
     let columns: Vec<ArrayRef> = vec![
@@ -174,8 +175,10 @@ pub(crate) fn to_batch(batches: &[&AgentBatch]) -> Result<RecordBatch, ArrowErro
 
 fn from_batch(batch: &RecordBatch) -> Result<Vec<Row>, ArrowError> {
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")));
-    let (starts, ends) = (column(WINDOW)?.as_primitive::<TimestampMicrosecondType>(), column("window_end")?.as_primitive::<TimestampMicrosecondType>());
-    let (agents, sequences, losses) = (column("agent")?.as_string::<i32>(), column("sequence")?.as_primitive::<Int64Type>(), column("losses")?.as_string::<i32>());
+    let (starts, ends) =
+        (column(WINDOW)?.as_primitive::<TimestampMicrosecondType>(), column("window_end")?.as_primitive::<TimestampMicrosecondType>());
+    let (agents, sequences, losses) =
+        (column("agent")?.as_string::<i32>(), column("sequence")?.as_primitive::<Int64Type>(), column("losses")?.as_string::<i32>());
     let row = |at| Row {
         agent: agents.value(at).to_owned(),
         sequence: sequences.value(at),

@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 
+/// What time it is.
+pub(crate) type Clock = fn() -> DateTime<Utc>;
+
 /// All tables of one directory. Share it by `Arc`; any number of processes may have the same directory open.
 pub struct Store {
     pub(crate) config: StoreConfig,
@@ -35,6 +38,7 @@ pub struct Store {
     pub(crate) commit_turn: Mutex<()>,
     pub(crate) maintenance_turn: Mutex<()>,
     pub(crate) readers: Readers,
+    clock: Clock,
     pub(crate) queries: Semaphore,
 }
 
@@ -53,17 +57,22 @@ pub struct LifeFilter {
 impl Store {
     /// Opens the tables of `store.path`, making what is missing, and starts the background work.
     pub async fn open(config: &StoreConfig) -> Result<Arc<Self>> {
-        Self::open_with(config, None).await
+        Self::open_with(config, None, Utc::now).await
     }
 
-    pub(crate) async fn open_with(config: &StoreConfig, faults: Option<Faults>) -> Result<Arc<Self>> {
+    /// Opens with a disk that may fail and a clock of one's own: for tests.
+    pub(crate) async fn open_with(config: &StoreConfig, faults: Option<Faults>, clock: Clock) -> Result<Arc<Self>> {
         let root = directory(&config.path)?;
         let durable = Durable::new(faults);
         let open = |spec| async { Table::open(&durable, &root, spec).await.map(Arc::new) };
         // The span of a compacted file bounds what one compaction holds in memory: an hour of 20,000 edges in ten-second rows is 7 million rows
         // at worst, a quarter of a day in one-minute rows the same.
-        let (facts_10s, facts_1m, edge_dims, endpoints) =
-            futures::try_join!(open(spec::facts("edges_10s", 3600)), open(spec::facts("edges_1m", 6 * 3600)), open(spec::edge_dims()), open(spec::endpoints()))?;
+        let (facts_10s, facts_1m, edge_dims, endpoints) = futures::try_join!(
+            open(spec::facts("edges_10s", 3600)),
+            open(spec::facts("edges_1m", 6 * 3600)),
+            open(spec::edge_dims()),
+            open(spec::endpoints())
+        )?;
         let (windows, agents, alerts, incidents) = futures::try_join!(
             open(spec::agent_windows()),
             open(spec::records("agents")),
@@ -84,12 +93,17 @@ impl Store {
             commit_turn: Mutex::new(()),
             maintenance_turn: Mutex::new(()),
             readers: Readers::default(),
+            clock,
             queries: Semaphore::new(config.query.concurrent_max.max(1)),
         });
         if config.maintenance_interval_s > 0 {
             tokio::spawn(maintain::run(Arc::downgrade(&store), Duration::from_secs(config.maintenance_interval_s)));
         }
         Ok(store)
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        (self.clock)()
     }
 
     /// All tables.
@@ -117,7 +131,7 @@ impl Store {
         let known = self.agents().await?.into_iter().find(|known| known.agent_id == facts.agent_id);
         let facts = AgentFacts { first_seen: known.map_or(facts.first_seen, |known| known.first_seen.min(facts.first_seen)), ..facts };
         let version = Version::of(&facts.agent_id, "known", facts.first_seen, &facts)?;
-        self.agents.put(vec![version], Utc::now()).await
+        self.agents.put(vec![version], self.now()).await
     }
 
     /// Every agent that said hello, by id.
@@ -129,7 +143,7 @@ impl Store {
 
     /// How much of what should have been seen between two moments was.
     pub async fn coverage(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Coverage> {
-        self.coverage_at(from, to, Utc::now()).await
+        self.coverage_at(from, to, self.now()).await
     }
 
     pub(crate) async fn coverage_at(&self, from: DateTime<Utc>, to: DateTime<Utc>, now: DateTime<Utc>) -> Result<Coverage> {
@@ -139,7 +153,7 @@ impl Store {
 
     /// Stores who holds which addresses.
     pub async fn put_endpoints(&self, rows: &[EndpointRow]) -> Result<()> {
-        commit::append(&self.endpoints, !rows.is_empty(), || endpoints::to_batch(rows, Utc::now())).await.map(drop)
+        commit::append(&self.endpoints, !rows.is_empty(), || endpoints::to_batch(rows, self.now())).await.map(drop)
     }
 
     /// What was said of addresses since a moment, the oldest first: for a directory to start from.
@@ -165,7 +179,7 @@ impl Store {
             AlertState::Resolved => "resolved",
         };
         let versions = alerts.iter().map(|alert| Version::of(&alert.id, state(alert.state), alert.since, alert)).collect::<Result<_>>()?;
-        self.alerts.put(versions, Utc::now()).await
+        self.alerts.put(versions, self.now()).await
     }
 
     /// Alerts, the latest first.
@@ -180,8 +194,9 @@ impl Store {
     /// Stores incidents as they are now; the latest version of an id counts.
     pub async fn put_incidents(&self, incidents: &[Incident]) -> Result<()> {
         let state = |incident: &Incident| if incident.closed_at.is_some() { "closed" } else { "open" };
-        let versions = incidents.iter().map(|incident| Version::of(&incident.id, state(incident), incident.since, incident)).collect::<Result<_>>()?;
-        self.incidents.put(versions, Utc::now()).await
+        let versions =
+            incidents.iter().map(|incident| Version::of(&incident.id, state(incident), incident.since, incident)).collect::<Result<_>>()?;
+        self.incidents.put(versions, self.now()).await
     }
 
     /// Incidents, the latest first.

@@ -91,6 +91,9 @@ impl Table {
         };
         let state = table.state.ok_or_else(|| fail(DeltaTableError::NotInitialized))?;
         check_version(&spec, &state)?;
+        for directory in [directory.clone(), directory.join("_delta_log")] {
+            durable.sweep(directory).await.map_err(|e| StoreError::io(spec.name, e))?;
+        }
         let inner = Mutex::new(Inner { head: Head::new(state), transactions: HashMap::new(), searched: Instant::now() });
         let table = Self { spec, log, durable: durable.clone(), directory, inner };
         table.add_missing_columns().await?;
@@ -108,12 +111,24 @@ impl Table {
         Ok(Arc::clone(&inner.head))
     }
 
+    /// Reads the newest version from the newest checkpoint on: what this process knows then leans on no log entry before it.
+    pub(crate) async fn reload(&self) -> Result<()> {
+        let mut inner = self.inner.lock().await;
+        self.reload_locked(&mut inner).await
+    }
+
+    async fn reload_locked(&self, inner: &mut Inner) -> Result<()> {
+        let state = DeltaTableState::try_new(&self.log, None).await.map_err(|e| StoreError::delta(self.name(), e))?;
+        inner.head = Head::new(state);
+        inner.transactions.clear();
+        Ok(())
+    }
+
     async fn refresh_locked(&self, inner: &mut Inner) -> Result<()> {
         let fail = |e| StoreError::delta(self.name(), e);
         if inner.searched.elapsed() > SEARCH_AFTER && self.checkpointed().await? > inner.head.version {
             // Who slept may have missed entries that a checkpoint replaced.
-            inner.head = Head::new(DeltaTableState::try_new(&self.log, None).await.map_err(fail)?);
-            inner.transactions.clear();
+            self.reload_locked(inner).await?;
         }
         inner.searched = Instant::now();
         let next = commit_uri_from_version(Some(inner.head.version + 1));

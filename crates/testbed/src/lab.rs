@@ -209,6 +209,7 @@ impl Drop for Lab {
         self.relay = None;
         // A drop cannot fail; the keeper, which takes over when this process lets go of the lock, tries once more.
         let _ = run::remove(&self.run.id);
+        self.run.release();
         self.keeper.end();
     }
 }

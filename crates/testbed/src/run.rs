@@ -32,7 +32,7 @@ pub enum RunError {
 pub struct RunDir {
     pub id: String,
     pub path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl RunDir {
@@ -52,7 +52,13 @@ impl RunDir {
         lock.lock().map_err(failed("lock"))?;
         // From here on others see it, and see that it is alive. An id that exists already makes this fail.
         fs::rename(&unborn, &path).map_err(failed("create"))?;
-        Ok(RunDir { id, path, _lock: lock })
+        Ok(RunDir { id, path, lock })
+    }
+
+    /// Lets go of the lock: what is still there is from now on for the keeper to remove.
+    pub fn release(&self) {
+        // It fails only for a file that is not open; the lock ends with the process anyway.
+        let _ = self.lock.unlock();
     }
 
     /// What the names of this run's namespaces begin with.
@@ -129,5 +135,13 @@ pub fn remove(id: &str) -> Result<(), RunError> {
 pub fn keep(id: &str) -> Result<(), RunError> {
     // Nothing is ever written to it; an error means the same as the end.
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
-    remove_if_dead(id).map(|_| ())
+    let path = Path::new(RUNS_DIR).join(id);
+    let lock = match File::open(path.join("lock")) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(RunError::Io { what: "open the lock of", path, source }),
+    };
+    // A dying process closes its files one after the other: this pipe may end a moment before the lock is let go.
+    lock.lock().map_err(|source| RunError::Io { what: "lock", path, source })?;
+    remove(id)
 }

@@ -24,7 +24,10 @@ pub fn run(args: &AgentArgs, config: Config) -> anyhow::Result<()> {
     let agent = configured(config);
     if args.remove {
         let removed = edgescope_agent::remove(&agent.id)?.removed;
-        println!("{}", if removed.is_empty() { "nothing was left in the kernel".to_owned() } else { format!("removed from the kernel: {}", removed.join(", ")) });
+        println!(
+            "{}",
+            if removed.is_empty() { "nothing was left in the kernel".to_owned() } else { format!("removed from the kernel: {}", removed.join(", ")) }
+        );
         return Ok(());
     }
     // One thread: an agent mostly sleeps.

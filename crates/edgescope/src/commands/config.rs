@@ -52,14 +52,22 @@ pub fn run(args: &ConfigArgs, file: Option<&PathBuf>, matches: &ArgMatches) -> a
         return token(*role, name.as_deref());
     }
     if args.keys {
-        return list(args.json, &["key", "flag", "variable", "default"], config::reference().into_iter().map(|(a, b, c, d)| vec![a, b, c, d]).collect());
+        return list(
+            args.json,
+            &["key", "flag", "variable", "default"],
+            config::reference().into_iter().map(|(a, b, c, d)| vec![a, b, c, d]).collect(),
+        );
     }
     if args.catalogue {
         return list(args.json, &["name", "unit", "kind", "ends", "what"], catalogue());
     }
     let config = config::load(file.map(PathBuf::as_path), matches)?;
     let tree = serde_json::to_value(&config)?;
-    if args.json { println!("{}", serde_json::to_string_pretty(&tree)?) } else { print!("{}", yaml(&tree, 0)) }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&tree)?)
+    } else {
+        print!("{}", yaml(&tree, 0))
+    }
     Ok(())
 }
 
@@ -73,8 +81,10 @@ fn token(role: edgescope_server::Role, name: Option<&str>) -> anyhow::Result<()>
 }
 
 fn catalogue() -> Vec<Vec<String>> {
-    let signals = CATALOGUE.iter().map(|s| vec![s.name.to_owned(), s.unit.symbol().to_owned(), word(json!(s.kind)), word(json!(s.ends)), s.brief.to_owned()]);
-    let derived = DERIVED.iter().map(|d| vec![d.name.to_owned(), d.unit.symbol().to_owned(), "derived".to_owned(), String::new(), d.brief.to_owned()]);
+    let signals =
+        CATALOGUE.iter().map(|s| vec![s.name.to_owned(), s.unit.symbol().to_owned(), word(json!(s.kind)), word(json!(s.ends)), s.brief.to_owned()]);
+    let derived =
+        DERIVED.iter().map(|d| vec![d.name.to_owned(), d.unit.symbol().to_owned(), "derived".to_owned(), String::new(), d.brief.to_owned()]);
     signals.chain(derived).collect()
 }
 
@@ -85,7 +95,8 @@ fn word(value: Value) -> String {
 fn list(as_json: bool, heads: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
     let heads: Vec<String> = heads.iter().map(|&h| h.to_owned()).collect();
     if as_json {
-        let objects: Vec<Value> = rows.iter().map(|row| heads.iter().cloned().zip(row.iter().map(|cell| json!(cell))).collect::<serde_json::Map<_, _>>().into()).collect();
+        let objects: Vec<Value> =
+            rows.iter().map(|row| heads.iter().cloned().zip(row.iter().map(|cell| json!(cell))).collect::<serde_json::Map<_, _>>().into()).collect();
         println!("{}", serde_json::to_string_pretty(&objects)?);
     } else {
         print!("{}", show::table(&heads, &rows, heads.len()));
@@ -101,7 +112,9 @@ fn yaml(value: &Value, depth: usize) -> String {
             .iter()
             .map(|(key, value)| match value {
                 Value::Object(inner) if !inner.is_empty() => format!("{pad}{key}:\n{}", yaml(value, depth + 1)),
-                Value::Array(inner) if !inner.is_empty() => format!("{pad}{key}:\n{}", inner.iter().map(|item| format!("{pad}  - {item}\n")).collect::<String>()),
+                Value::Array(inner) if !inner.is_empty() => {
+                    format!("{pad}{key}:\n{}", inner.iter().map(|item| format!("{pad}  - {item}\n")).collect::<String>())
+                }
                 _ => format!("{pad}{key}: {value}\n"),
             })
             .collect(),

@@ -51,17 +51,48 @@ pub fn as_text(verdict: &Verdict) -> String {
     if let Some(since) = verdict.since {
         out += &format!("since       {} UTC\n", since.format("%Y-%m-%d %H:%M:%S"));
     }
-    out += &format!("confidence  {}   coverage {}   {} edges looked at\n", show::percent(verdict.confidence), show::percent(verdict.coverage.fraction), verdict.edges);
-    section(&mut out, "evidence", &["signal", "where", "now", "before", "samples", "test"], verdict.evidence.iter().map(|e| {
-        let value = |v: Option<f64>| show::measure(&e.signal, v);
-        vec![e.signal.clone(), e.scope.clone(), value(e.value), value(e.baseline), e.samples.to_string(), e.test.clone()]
-    }));
-    section(&mut out, "affected", &["source", "dest", "impact", "symptom"], verdict.affected.iter().map(|a| vec![a.source.clone(), a.dest.clone(), show::percent(a.impact), a.symptom.clone()]));
-    section(&mut out, "healthy controls", &["what", "edges", "bad", "why"], verdict.controls.iter().map(|c| vec![c.what.clone(), c.edges.to_string(), c.bad.to_string(), c.why.clone()]));
-    section(&mut out, "other explanations", &["class", "culprit", "log-likelihood", "bad of edges", "why"], verdict.hypotheses.iter().map(|h| {
-        let peer = h.culprit.peer.as_ref().map(|p| format!(" → {p}")).unwrap_or_default();
-        vec![h.class.to_string(), format!("{} {}{peer}", h.culprit.scope, h.culprit.name), format!("{:.0}", h.log_likelihood), format!("{} of {}", h.edges_bad, h.edges), h.why.clone()]
-    }));
+    out += &format!(
+        "confidence  {}   coverage {}   {} edges looked at\n",
+        show::percent(verdict.confidence),
+        show::percent(verdict.coverage.fraction),
+        verdict.edges
+    );
+    section(
+        &mut out,
+        "evidence",
+        &["signal", "where", "now", "before", "samples", "test"],
+        verdict.evidence.iter().map(|e| {
+            let value = |v: Option<f64>| show::measure(&e.signal, v);
+            vec![e.signal.clone(), e.scope.clone(), value(e.value), value(e.baseline), e.samples.to_string(), e.test.clone()]
+        }),
+    );
+    section(
+        &mut out,
+        "affected",
+        &["source", "dest", "impact", "symptom"],
+        verdict.affected.iter().map(|a| vec![a.source.clone(), a.dest.clone(), show::percent(a.impact), a.symptom.clone()]),
+    );
+    section(
+        &mut out,
+        "healthy controls",
+        &["what", "edges", "bad", "why"],
+        verdict.controls.iter().map(|c| vec![c.what.clone(), c.edges.to_string(), c.bad.to_string(), c.why.clone()]),
+    );
+    section(
+        &mut out,
+        "other explanations",
+        &["class", "culprit", "log-likelihood", "bad of edges", "why"],
+        verdict.hypotheses.iter().map(|h| {
+            let peer = h.culprit.peer.as_ref().map(|p| format!(" → {p}")).unwrap_or_default();
+            vec![
+                h.class.to_string(),
+                format!("{} {}{peer}", h.culprit.scope, h.culprit.name),
+                format!("{:.0}", h.log_likelihood),
+                format!("{} of {}", h.edges_bad, h.edges),
+                h.why.clone(),
+            ]
+        }),
+    );
     out
 }
 

@@ -75,17 +75,54 @@ fn checks(report: &KernelReport) -> Vec<Check> {
     let path = |path: &Option<PathBuf>| path.as_ref().map_or_else(|| "not mounted".to_owned(), |p| p.display().to_string());
     let held = if missing.is_empty() { report.capabilities_held.join(", ") } else { format!("lacks {}", missing.join(", ")) };
     vec![
-        check("kernel", kernel, report.release.clone(), if kernel == State::Reduced { "below 6.12: no RTT samples of connections older than the agent" } else { "needs Linux 5.12 or later with BTF" }),
-        check("BTF", if report.btf { State::Ok } else { State::Missing }, if report.btf { "/sys/kernel/btf/vmlinux" } else { "absent" }.to_owned(), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; all current distributions' are"),
-        check("capabilities", capabilities, held, if needed { "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN" } else { "without CAP_SYS_ADMIN connections older than the agent in other namespaces are not seen" }),
-        check("cgroup v2", if report.cgroup2.is_some() { State::Ok } else { State::Reduced }, path(&report.cgroup2), "mount it: round-trip times are sampled at window ends only without it"),
-        check("bpffs", State::Ok, report.bpffs.as_ref().map_or_else(|| "not mounted yet: the agent mounts it".to_owned(), |p| p.display().to_string()), ""),
+        check(
+            "kernel",
+            kernel,
+            report.release.clone(),
+            if kernel == State::Reduced {
+                "below 6.12: no RTT samples of connections older than the agent"
+            } else {
+                "needs Linux 5.12 or later with BTF"
+            },
+        ),
+        check(
+            "BTF",
+            if report.btf { State::Ok } else { State::Missing },
+            if report.btf { "/sys/kernel/btf/vmlinux" } else { "absent" }.to_owned(),
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; all current distributions' are",
+        ),
+        check(
+            "capabilities",
+            capabilities,
+            held,
+            if needed {
+                "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
+            } else {
+                "without CAP_SYS_ADMIN connections older than the agent in other namespaces are not seen"
+            },
+        ),
+        check(
+            "cgroup v2",
+            if report.cgroup2.is_some() { State::Ok } else { State::Reduced },
+            path(&report.cgroup2),
+            "mount it: round-trip times are sampled at window ends only without it",
+        ),
+        check(
+            "bpffs",
+            State::Ok,
+            report.bpffs.as_ref().map_or_else(|| "not mounted yet: the agent mounts it".to_owned(), |p| p.display().to_string()),
+            "",
+        ),
     ]
 }
 
 /// What keeps an agent from running here, in words; empty if nothing does.
 pub fn missing() -> Vec<String> {
-    checks(&edgescope_probe::kernel_report()).into_iter().filter(|c| c.state == State::Missing).map(|c| format!("{} ({})", c.check, c.found)).collect()
+    checks(&edgescope_probe::kernel_report())
+        .into_iter()
+        .filter(|c| c.state == State::Missing)
+        .map(|c| format!("{} ({})", c.check, c.found))
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 /// What the table shows when nothing else is asked.
 const DEFAULT_GROUP_BY: &str = "source.workload,dest.workload";
-const DEFAULT_MEASURES: &str = "tcp.bytes,tcp.rtt.p50,tcp.rtt.p95,tcp.retrans,tcp.retrans_rate,tcp.connects,tcp.connect_timeouts,tcp.connect_failure_rate";
+const DEFAULT_MEASURES: &str =
+    "tcp.bytes,tcp.rtt.p50,tcp.rtt.p95,tcp.retrans,tcp.retrans_rate,tcp.connects,tcp.connect_timeouts,tcp.connect_failure_rate";
 
 /// Show network edges: who sends how much to whom, and how well it gets there.
 #[derive(Debug, Args)]
@@ -137,7 +138,14 @@ pub fn as_text(answer: &Answer) -> String {
         show::table(&heads, &rows, table.group_by.len())
     };
     let coverage = &answer.coverage;
-    out += &format!("\n{} of {} groups · coverage {} · {} of {} agents reporting\n", table.rows.len(), table.groups_total, show::percent(coverage.fraction), coverage.agents_reporting, coverage.agents_expected);
+    out += &format!(
+        "\n{} of {} groups · coverage {} · {} of {} agents reporting\n",
+        table.rows.len(),
+        table.groups_total,
+        show::percent(coverage.fraction),
+        coverage.agents_reporting,
+        coverage.agents_expected
+    );
     for (agent, since) in &coverage.silent {
         out += &format!("agent {} silent since {}\n", show::safe(agent), since.format("%H:%M:%S UTC"));
     }

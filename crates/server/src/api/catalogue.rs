@@ -47,9 +47,24 @@ pub async fn get() -> Json<Catalogue> {
 }
 
 fn catalogue() -> Catalogue {
-    let signals = CATALOGUE.iter().map(|s| CatalogueSignal { name: s.name, kind: s.kind, ends: s.ends, unit: s.unit, symbol: s.unit.symbol(), brief: s.brief, measures: measures(s.name, s.kind, s.ends) });
+    let signals = CATALOGUE.iter().map(|s| CatalogueSignal {
+        name: s.name,
+        kind: s.kind,
+        ends: s.ends,
+        unit: s.unit,
+        symbol: s.unit.symbol(),
+        brief: s.brief,
+        measures: measures(s.name, s.kind, s.ends),
+    });
     let part = |parts: &[(&str, i8)]| parts.iter().map(|(name, sign)| if *sign < 0 { format!("-{name}") } else { (*name).to_owned() }).collect();
-    let derived = DERIVED.iter().map(|d| CatalogueDerived { name: d.name, unit: d.unit, symbol: d.unit.symbol(), brief: d.brief, numerator: part(d.numerator), denominator: part(d.denominator) });
+    let derived = DERIVED.iter().map(|d| CatalogueDerived {
+        name: d.name,
+        unit: d.unit,
+        symbol: d.unit.symbol(),
+        brief: d.brief,
+        numerator: part(d.numerator),
+        denominator: part(d.denominator),
+    });
     Catalogue { dimensions: Dim::all().map(|d| d.to_string()).collect(), signals: signals.collect(), derived: derived.collect() }
 }
 

@@ -15,8 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 /// What a GET without `group_by` groups by.
 const DEFAULT_GROUP_BY: &str = "source.workload,dest.workload";
 /// What a GET without `measures` answers.
-const DEFAULT_MEASURES: &str =
-    "tcp.bytes,tcp.bytes.rate,tcp.rtt.p50,tcp.rtt.p95,tcp.rtt_max,tcp.retrans,tcp.retrans_rate,tcp.connects,tcp.connect_timeouts,tcp.connect_failure_rate,tcp.active";
+const DEFAULT_MEASURES: &str = "tcp.bytes,tcp.bytes.rate,tcp.rtt.p50,tcp.rtt.p95,tcp.rtt_max,tcp.retrans,tcp.retrans_rate,tcp.connects,tcp.connect_timeouts,tcp.connect_failure_rate,tcp.active";
 /// Rows of a GET without `limit`; `groups_total` tells how many there are.
 const DEFAULT_LIMIT: usize = 1_000;
 
@@ -82,7 +81,9 @@ impl EdgesParams {
         let step = self.step.as_deref().map(|s| duration("step", s)).transpose()?;
         let step_s = step.map(|s| u32::try_from(s.num_seconds()).map_err(|_| ApiError::bad("step", "step is too long"))).transpose()?;
         let back = self.compare.as_deref().map(|c| duration("compare", c)).transpose()?;
-        let earlier = |t: edgescope_model::time::Time| back.map(|b| t.checked_sub_signed(b).ok_or_else(|| ApiError::bad("compare", "compare reaches back too far"))).transpose();
+        let earlier = |t: edgescope_model::time::Time| {
+            back.map(|b| t.checked_sub_signed(b).ok_or_else(|| ApiError::bad("compare", "compare reaches back too far"))).transpose()
+        };
         let query = EdgeQuery {
             from,
             to,

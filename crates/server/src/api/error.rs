@@ -95,7 +95,9 @@ impl From<TablesError> for ApiError {
             TablesError::Refused(_) => Self::new(StatusCode::BAD_REQUEST, said),
             TablesError::Limit(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, said),
             TablesError::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, said),
-            TablesError::Write(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, said).remedy("free space on the disk of store.path, or lower store.max_bytes"),
+            TablesError::Write(_) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, said).remedy("free space on the disk of store.path, or lower store.max_bytes")
+            }
             TablesError::Read(_) => {
                 tracing::warn!(error = said, "the store failed");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, said)

@@ -18,7 +18,8 @@ use utoipa::{IntoParams, ToSchema};
 const EDGES_DEFAULT: usize = 2_000;
 /// Pairs of workloads that `/workloads` counts peers from.
 const PAIRS_MAX: usize = 50_000;
-const MEASURES: [&str; 7] = ["tcp.bytes", "tcp.bytes.rate", "tcp.retrans_rate", "tcp.rtt.p50", "tcp.rtt.p95", "tcp.connect_failure_rate", "tcp.stalled_share"];
+const MEASURES: [&str; 7] =
+    ["tcp.bytes", "tcp.bytes.rate", "tcp.retrans_rate", "tcp.rtt.p50", "tcp.rtt.p95", "tcp.connect_failure_rate", "tcp.stalled_share"];
 
 /// Numbers of an edge or of one direction of a workload. Null: not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -110,8 +111,16 @@ pub struct MapParams {
 }
 
 /// Where a group's columns are: ends first, then [`MEASURES`].
-const ENDS: [&str; 8] =
-    ["source.workload", "source.namespace", "source.zone", "source.resolution_type", "dest.workload", "dest.namespace", "dest.zone", "dest.resolution_type"];
+const ENDS: [&str; 8] = [
+    "source.workload",
+    "source.namespace",
+    "source.zone",
+    "source.resolution_type",
+    "dest.workload",
+    "dest.namespace",
+    "dest.zone",
+    "dest.resolution_type",
+];
 const PAIR: [&str; 4] = ["source.workload", "source.namespace", "dest.workload", "dest.namespace"];
 
 /// The graph of workloads.
@@ -129,7 +138,12 @@ pub async fn map(State(state): State<Arc<AppState>>, Params(params): Params<MapP
     let edges: Vec<MapEdge> = pairs
         .rows
         .iter()
-        .map(|row| MapEdge { source: id(&row.key[1], &row.key[0]), dest: id(&row.key[3], &row.key[2]), flow: flow(row), health: health(row, hit.get(&(row.key[0].clone(), row.key[2].clone()))) })
+        .map(|row| MapEdge {
+            source: id(&row.key[1], &row.key[0]),
+            dest: id(&row.key[3], &row.key[2]),
+            flow: flow(row),
+            health: health(row, hit.get(&(row.key[0].clone(), row.key[2].clone()))),
+        })
         .collect();
     let drawn: BTreeSet<&str> = edges.iter().flat_map(|e| [e.source.as_str(), e.dest.as_str()]).collect();
     let nodes = nodes(&ends, &bad).into_values().filter(|n| drawn.contains(n.id.as_str())).collect();
@@ -204,7 +218,15 @@ fn nodes(table: &EdgeTable, bad: &BTreeSet<String>) -> BTreeMap<String, MapNode>
 /// Numbers of a row that was asked for [`MEASURES`].
 fn flow(row: &EdgeRow) -> Flow {
     let at = |n: usize| row.totals.get(n).copied().flatten();
-    Flow { bytes: at(0), bytes_per_s: at(1), retrans_rate: at(2), rtt_p50_s: at(3), rtt_p95_s: at(4), connect_failure_rate: at(5), stalled_share: at(6) }
+    Flow {
+        bytes: at(0),
+        bytes_per_s: at(1),
+        retrans_rate: at(2),
+        rtt_p50_s: at(3),
+        rtt_p95_s: at(4),
+        connect_failure_rate: at(5),
+        stalled_share: at(6),
+    }
 }
 
 fn health(row: &EdgeRow, hit: Option<&Health>) -> Health {

@@ -12,6 +12,7 @@ pub mod sql;
 pub mod status;
 
 use crate::access::guard;
+use crate::serve::Ends;
 use crate::state::AppState;
 use crate::ui;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
@@ -87,7 +88,9 @@ pub fn router(state: Arc<AppState>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(gate, guard))
         .layer(from_fn_with_state(Arc::clone(&state), measured))
-        .layer(CatchPanicLayer::custom(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed at this request; its log says more").into_response()))
+        .layer(CatchPanicLayer::custom(|_| {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed at this request; its log says more").into_response()
+        }))
         .layer(CompressionLayer::new())
         .layer(header(header::CONTENT_SECURITY_POLICY, CSP))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -103,6 +106,9 @@ pub fn router(state: Arc<AppState>) -> Router {
 /// Bounds the time of a request, and counts it under its route's pattern.
 async fn measured(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "ui".to_owned(), |p| p.as_str().to_owned());
+    if let Some(ends) = request.extensions().get::<Ends>() {
+        state.intake.own.saw(ends.local);
+    }
     let started = Instant::now();
     let response = match tokio::time::timeout(state.request_timeout, next.run(request)).await {
         Ok(response) => response,

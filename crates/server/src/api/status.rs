@@ -127,7 +127,10 @@ fn headline(now: &Now, any_data: bool) -> Headline {
     if coverage.fraction < COVERAGE_FLOOR {
         return Headline { state: HeadlineState::CannotSay, text: format!("cannot say: coverage {:.1} %", coverage.fraction * 100.0) };
     }
-    Headline { state: HeadlineState::Clear, text: format!("no network problem seen · {} edges, coverage {:.1} %", now.counts.edges, coverage.fraction * 100.0) }
+    Headline {
+        state: HeadlineState::Clear,
+        text: format!("no network problem seen · {} edges, coverage {:.1} %", now.counts.edges, coverage.fraction * 100.0),
+    }
 }
 
 /// The agents that are known.
@@ -162,7 +165,10 @@ mod tests {
 
     #[test]
     fn low_coverage_never_reads_as_all_well() {
-        assert_eq!(headline(&seen(0.998), true), Headline { state: HeadlineState::Clear, text: "no network problem seen · 338 edges, coverage 99.8 %".into() });
+        assert_eq!(
+            headline(&seen(0.998), true),
+            Headline { state: HeadlineState::Clear, text: "no network problem seen · 338 edges, coverage 99.8 %".into() }
+        );
         assert_eq!(headline(&seen(0.5), true).state, HeadlineState::CannotSay);
         let mut silent = seen(1.0);
         silent.coverage.silent.insert("node-1".into(), from_seconds(1));

@@ -10,6 +10,8 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 pub const LATE_S: i64 = 25;
 /// An agent without a window for so long, in seconds, is waited for no more until it speaks again.
 const GONE_S: i64 = 60;
+/// Without room for another, an agent not heard of for so long, in seconds, is forgotten: a day.
+const FORGET_S: i64 = 86_400;
 
 /// What this process knows of an agent.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ struct Known {
     record: AgentRecord,
     /// It has said hello to this process.
     greeted: bool,
+    /// What it says of itself is durable.
+    stored: bool,
     /// Held while a batch of it is at work.
     flight: Arc<AsyncMutex<()>>,
 }
@@ -42,7 +46,7 @@ pub enum NotNow {
 
 impl Agents {
     pub fn new(agents_max: usize, stored: Vec<AgentRecord>) -> Self {
-        let known = stored.into_iter().map(|record| (record.agent_id.clone(), Known { record, ..Known::default() })).collect();
+        let known = stored.into_iter().map(|record| (record.agent_id.clone(), Known { record, stored: true, ..Known::default() })).collect();
         Self { known: Mutex::new(known), agents_max }
     }
 
@@ -50,14 +54,21 @@ impl Agents {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an agent's greeting; what is remembered of its windows stays. `None`: there are too many agents.
-    pub fn greet(&self, mut record: AgentRecord) -> Option<AgentRecord> {
+    /// Takes an agent's greeting; what is remembered of its windows stays. Returns the whole record, and whether what the agent says of itself
+    /// is durable already. `None`: there are too many agents.
+    pub fn greet(&self, mut record: AgentRecord) -> Option<(AgentRecord, bool)> {
         let mut known = self.lock();
         if !known.contains_key(&record.agent_id) && known.len() >= self.agents_max {
-            return None;
+            // Nodes come and go: those that went make room.
+            let old = record.last_seen.map(|now| now - chrono::Duration::seconds(FORGET_S));
+            known.retain(|_, agent| agent.record.last_seen >= old);
+            if known.len() >= self.agents_max {
+                return None;
+            }
         }
         let agent = known.entry(record.agent_id.clone()).or_default();
         let old = std::mem::take(&mut agent.record);
+        agent.stored &= facts(&old) == facts(&record);
         record.first_seen = old.first_seen.or(record.first_seen);
         record.last_window_end = old.last_window_end;
         record.sequence = record.sequence.max(old.sequence);
@@ -65,7 +76,14 @@ impl Agents {
         record.losses = old.losses;
         agent.record = record.clone();
         agent.greeted = true;
-        Some(record)
+        Some((record, agent.stored))
+    }
+
+    /// What the agent said of itself is durable now.
+    pub fn stored(&self, agent_id: &str) {
+        if let Some(agent) = self.lock().get_mut(agent_id) {
+            agent.stored = true;
+        }
     }
 
     /// The right to work on one batch of this agent, until dropped.
@@ -115,6 +133,12 @@ impl Agents {
     }
 }
 
+/// What an agent says of itself, and seldom changes.
+fn facts(record: &AgentRecord) -> impl PartialEq + '_ {
+    let AgentRecord { boot_id, version, kernel, node, zone, region, environment, interval_s, hooks, scope, .. } = record;
+    (boot_id, version, kernel, node, zone, region, environment, interval_s, hooks, scope)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +166,27 @@ mod tests {
         let agents = Agents::new(1, vec![]);
         agents.greet(record("1")).unwrap();
         agents.update("a", |r| (r.sequence, r.sockets) = (7, 9));
-        let again = agents.greet(record("1")).unwrap();
+        let (again, _) = agents.greet(record("1")).unwrap();
         assert_eq!((again.sequence, again.sockets), (7, 9));
+    }
+
+    #[test]
+    fn what_is_stored_and_has_not_changed_is_known() {
+        let agents = Agents::new(9, vec![record("1")]);
+        assert!(agents.greet(record("1")).unwrap().1);
+        assert!(!agents.greet(record("2")).unwrap().1, "another boot");
+        assert!(!agents.greet(record("2")).unwrap().1, "not stored yet");
+        agents.stored("a");
+        assert!(agents.greet(record("2")).unwrap().1);
+    }
+
+    #[test]
+    fn agents_that_went_make_room() {
+        let at = |day: i64| DateTime::from_timestamp(day * 86_400, 0);
+        let seen = |id: &str, day| AgentRecord { agent_id: id.into(), last_seen: at(day), ..AgentRecord::default() };
+        let agents = Agents::new(2, vec![seen("old", 1), seen("new", 9)]);
+        assert!(agents.greet(seen("next", 10)).is_some());
+        assert_eq!(agents.records().iter().map(|r| r.agent_id.as_str()).collect::<Vec<_>>(), ["new", "next"]);
+        assert!(agents.greet(seen("more", 10)).is_none());
     }
 }

@@ -51,7 +51,16 @@ pub fn hello(hello: &mut HelloRequest) -> Result<u64, Refused> {
     at_most("endpoints", hello.endpoints.len(), ENDPOINTS_MAX)?;
     at_most("hooks", hello.hooks.len(), HOOKS_MAX)?;
     let mut cut = owners(&mut hello.owners);
-    let own = [&mut hello.boot_id, &mut hello.version, &mut hello.kernel, &mut hello.node, &mut hello.zone, &mut hello.region, &mut hello.environment, &mut hello.scope];
+    let own = [
+        &mut hello.boot_id,
+        &mut hello.version,
+        &mut hello.kernel,
+        &mut hello.node,
+        &mut hello.zone,
+        &mut hello.region,
+        &mut hello.environment,
+        &mut hello.scope,
+    ];
     for text in own.into_iter().chain(&mut hello.hooks) {
         cut += shorten(text, VALUE_BYTES_MAX);
     }
@@ -85,7 +94,9 @@ pub fn batch(batch: &mut Batch, now_us: i64, late_us_max: i64) -> Result<u64, Re
 pub fn losses(given: impl IntoIterator<Item = (String, u64)>) -> BTreeMap<String, u64> {
     let mut kept: BTreeMap<String, u64> = BTreeMap::new();
     for (reason, count) in given {
-        let sound = !reason.is_empty() && reason.len() <= LOSS_REASON_BYTES_MAX && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+        let sound = !reason.is_empty()
+            && reason.len() <= LOSS_REASON_BYTES_MAX
+            && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
         let label = if sound && (kept.len() < LOSSES_MAX || kept.contains_key(&reason)) { reason } else { "other".to_owned() };
         let sum = kept.entry(label).or_default();
         *sum = sum.saturating_add(count);
@@ -104,7 +115,18 @@ fn at_most(field: &'static str, count: usize, max: usize) -> Result<(), Refused>
 
 fn owners(owners: &mut [Owner]) -> u64 {
     let texts = |o: &mut Owner| {
-        let all = [&mut o.workload, &mut o.namespace, &mut o.pod, &mut o.process, &mut o.node, &mut o.zone, &mut o.region, &mut o.environment, &mut o.image, &mut o.resolution_type];
+        let all = [
+            &mut o.workload,
+            &mut o.namespace,
+            &mut o.pod,
+            &mut o.process,
+            &mut o.node,
+            &mut o.zone,
+            &mut o.region,
+            &mut o.environment,
+            &mut o.image,
+            &mut o.resolution_type,
+        ];
         all.into_iter().map(|text| shorten(text, VALUE_BYTES_MAX)).sum::<u64>()
     };
     owners.iter_mut().map(texts).sum()

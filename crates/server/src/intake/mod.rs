@@ -36,7 +36,7 @@ pub struct Intake {
     tables: Arc<dyn Tables>,
     metrics: Arc<Metrics>,
     pub agents: Agents,
-    pub names: Names,
+    pub names: Arc<Names>,
     pub own: OwnAddresses,
     /// Bytes of batches at work.
     pending: Arc<Semaphore>,
@@ -84,7 +84,7 @@ impl Refusal {
 
 impl Intake {
     /// `stored` agents and names come from the tables.
-    pub fn new(config: &IntakeConfig, tables: Arc<dyn Tables>, metrics: Arc<Metrics>, stored: Vec<AgentRecord>, names: Names) -> Self {
+    pub fn new(config: &IntakeConfig, tables: Arc<dyn Tables>, metrics: Arc<Metrics>, stored: Vec<AgentRecord>, names: Arc<Names>) -> Self {
         let pending_bytes_max = config.pending_bytes_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             agents: Agents::new(config.agents_max, stored),
@@ -113,12 +113,16 @@ impl Intake {
         self.metrics.cut("hello_text", cut);
         let sequence = self.tables.committed_sequence(&hello.agent_id).await?;
         self.names.list(&hello, now.timestamp_micros());
-        let record = self.agents.greet(record_of(&hello, sequence, now)).ok_or(Refusal::TooManyAgents(self.agents.len()))?;
+        let (record, known) = self.agents.greet(record_of(&hello, sequence, now)).ok_or(Refusal::TooManyAgents(self.agents.len()))?;
         self.metrics.agents.set(self.agents.len() as i64);
         let claims = self.names.take_unsaved();
-        if let Err(error) = self.tables.put_agent(&record, &claims).await {
-            self.names.put_back(claims);
-            return Err(error.into());
+        // After a restart of the server all agents come at once: what is stored already costs no commit.
+        if !known || !claims.is_empty() {
+            if let Err(error) = self.tables.put_agent(&record, &claims).await {
+                self.names.put_back(claims);
+                return Err(error.into());
+            }
+            self.agents.stored(&record.agent_id);
         }
         tracing::info!(agent = record.agent_id, node = record.node, kernel = record.kernel, sequence, "agent said hello");
         Ok(sequence)

@@ -1,5 +1,6 @@
 //! The directory of names, shared: who waits for a name is woken when one comes, and what changed is kept until it is stored.
 
+use crate::tables::{Reading, ReadingKind};
 use edgescope_identity::directory::{Claimed, Directory};
 use edgescope_identity::resolve::unknown_remotes;
 use edgescope_model::dims::EndDims;
@@ -61,6 +62,23 @@ impl Names {
     /// Takes what a batch says of its agent's addresses.
     pub fn list_of_batch(&self, batch: &Batch) {
         self.write(|directory| directory.list_of_batch(batch));
+    }
+
+    /// The directory's numbers, for `/metrics`.
+    pub fn readings(&self) -> Vec<Reading> {
+        let (counters, claims) = self.read(|directory| (directory.counters(), directory.len()));
+        let reading = |name: &str, help: &str, kind, value: u64| Reading {
+            name: format!("directory_{name}"),
+            help: help.to_owned(),
+            kind,
+            value: value as f64,
+        };
+        vec![
+            reading("claims", "Addresses with an owner, past and present", ReadingKind::Gauge, claims as u64),
+            reading("claims_dropped", "Addresses turned away since the directory was full", ReadingKind::Counter, counters.claims_dropped),
+            reading("claims_expired", "Addresses forgotten since nobody held them any more", ReadingKind::Counter, counters.claims_expired),
+            reading("endpoints_invalid", "Addresses that made no sense", ReadingKind::Counter, counters.endpoints_invalid),
+        ]
     }
 
     /// Forgets what is too old for late data.

@@ -1,4 +1,4 @@
-//! Edgescope's own traffic and each node's loopback: kept, and marked, so that queries leave them out unless asked.
+//! Edgescope's own traffic (agents to the intake, people to the API) and each node's loopback: kept, and marked, so that queries leave them out unless asked.
 //!
 //! The mark is the `resolution_type` of both ends, which roll-ups keep: `own` or `loopback`.
 
@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{PoisonError, RwLock};
 
-/// `resolution_type` of both ends of an edge between an agent and this server.
+/// `resolution_type` of both ends of an edge between this server and whoever calls it.
 pub const OWN: &str = "own";
-/// Addresses at which agents reach this server: one a network it is in.
-const ADDRESSES_MAX: usize = 64;
+/// Addresses at which this server is reached: two doors a network that it is in.
+const ADDRESSES_MAX: usize = 128;
 
 /// What leaves marked edges out of a query.
 pub fn hidden_filter() -> String {
@@ -27,14 +27,14 @@ pub fn without_own(filter: Option<&str>) -> String {
     }
 }
 
-/// The intake's addresses, as seen on the connections that came in.
+/// The doors' addresses, as seen on the connections that came in.
 #[derive(Debug, Default)]
 pub struct OwnAddresses {
     seen: RwLock<BTreeSet<(IpAddr, u16)>>,
 }
 
 impl OwnAddresses {
-    /// Remembers the local end of a connection to the intake.
+    /// Remembers the local end of a connection to one of the doors.
     pub fn saw(&self, local: SocketAddr) {
         let local = (local.ip().to_canonical(), local.port());
         if self.seen.read().unwrap_or_else(PoisonError::into_inner).contains(&local) {
@@ -46,7 +46,7 @@ impl OwnAddresses {
         }
     }
 
-    /// Whether the observation is of a conversation with the intake.
+    /// Whether the observation is of a conversation with this server.
     fn is_own(&self, observation: &Observation) -> bool {
         let server = if observation.role() == Role::Server { &observation.local_address } else { &observation.remote_address };
         let Some(ip) = address::from_bytes(server) else { return false };
@@ -69,7 +69,15 @@ impl OwnAddresses {
             kind.push(observation);
         }
         let apart = [(OWN, own), (found_by::LOOPBACK, loopback)];
-        let with = |observations| Batch { observations, owners: batch.owners.clone(), agent_id: batch.agent_id.clone(), losses: Default::default(), endpoints: Vec::new(), boot_id: String::new(), ..*batch };
+        let with = |observations| Batch {
+            observations,
+            owners: batch.owners.clone(),
+            agent_id: batch.agent_id.clone(),
+            losses: Default::default(),
+            endpoints: Vec::new(),
+            boot_id: String::new(),
+            ..*batch
+        };
         apart.into_iter().filter(|(_, observations)| !observations.is_empty()).map(|(mark, observations)| (mark, with(observations))).collect()
     }
 }
@@ -91,7 +99,13 @@ mod tests {
     use super::*;
 
     fn observation(local: [u8; 4], remote: [u8; 4], port: u32, role: Role) -> Observation {
-        Observation { local_address: local.to_vec(), remote_address: remote.to_vec(), service_port: port, role: role.into(), ..Observation::default() }
+        Observation {
+            local_address: local.to_vec(),
+            remote_address: remote.to_vec(),
+            service_port: port,
+            role: role.into(),
+            ..Observation::default()
+        }
     }
 
     #[test]

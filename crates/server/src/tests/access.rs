@@ -43,8 +43,11 @@ fn every_documented_route_names_its_role() {
         .iter()
         .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(move |m| (m.to_uppercase(), path.clone())))
         .collect();
-    let listed: BTreeSet<(String, String)> =
-        ROUTES.iter().filter(|(_, p, _)| p.starts_with("/api/") && !p.ends_with("openapi.json")).map(|(m, p, _)| ((*m).to_owned(), (*p).to_owned())).collect();
+    let listed: BTreeSet<(String, String)> = ROUTES
+        .iter()
+        .filter(|(_, p, _)| p.starts_with("/api/") && !p.ends_with("openapi.json"))
+        .map(|(m, p, _)| ((*m).to_owned(), (*p).to_owned()))
+        .collect();
     assert_eq!(documented, listed);
 }
 
@@ -64,7 +67,9 @@ async fn what_is_not_listed_is_refused() {
 #[tokio::test]
 async fn without_tokens_only_local_names_are_served() {
     let bench = Bench::open();
-    for (host, expected) in [("localhost:8100", 200), ("127.0.0.1:8100", 200), ("[::1]:8100", 200), ("evil.example:8100", 421), ("localhost.evil.example", 421)] {
+    for (host, expected) in
+        [("localhost:8100", 200), ("127.0.0.1:8100", 200), ("[::1]:8100", 200), ("evil.example:8100", 421), ("localhost.evil.example", 421)]
+    {
         for path in ["/api/v1/status", "/"] {
             let (status, _, _) = bench.send("GET", path, &[("host", host)], None).await;
             assert_eq!(status.as_u16(), expected, "{host} {path}");

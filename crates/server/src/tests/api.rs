@@ -16,7 +16,8 @@ fn bench_with_edges() -> Bench {
     (marked[0].resolution_type, marked[1].resolution_type) = ("loopback".into(), "own".into());
     for window in 1..=6 {
         let at = now - window * 10;
-        let values = [(TCP_BYTES, Side::Merged, 1_000), (TCP_SEGMENTS, Side::Sent, 100), (TCP_RETRANS, Side::Merged, 2), (TCP_CONNECTS, Side::Merged, 5)];
+        let values =
+            [(TCP_BYTES, Side::Merged, 1_000), (TCP_SEGMENTS, Side::Sent, 100), (TCP_RETRANS, Side::Merged, 2), (TCP_CONNECTS, Side::Merged, 5)];
         let mut held = bench.tables.held();
         held.rows.push(row(at, end("frontend", "n1", "a"), end("cart", "n2", "b"), &values));
         held.rows.push(row(at, end("cart", "n2", "b"), end("frontend", "n1", "a"), &[(TCP_BYTES, Side::Merged, 50)]));
@@ -30,7 +31,8 @@ fn bench_with_edges() -> Bench {
 #[tokio::test]
 async fn edges_by_get_and_by_post_are_the_same() {
     let bench = bench_with_edges();
-    let (status, got) = bench.get("/api/v1/edges?from=-5m&group_by=source.workload,dest.workload&measures=tcp.bytes,tcp.retrans_rate&sort=-tcp.bytes").await;
+    let (status, got) =
+        bench.get("/api/v1/edges?from=-5m&group_by=source.workload,dest.workload&measures=tcp.bytes,tcp.retrans_rate&sort=-tcp.bytes").await;
     assert_eq!(status, StatusCode::OK, "{got}");
     assert_eq!(got["groups_total"], 2);
     assert_eq!(got["rows"][0]["key"], json!(["frontend", "cart"]));
@@ -101,13 +103,23 @@ async fn the_map_and_the_workloads_fold_to_names() {
     let (status, map) = bench.get("/api/v1/map?from=-5m").await;
     assert_eq!(status, StatusCode::OK, "{map}");
     assert_eq!(map["edges"].as_array().unwrap().len(), 2);
-    assert_eq!((map["edges"][0]["source"].as_str(), map["edges"][0]["bytes"].as_f64(), map["edges"][0]["health"].as_str()), (Some("frontend"), Some(6_000.0), Some("ok")));
+    assert_eq!(
+        (map["edges"][0]["source"].as_str(), map["edges"][0]["bytes"].as_f64(), map["edges"][0]["health"].as_str()),
+        (Some("frontend"), Some(6_000.0), Some("ok"))
+    );
     assert_eq!(map["edges"][1]["health"], "unknown", "bytes alone tell nothing of health");
     assert_eq!(map["nodes"][0]["id"], "cart");
     assert_eq!(map["nodes"][0]["zones"], json!(["b"]));
     let (_, list) = bench.get("/api/v1/workloads?from=-5m").await;
     assert_eq!(list["workloads"][0]["workload"], "frontend");
-    assert_eq!((list["workloads"][0]["outbound"]["bytes"].as_f64(), list["workloads"][0]["inbound"]["bytes"].as_f64(), list["workloads"][0]["peers"].as_u64()), (Some(6_000.0), Some(300.0), Some(1)));
+    assert_eq!(
+        (
+            list["workloads"][0]["outbound"]["bytes"].as_f64(),
+            list["workloads"][0]["inbound"]["bytes"].as_f64(),
+            list["workloads"][0]["peers"].as_u64()
+        ),
+        (Some(6_000.0), Some(300.0), Some(1))
+    );
 }
 
 #[tokio::test]
@@ -176,5 +188,8 @@ fn the_committed_description_is_current() {
         std::fs::write(&path, &now).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == now, "openapi/server.json is not what the code says: run UPDATE=1 cargo nextest run -p edgescope-server the_committed_description");
+    assert!(
+        committed == now,
+        "openapi/server.json is not what the code says: run UPDATE=1 cargo nextest run -p edgescope-server the_committed_description"
+    );
 }

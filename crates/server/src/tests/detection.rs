@@ -23,7 +23,7 @@ fn window(at: i64, bad_zone: Option<&str>) -> Vec<FactRow> {
     for (n, from) in pods().enumerate() {
         for to in pods().filter(|to| to.0 != from.0) {
             let crosses = bad_zone.is_some_and(|z| (from.2 == z) != (to.2 == z));
-            let retrans = if crosses { 20 } else { u64::from((n + at as usize / 10) % 9 == 0) };
+            let retrans = if crosses { 20 } else { u64::from((n + at as usize / 10).is_multiple_of(9)) };
             let values = [
                 (TCP_BYTES, Side::Merged, 200_000),
                 (TCP_BYTES, Side::Sent, 200_000),
@@ -36,10 +36,13 @@ fn window(at: i64, bad_zone: Option<&str>) -> Vec<FactRow> {
             ];
             let mut row = row(at, end(from.0, from.1, from.2), end(to.0, to.1, to.2), &values);
             let rtt_us = if from.2 == to.2 { 1_000 } else { 4_000 };
-            row.add_histogram(column_of(&TCP_RTT, Side::Merged).unwrap(), &(0..40).fold(Histogram::default(), |mut h, i| {
-                h.record(rtt_us + i * 10);
-                h
-            }));
+            row.add_histogram(
+                column_of(&TCP_RTT, Side::Merged).unwrap(),
+                &(0..40).fold(Histogram::default(), |mut h, i| {
+                    h.record(rtt_us + i * 10);
+                    h
+                }),
+            );
             rows.push(row);
         }
     }
@@ -54,7 +57,9 @@ struct Clock {
 
 async fn detection(bench: &Bench) -> Detection {
     let state = &bench.state;
-    Detection::new(DetectorsConfig::default(), state.tables.clone(), Arc::clone(&state.metrics), Arc::clone(&state.intake), Arc::clone(&state.live)).await.unwrap()
+    Detection::new(DetectorsConfig::default(), state.tables.clone(), Arc::clone(&state.metrics), Arc::clone(&state.intake), Arc::clone(&state.live))
+        .await
+        .unwrap()
 }
 
 impl Clock {
@@ -110,7 +115,11 @@ async fn a_lossy_zone_becomes_alerts_one_incident_and_a_verdict_and_closes() {
     assert_eq!(one["alerts_full"].as_array().unwrap().len(), one["alerts"].as_array().unwrap().len());
     let range = format!("from={}&to={}", onset.to_rfc3339().replace('+', "%2B"), clock.now.to_rfc3339().replace('+', "%2B"));
     let (_, asked) = clock.bench.get(&format!("/api/v1/diagnose?{range}&workload=cart")).await;
-    assert_eq!((asked["verdict"].as_str(), asked["class"].as_str(), asked["culprit"]["scope"].as_str()), (Some("network"), Some("loss"), Some("zone")), "{asked}");
+    assert_eq!(
+        (asked["verdict"].as_str(), asked["class"].as_str(), asked["culprit"]["scope"].as_str()),
+        (Some("network"), Some("loss"), Some("zone")),
+        "{asked}"
+    );
     let (_, map) = clock.bench.get(&format!("/api/v1/map?{range}")).await;
     assert!(map["edges"].as_array().unwrap().iter().all(|e| e["health"] == "bad"));
 

@@ -83,12 +83,17 @@ async fn tls_and_tokens_open_a_wide_door() {
     let tokens_file = dir.path().join("tokens");
     std::fs::write(&tokens_file, &token.line).unwrap();
     let mut config = any_port();
-    config.server = HttpConfig { listen: SocketAddr::from(([0, 0, 0, 0], 0)), tls: tls.clone(), tokens_file: Some(tokens_file), ..HttpConfig::default() };
+    config.server =
+        HttpConfig { listen: SocketAddr::from(([0, 0, 0, 0], 0)), tls: tls.clone(), tokens_file: Some(tokens_file), ..HttpConfig::default() };
     let server = start(config, Listeners::default()).await.unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(tls.cert.unwrap()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let connect = || async {
         let stream = TcpStream::connect(("127.0.0.1", server.http.port())).await.unwrap();
         TlsConnector::from(Arc::new(client.clone())).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()

@@ -60,7 +60,14 @@ fn endpoint(address: [u8; 4]) -> Endpoint {
 }
 
 fn hello(agent: &str, workload: &str, address: [u8; 4]) -> HelloRequest {
-    HelloRequest { agent_id: agent.into(), boot_id: "boot-1".into(), interval_ms: 10_000, owners: vec![owner(workload)], endpoints: vec![endpoint(address)], ..HelloRequest::default() }
+    HelloRequest {
+        agent_id: agent.into(),
+        boot_id: "boot-1".into(),
+        interval_ms: 10_000,
+        owners: vec![owner(workload)],
+        endpoints: vec![endpoint(address)],
+        ..HelloRequest::default()
+    }
 }
 
 /// The newest closed window of a client at 10.0.0.1 that sent 1,000 bytes to 10.0.0.2:80.
@@ -199,7 +206,10 @@ async fn nonsense_is_refused_for_good() {
         assert_eq!(open.client().ship(wrong).await.unwrap_err().code(), Code::InvalidArgument, "{what}");
     }
     assert_eq!(open.outcomes("invalid"), 4);
-    assert_eq!(open.client().hello(HelloRequest { interval_ms: 1, ..hello("a", "x", [1, 1, 1, 1]) }).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(
+        open.client().hello(HelloRequest { interval_ms: 1, ..hello("a", "x", [1, 1, 1, 1]) }).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
 }
 
 #[tokio::test]
@@ -296,4 +306,16 @@ async fn only_tokens_of_agents_come_in() {
     let none = open.client().hello(hello("a", "frontend", [10, 0, 0, 1])).await.unwrap_err();
     assert_eq!(none.code(), Code::Unauthenticated);
     assert!(none.message().contains("agent.token_file"), "{none}");
+}
+
+#[tokio::test]
+async fn a_known_agent_that_comes_back_costs_no_commit() {
+    let open = greeted().await;
+    open.bench.tables.held().failure = Some(TablesError::Write("must not be asked".into()));
+    open.client().hello(hello("a", "frontend", [10, 0, 0, 1])).await.unwrap();
+    let moved = HelloRequest { kernel: "6.19".into(), ..hello("a", "frontend", [10, 0, 0, 1]) };
+    assert_eq!(open.client().hello(moved.clone()).await.unwrap_err().code(), Code::Unavailable);
+    open.bench.tables.held().failure = None;
+    open.client().hello(moved).await.unwrap();
+    assert_eq!(open.bench.tables.held().agents["a"].kernel, "6.19");
 }

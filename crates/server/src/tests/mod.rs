@@ -2,6 +2,8 @@
 
 mod access;
 mod api;
+#[cfg(feature = "store")]
+mod delta;
 mod detection;
 mod doors;
 mod intake;
@@ -14,6 +16,7 @@ use crate::live::Live;
 use crate::memory::MemoryTables;
 use crate::metrics::Metrics;
 use crate::state::AppState;
+use crate::tables::Tables;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -60,8 +63,9 @@ impl Bench {
 
     pub fn new(tokens: Option<Tokens>, secrets: HashMap<Role, String>, config: IntakeConfig) -> Self {
         let tables = Arc::new(MemoryTables::default());
-        let metrics = Arc::new(Metrics::new(tables.clone()));
-        let names = Names::new(Directory::new(Limits::default(), Rules::default()));
+        let names = Arc::new(Names::new(Directory::new(Limits::default(), Rules::default())));
+        let (counting, named) = (Arc::clone(&tables), Arc::clone(&names));
+        let metrics = Arc::new(Metrics::new(vec![Box::new(move || counting.readings()), Box::new(move || named.readings())]));
         let state = Arc::new(AppState {
             gate: Arc::new(Gate::new(tokens, false, Vec::new(), Arc::clone(&metrics))),
             intake: Arc::new(Intake::new(&config, tables.clone(), Arc::clone(&metrics), Vec::new(), names)),
@@ -100,7 +104,14 @@ impl Bench {
 
 /// An end named by workload, node and zone.
 pub fn end(workload: &str, node: &str, zone: &str) -> EndDims {
-    EndDims { workload: workload.into(), pod: format!("{workload}-{node}"), node: node.into(), zone: zone.into(), resolution_type: "rule".into(), ..EndDims::default() }
+    EndDims {
+        workload: workload.into(),
+        pod: format!("{workload}-{node}"),
+        node: node.into(),
+        zone: zone.into(),
+        resolution_type: "rule".into(),
+        ..EndDims::default()
+    }
 }
 
 /// A row with sums.

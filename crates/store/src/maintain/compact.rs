@@ -1,6 +1,6 @@
 //! Many small files become few larger ones, ordered by time.
 
-use super::rewrite::{Rewrite, cut};
+use super::rewrite::Rewrite;
 use crate::counters::add;
 use crate::error::{Result, StoreError};
 use crate::files::{DataFile, Effort};
@@ -11,14 +11,14 @@ use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-/// Files of about one size that are merged at once. Each row is rewritten once a factor of this: from 16 KiB to 64 MiB four times.
+/// Files of about one size that are merged at once. Each row is rewritten once a factor of this: from 32 KiB to 16 MiB three times.
 const FAN_IN: usize = 8;
 /// Size of the smallest class of files.
 const CLASS_BYTES: u64 = 32 << 10;
 /// Files this large are left alone.
-const LARGE_BYTES: u64 = 64 << 20;
-/// Most bytes that one compaction reads; decompressed some ten times that.
-const READ_BYTES_MAX: u64 = 96 << 20;
+const LARGE_BYTES: u64 = 16 << 20;
+/// Most bytes that one compaction reads. At 50 bytes a row they are half a million rows, which take some 500 bytes each in memory: 250 MB.
+const READ_BYTES_MAX: u64 = 24 << 20;
 /// Seconds after a span's end in which late rows are still waited for.
 const SETTLE_S: i64 = 600;
 
@@ -44,13 +44,15 @@ impl Store {
     }
 
     async fn compact_group(&self, table: &Arc<Table>, rewrite: Rewrite, group: &[DataFile], now: DateTime<Utc>) -> Result<()> {
-        let mut batches = Vec::new();
+        let fail = |e| StoreError::file(table.name(), "(compacted)", e);
+        let mut rows = rewrite.start();
         for file in group {
-            batches.extend(table.read(&file.path).await?);
+            for batch in table.read(&file.path).await? {
+                rows.add(batch).map_err(fail)?;
+            }
         }
         let spec = table.spec.clone();
-        let pieces = tokio::task::spawn_blocking(move || rewrite.rewrite(&spec, &batches).and_then(|rows| cut(&spec, &rows)));
-        let pieces = pieces.await.map_err(|_| StoreError::Closed)?.map_err(|e| StoreError::file(table.name(), "(compacted)", e))?;
+        let pieces = tokio::task::spawn_blocking(move || rows.finish(&spec)).await.map_err(|_| StoreError::Closed)?.map_err(fail)?;
         let mut adds = Vec::new();
         for piece in pieces {
             adds.extend(table.write(vec![piece], Effort::Compacted, false).await?);

@@ -6,8 +6,8 @@ use crate::rollup::consumed;
 use crate::store::Store;
 use crate::table::Table;
 use chrono::{DateTime, Duration, Utc};
-use deltalake::operations::vacuum::{Clock, VacuumMode};
 use deltalake::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
+use deltalake::operations::vacuum::{Clock, VacuumMode};
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use std::sync::Arc;
@@ -33,18 +33,19 @@ impl Store {
     pub(crate) async fn keep_house(&self, table: &Arc<Table>, now: DateTime<Utc>) -> Result<()> {
         let head = table.refresh().await?;
         let fail = |e| StoreError::delta(table.name(), e);
-        if head.version < table.checkpointed().await? + CHECKPOINT_VERSIONS {
-            return Ok(());
+        let due = head.version >= table.checkpointed().await? + CHECKPOINT_VERSIONS;
+        if due {
+            create_checkpoint(&table.delta(&head), None).await.map_err(fail)?;
+            // The library reads some answers (tombstones, transactions) from the log entries that a view began with: not from those that go now.
+            table.reload().await?;
         }
-        let delta = table.delta(&head);
-        create_checkpoint(&delta, None).await.map_err(fail)?;
         let mut keep = head.version;
         if Arc::ptr_eq(table, &self.facts_10s) {
             keep = keep.min(consumed(&self.facts_1m).await?.unwrap_or(0));
         }
         let before = (now - Duration::seconds(LOG_KEEP_S)).timestamp_millis();
         cleanup_expired_logs_for(keep, table.log.as_ref(), before, None).await.map_err(fail)?;
-        self.vacuum(table, now).await
+        if due { self.vacuum(table, now).await } else { Ok(()) }
     }
 
     /// Deletes files that nothing names for long enough that no query, whose time is limited, still reads them.

@@ -20,7 +20,7 @@ use std::time::Duration;
 impl Store {
     /// Does the background work once, now. The store does it by itself every `maintenance_interval_s`.
     pub async fn maintain(&self) -> Result<()> {
-        self.maintain_at(Utc::now()).await
+        self.maintain_at(self.now()).await
     }
 
     pub(crate) async fn maintain_at(&self, now: DateTime<Utc>) -> Result<()> {
@@ -33,7 +33,7 @@ impl Store {
     async fn maintain_in_turn(&self, now: DateTime<Utc>) -> Result<()> {
         self.roll_up().await?;
         self.expire(now).await?;
-        self.evict().await?;
+        self.evict(now).await?;
         for (table, rewrite) in self.rewrites() {
             self.compact(table, &rewrite, now).await?;
         }

@@ -3,8 +3,8 @@
 use crate::merge::Merge;
 use crate::spec::TableSpec;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
-use datafusion::arrow::compute::{concat_batches, lexsort_to_indices, take_record_batch};
 use datafusion::arrow::compute::SortColumn;
+use datafusion::arrow::compute::{concat_batches, lexsort_to_indices, take_record_batch};
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
@@ -19,19 +19,40 @@ pub(crate) enum Rewrite {
     Latest(&'static [&'static str]),
 }
 
+/// Rows on their way into one file.
+pub(crate) enum Rewriting {
+    AddUp(Merge),
+    Latest(&'static [&'static str], Vec<RecordBatch>),
+}
+
 impl Rewrite {
-    /// All rows as one batch, ordered by the table's time.
-    pub(crate) fn rewrite(self, spec: &TableSpec, batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
+    pub(crate) fn start(self) -> Rewriting {
         match self {
-            Self::AddUp => {
-                let mut merge = Merge::all();
-                for batch in batches {
-                    merge.add_batch(batch, |window_s, edge| Some((window_s, edge)))?;
-                }
-                merge.into_batch(&spec.schema)
-            }
-            Self::Latest(keys) => latest(spec, keys, &concat_batches(&spec.schema, batches)?),
+            Self::AddUp => Rewriting::AddUp(Merge::all()),
+            Self::Latest(keys) => Rewriting::Latest(keys, Vec::new()),
         }
+    }
+}
+
+impl Rewriting {
+    /// Takes rows of one more file in.
+    pub(crate) fn add(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+        match self {
+            Self::AddUp(merge) => merge.add_batch(&batch, |window_s, edge| Some((window_s, edge))),
+            Self::Latest(_, batches) => {
+                batches.push(batch);
+                Ok(())
+            }
+        }
+    }
+
+    /// All rows, ordered by the table's time, in pieces that each lie within one span of the table's.
+    pub(crate) fn finish(self, spec: &TableSpec) -> Result<Vec<RecordBatch>, ArrowError> {
+        let rows = match self {
+            Self::AddUp(merge) => merge.into_batch(&spec.schema)?,
+            Self::Latest(keys, batches) => latest(spec, keys, &concat_batches(&spec.schema, &batches)?)?,
+        };
+        cut(spec, &rows)
     }
 }
 
@@ -43,7 +64,13 @@ fn latest(spec: &TableSpec, keys: &[&str], rows: &RecordBatch) -> Result<RecordB
     let moments = column(spec.time)?.as_primitive::<TimestampMicrosecondType>();
     let mut last = HashMap::<OwnedRow, usize>::new();
     for row in 0..rows.num_rows() {
-        last.entry(keys.row(row).owned()).and_modify(|kept| if moments.value(row) >= moments.value(*kept) { *kept = row }).or_insert(row);
+        last.entry(keys.row(row).owned())
+            .and_modify(|kept| {
+                if moments.value(row) >= moments.value(*kept) {
+                    *kept = row
+                }
+            })
+            .or_insert(row);
     }
     let mut kept: Vec<u64> = last.into_values().map(|row| row as u64).collect();
     kept.sort_unstable();
@@ -53,8 +80,7 @@ fn latest(spec: &TableSpec, keys: &[&str], rows: &RecordBatch) -> Result<RecordB
     take_record_batch(&kept, &order)
 }
 
-/// Cuts a batch ordered by time into pieces that each lie within one span of the table's.
-pub(crate) fn cut(spec: &TableSpec, rows: &RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
+fn cut(spec: &TableSpec, rows: &RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
     let moments = rows.column_by_name(spec.time).ok_or_else(|| ArrowError::SchemaError(format!("no column {}", spec.time)))?;
     let span = |row: usize| moments.as_primitive::<TimestampMicrosecondType>().value(row).div_euclid(spec.span_s * 1_000_000);
     let (mut pieces, mut start) = (Vec::new(), 0);

@@ -35,7 +35,8 @@ impl Store {
             let rows = merge.len() as u64;
             let batch = merge.into_batch(&self.facts_1m.spec.schema).map_err(|e| StoreError::file(self.facts_1m.name(), "(new)", e))?;
             let file = self.facts_1m.write(vec![batch], Effort::Fresh, true).await?;
-            let change = Change { adds: file.clone().into_iter().collect(), removes: Vec::new(), transactions: vec![(ROLLUP.to_owned(), last as i64)] };
+            let change =
+                Change { adds: file.clone().into_iter().collect(), removes: Vec::new(), transactions: vec![(ROLLUP.to_owned(), last as i64)] };
             match self.facts_1m.attempt(&target, &change).await? {
                 Attempt::Committed(_) => {
                     add(&self.counting.rolled_rows, rows);

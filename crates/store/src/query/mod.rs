@@ -156,7 +156,8 @@ fn passing(totals: Vec<Total>, plan: &Plan) -> Result<Vec<Total>, QueryError> {
     let schema = Arc::new(Schema::new(condition.reads.iter().map(|(name, _)| Field::new(name, DataType::Float64, true)).collect::<Vec<_>>()));
     let column = |at: usize| -> ArrayRef { Arc::new(totals.iter().map(|total| total.values[first + at]).collect::<Float64Array>()) };
     let options = RecordBatchOptions::new().with_row_count(Some(totals.len()));
-    let rows = RecordBatch::try_new_with_options(schema, (0..condition.reads.len()).map(column).collect(), &options).map_err(|e| QueryError::Store(e.to_string()))?;
+    let rows = RecordBatch::try_new_with_options(schema, (0..condition.reads.len()).map(column).collect(), &options)
+        .map_err(|e| QueryError::Store(e.to_string()))?;
     let passes = condition.passes(&rows)?;
     Ok(totals.into_iter().zip(passes.values().iter()).filter(|(_, passes)| *passes).map(|(total, _)| total).collect())
 }

@@ -55,6 +55,10 @@ impl Memory {
         if held > self.max { Err(self.exceeded()) } else { Ok(()) }
     }
 
+    fn give(&self, bytes: usize) {
+        self.held.fetch_sub(bytes.min(self.held.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
     pub(crate) fn exceeded(&self) -> QueryError {
         QueryError::Memory((self.max >> 20) as u64)
     }
@@ -73,8 +77,15 @@ impl Scan {
         }
         while let Some(part) = parts.join_next().await {
             let part = part.map_err(|e| QueryError::Store(format!("a reader of the query failed: {e}")))??;
-            self.memory.take(part.bytes())?;
+            if all.len() == 0 {
+                all = part;
+                continue;
+            }
+            // Whatever of the part is new in the whole is held twice until the part is dropped.
+            let before = all.bytes();
             all.absorb(&part, |key| key);
+            self.memory.take(all.bytes().saturating_sub(before))?;
+            self.memory.give(part.bytes());
         }
         Ok(all)
     }

@@ -27,7 +27,13 @@ pub(crate) fn register(context: &SessionContext) {
         let values = histograms(&args[0])?.into_iter().zip(q.iter()).map(|(histogram, q)| histogram?.quantile(q?));
         Ok(ColumnarValue::Array(Arc::new(values.collect::<Float64Array>())))
     });
-    context.register_udf(create_udf("histogram_quantile", vec![DataType::Binary, DataType::Float64], DataType::Float64, Volatility::Immutable, quantile));
+    context.register_udf(create_udf(
+        "histogram_quantile",
+        vec![DataType::Binary, DataType::Float64],
+        DataType::Float64,
+        Volatility::Immutable,
+        quantile,
+    ));
     let count = Arc::new(|args: &[ColumnarValue]| {
         let args = ColumnarValue::values_to_arrays(args)?;
         let counts = histograms(&args[0])?.into_iter().map(|histogram| i64::try_from(histogram?.count()).ok());

@@ -47,7 +47,9 @@ fn cells(column: &ArrayRef) -> Result<Vec<Value>, ArrowError> {
         }
         DataType::Timestamp(..) => {
             let moments = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
-            each(&|row| from_micros(moments.as_primitive::<TimestampMicrosecondType>().value(row)).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true).into())
+            each(&|row| {
+                from_micros(moments.as_primitive::<TimestampMicrosecondType>().value(row)).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true).into()
+            })
         }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             let bytes = cast(column, &DataType::Binary)?;

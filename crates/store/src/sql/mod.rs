@@ -4,13 +4,16 @@
 //! of their edges and values in shown units, columns named as the catalogue names them (`"tcp.bytes"`). Nothing can be changed, and no file, address or
 //! setting reached.
 
+mod cooperative;
 mod functions;
 mod json;
 
+use self::cooperative::CooperativeJoins;
 use crate::error::StoreError;
 use crate::spec::{EDGE, WINDOW, stored_dims};
 use crate::store::Store;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -85,7 +88,11 @@ impl Store {
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(self.config.query.memory_bytes())))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled));
         let config = SessionConfig::new().with_information_schema(false).with_collect_statistics(false);
-        let context = SessionContext::new_with_config_rt(config, runtime.build_arc().map_err(fail)?);
+        // Cells as the functions over histograms take them.
+        let config = config.set_bool("datafusion.execution.parquet.schema_force_view_types", false);
+        let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime.build_arc().map_err(fail)?).with_default_features();
+        let context = SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(CooperativeJoins)).build());
+        let session = Arc::new(context.state());
         functions::register(&context);
         // Facts before names: whatever edge a fact names has a name then.
         for table in self.tables() {
@@ -93,7 +100,7 @@ impl Store {
             let delta = table.delta(&head);
             delta.update_datafusion_session(&context.state()).map_err(|e| StoreError::delta(table.name(), e))?;
             let provider = TableProviderBuilder::default().with_log_store(delta.log_store()).with_eager_snapshot(head.state.snapshot().clone());
-            context.register_table(table.name(), provider.await.map_err(fail)?).map_err(fail)?;
+            context.register_table(table.name(), provider.with_session(Arc::clone(&session)).await.map_err(fail)?).map_err(fail)?;
         }
         for view in [dims_view(), facts_view("edges", "edges_10s"), facts_view("edges_minutes", "edges_1m")] {
             context.sql(&view).await.map_err(fail)?;

@@ -17,7 +17,10 @@ async fn a_committed_batch_is_there_once_and_after_reopening() {
     assert_eq!(store.committed_sequence("a").await.unwrap(), 1);
     assert_eq!(store.committed_sequence("b").await.unwrap(), 0);
     let table = store.edges(&EdgeQuery::totals(from_seconds(T0), from_seconds(T0 + 60), &["source.pod"], &["tcp.bytes"])).await.unwrap();
-    assert_eq!(table.rows.iter().map(|row| (row.key[0].as_str(), row.totals[0])).collect::<Vec<_>>(), [("client-0", Some(100.0)), ("client-1", Some(10.0))]);
+    assert_eq!(
+        table.rows.iter().map(|row| (row.key[0].as_str(), row.totals[0])).collect::<Vec<_>>(),
+        [("client-0", Some(100.0)), ("client-1", Some(10.0))]
+    );
 }
 
 #[tokio::test]
@@ -25,8 +28,13 @@ async fn a_group_tells_new_from_old_and_takes_one_of_two_equals() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     store.commit(&[batch("a", 4, vec![row(T0, edge(0), 1)])]).await.unwrap();
-    let group =
-        [batch("a", 4, vec![row(T0, edge(0), 1)]), batch("b", 1, vec![row(T0, edge(0), 2)]), batch("a", 5, vec![row(T0, edge(0), 4)]), batch("b", 1, vec![row(T0, edge(0), 2)]), batch("c", 1, Vec::new())];
+    let group = [
+        batch("a", 4, vec![row(T0, edge(0), 1)]),
+        batch("b", 1, vec![row(T0, edge(0), 2)]),
+        batch("a", 5, vec![row(T0, edge(0), 4)]),
+        batch("b", 1, vec![row(T0, edge(0), 2)]),
+        batch("c", 1, Vec::new()),
+    ];
     use Committed::{Before, Now};
     assert_eq!(store.commit(&group).await.unwrap(), [Before, Now, Now, Before, Now]);
     assert_eq!(bytes(&store, 0, 10).await, 7);
@@ -46,7 +54,8 @@ async fn four_writers_store_each_batch_once() {
         writers.spawn(async move {
             let mut now = 0;
             for sequence in 1..=12u64 {
-                let mut group: Vec<_> = (0..agents).map(|a| batch(&format!("agent-{a}"), sequence, vec![row(T0 + 10 * sequence as i64, edge(a), 1 << a)])).collect();
+                let mut group: Vec<_> =
+                    (0..agents).map(|a| batch(&format!("agent-{a}"), sequence, vec![row(T0 + 10 * sequence as i64, edge(a), 1 << a)])).collect();
                 group.rotate_left(writer as usize);
                 let half = group.split_off(2);
                 for part in [group, half] {

@@ -1,6 +1,11 @@
 //! Tests of the whole store on a real directory, against a naive model in memory.
 
 mod commit;
+mod faults;
+mod limits;
+mod maintain;
+mod model;
+mod query;
 
 use crate::{AgentBatch, Receipt, Store, StoreConfig};
 use edgescope_model::dims::{EdgeDims, EndDims, Role};
@@ -19,7 +24,16 @@ pub(super) fn config(directory: &tempfile::TempDir) -> StoreConfig {
 }
 
 pub(super) async fn open(directory: &tempfile::TempDir) -> Arc<Store> {
-    Store::open(&config(directory)).await.unwrap()
+    open_with(&config(directory)).await
+}
+
+/// Opens with a clock that stands a little after [`T0`].
+pub(super) async fn open_with(config: &StoreConfig) -> Arc<Store> {
+    Store::open_with(config, None, clock).await.unwrap()
+}
+
+pub(super) fn clock() -> chrono::DateTime<chrono::Utc> {
+    from_seconds(T0 + 100)
 }
 
 /// Edge number `i`: workloads and zones repeat, pods do not.

@@ -80,7 +80,13 @@ fn expected(name: &str, row: &FactRow, seconds: f64) -> Option<f64> {
         "tcp.active" => merged(&s::TCP_ACTIVE).map(|v| v * 1e-3),
         "tcp.connect_failure_rate" => {
             let attempts = merged(&s::TCP_CONNECTS).filter(|v| *v > 0.0)?;
-            Some((merged(&s::TCP_CONNECT_TIMEOUTS)? + zero(&s::TCP_CONNECTS_REFUSED) + zero(&s::TCP_CONNECTS_UNREACHABLE) + zero(&s::TCP_CONNECTS_RESET)) / attempts)
+            Some(
+                (merged(&s::TCP_CONNECT_TIMEOUTS)?
+                    + zero(&s::TCP_CONNECTS_REFUSED)
+                    + zero(&s::TCP_CONNECTS_UNREACHABLE)
+                    + zero(&s::TCP_CONNECTS_RESET))
+                    / attempts,
+            )
         }
         "tcp.path_loss" => {
             let sent = value(&s::TCP_SEGMENTS, Side::Sent)?;

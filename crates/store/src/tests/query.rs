@@ -105,7 +105,8 @@ async fn sql_reads_tables_and_views_with_names_and_shown_units() {
     let rows: Vec<String> = answer.rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
     assert_eq!(rows, [r#"["client-0",3600,0.0005,12]"#, r#"["client-1",4800,0.0006,12]"#]);
     assert_eq!(answer.columns[1], "bytes");
-    let answer = store.sql("SELECT count(*), min(window_start), histogram_quantile(histogram_merge(tcp_rtt), 0.5) > 300 FROM edges_10s").await.unwrap();
+    let answer =
+        store.sql("SELECT count(*), min(window_start), histogram_quantile(histogram_merge(tcp_rtt), 0.5) > 300 FROM edges_10s").await.unwrap();
     assert_eq!(serde_json::to_string(&answer.rows[0]).unwrap(), format!(r#"[24,"{}",true]"#, from_seconds(T0).format("%Y-%m-%dT%H:%M:%SZ")));
     for table in ["edges_1m", "edge_dims", "dims", "endpoints", "agent_windows", "agents", "alerts", "incidents", "edges_minutes"] {
         store.sql(&format!("SELECT * FROM {table} LIMIT 1")).await.unwrap_or_else(|e| panic!("{table}: {e}"));

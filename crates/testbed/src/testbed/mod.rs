@@ -238,6 +238,7 @@ impl Drop for Testbed {
         }
         // A drop cannot fail; the keeper, which takes over when this process lets go of the lock, tries once more.
         let _ = run::remove(&self.run.id);
+        self.run.release();
         self.keeper.end();
     }
 }

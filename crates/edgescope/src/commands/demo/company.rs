@@ -1,8 +1,8 @@
 //! The demo's parts: the shop, a server with its intake inside the shop's management network, an agent in each node's namespace.
 
 use super::DemoArgs;
+use crate::config::Config;
 use anyhow::{Context, bail};
-use crate::config::{Config};
 use edgescope_server::{Listeners, Server};
 use edgescope_testbed::netns::{in_netns, spawn_in};
 use edgescope_testbed::{Fault, NodeInfo, Options, Spec, Testbed, Truth, this_executable};
@@ -53,7 +53,8 @@ impl Files {
 impl Company {
     /// Starts all parts and waits until each can be talked to.
     pub async fn start(args: &DemoArgs, spec: Spec) -> anyhow::Result<Self> {
-        let http = TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}: if a demo or server runs there, end it or choose another --listen", args.listen))?;
+        let http = TcpListener::bind(args.listen)
+            .with_context(|| format!("cannot listen on {}: if a demo or server runs there, end it or choose another --listen", args.listen))?;
         remove_orphans()?;
         let files = match &args.keep {
             Some(dir) => {
@@ -92,7 +93,11 @@ impl Company {
         for agent in &mut self.agents {
             if let Some(status) = agent.child.try_wait()? {
                 let node = agent.id.rsplit_once('-').map_or("", |(_, node)| node);
-                bail!("agent {} ended ({status}): its log is agent.log under {} ({node}); keep it with --keep DIR", agent.id, self.files.path().display());
+                bail!(
+                    "agent {} ended ({status}): its log is agent.log under {} ({node}); keep it with --keep DIR",
+                    agent.id,
+                    self.files.path().display()
+                );
             }
         }
         Ok(())
@@ -203,6 +208,10 @@ async fn start_server(dir: &Path, http: TcpListener, testbed: &Testbed) -> anyho
     }
     let mut config = Config::default();
     config.store.path = dir.join("data").display().to_string();
-    let listeners = Listeners { http: Some(tokio::net::TcpListener::from_std(http)?), intake: Some(tokio::net::TcpListener::from_std(intake)?), intake_private: true };
+    let listeners = Listeners {
+        http: Some(tokio::net::TcpListener::from_std(http)?),
+        intake: Some(tokio::net::TcpListener::from_std(intake)?),
+        intake_private: true,
+    };
     crate::commands::server::start(config, listeners).await
 }

@@ -9,7 +9,7 @@ mod story;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use edgescope_testbed::{Fault, Spec};
+use edgescope_testbed::{Fault, Spec, Topology};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -76,6 +76,10 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     }
     let spec = Spec::built_in(&args.topology).with_context(|| format!("no topology '{}': use shop or other", args.topology))?;
     let fault: Option<Fault> = if args.quiet { None } else { Some(args.fault.parse()?) };
+    if let Some(fault) = &fault {
+        // A place that does not exist is told now and not after the calm.
+        fault.resolve(&Topology::new(spec.clone())?, args.seed)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(story::tell(args, spec, fault))
 }
@@ -87,14 +91,15 @@ pub fn part(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
 
 fn clean() -> anyhow::Result<ExitCode> {
     let removed = edgescope_testbed::clean().context("cleaning up after killed demos")?;
-    for agent in company::orphaned_agents()? {
-        edgescope_probe::Probe::remove(&agent).with_context(|| format!("removing the kernel side of agent {agent}"))?;
+    let orphans = company::orphaned_agents()?;
+    for agent in &orphans {
+        edgescope_probe::Probe::remove(agent).with_context(|| format!("removing the kernel side of agent {agent}"))?;
         println!("removed the kernel side of agent {agent}");
     }
     for id in &removed {
         println!("removed the namespaces, processes and files of demo {id}");
     }
-    if removed.is_empty() {
+    if removed.is_empty() && orphans.is_empty() {
         println!("nothing was left behind");
     }
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,8 @@
 //! The story, told as it happens: calm, fault, alert, verdict.
 
+use super::DemoArgs;
 use super::company::Company;
 use super::judge::{self, Judgement};
-use super::DemoArgs;
 use crate::client::Asking;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -50,7 +50,11 @@ impl Teller {
     fn say(&self, text: &str) {
         let elapsed = self.started.elapsed().as_secs();
         let line = format!("{:02}:{:02}  {text}", elapsed / 60, elapsed % 60);
-        if self.json { eprintln!("{line}") } else { println!("{line}") }
+        if self.json {
+            eprintln!("{line}")
+        } else {
+            println!("{line}")
+        }
         // A closed pipe must not end the demo before it has cleaned up.
         let _ = std::io::stdout().flush();
     }
@@ -61,8 +65,13 @@ pub async fn tell(args: &DemoArgs, spec: Spec, fault: Option<Fault>) -> anyhow::
     let teller = Teller { started: Instant::now(), json: args.json };
     teller.say("starting a shop of services in network namespaces, an agent on each node, and a server");
     let mut company = Company::start(args, spec).await?;
-    teller.say(&format!("open http://{}  (from elsewhere: ssh -L {port}:{} YOU@THIS-HOST, then http://127.0.0.1:{port})", company.http, company.http, port = company.http.port()));
-    let interrupted = tokio::signal::ctrl_c();
+    teller.say(&format!(
+        "open http://{}  (from elsewhere: ssh -L {port}:{} YOU@THIS-HOST, then http://127.0.0.1:{port})",
+        company.http,
+        company.http,
+        port = company.http.port()
+    ));
+    let interrupted = crate::commands::until_asked();
     tokio::pin!(interrupted);
     let ended = tokio::select! {
         outcome = play(args, fault.as_ref(), &mut company, &teller) => Some(outcome?),
@@ -88,7 +97,11 @@ pub async fn tell(args: &DemoArgs, spec: Spec, fault: Option<Fault>) -> anyhow::
 async fn play(args: &DemoArgs, fault: Option<&Fault>, company: &mut Company, teller: &Teller) -> anyhow::Result<Outcome> {
     let api = Api(Asking { server: format!("http://{}", company.http), token_file: None, json: true });
     let started = Utc::now();
-    teller.say(&format!("the shop is open; {} s of calm give the detectors a past, then {}", args.calm, if fault.is_some() { "something goes wrong" } else { "nothing goes wrong" }));
+    teller.say(&format!(
+        "the shop is open; {} s of calm give the detectors a past, then {}",
+        args.calm,
+        if fault.is_some() { "something goes wrong" } else { "nothing goes wrong" }
+    ));
     company.watch(Duration::from_secs(args.calm)).await?;
     let Some(fault) = fault else { return quiet(args, &api, company, teller, started).await };
     let truth = company.inject(fault, args.seed)?;
@@ -98,8 +111,22 @@ async fn play(args: &DemoArgs, fault: Option<&Fault>, company: &mut Company, tel
     let alerted_at = alerts.iter().filter_map(|a| a.fired_at).min();
     let judgement = judge::fault(&verdict, &truth, alerted_at);
     teller.say(&format!("the truth: {} ({}), injected {}", truth.fault, truth.class, truth.injected_at.format("%H:%M:%S UTC")));
-    teller.say(&if judgement.right { "the verdict was right".to_owned() } else { format!("the verdict was wrong: {}", judgement.differences.join("; ")) });
-    Ok(Outcome { right: judgement.right, fault: Some(truth.fault.to_string()), seed: args.seed, topology: args.topology.clone(), verdict: Some(verdict), alerts, judgement, truth: Some(truth), took_s: teller.started.elapsed().as_secs_f64() })
+    teller.say(&if judgement.right {
+        "the verdict was right".to_owned()
+    } else {
+        format!("the verdict was wrong: {}", judgement.differences.join("; "))
+    });
+    Ok(Outcome {
+        right: judgement.right,
+        fault: Some(truth.fault.to_string()),
+        seed: args.seed,
+        topology: args.topology.clone(),
+        verdict: Some(verdict),
+        alerts,
+        judgement,
+        truth: Some(truth),
+        took_s: teller.started.elapsed().as_secs_f64(),
+    })
 }
 
 async fn quiet(args: &DemoArgs, api: &Api, company: &mut Company, teller: &Teller, started: DateTime<Utc>) -> anyhow::Result<Outcome> {
@@ -110,18 +137,36 @@ async fn quiet(args: &DemoArgs, api: &Api, company: &mut Company, teller: &Telle
     // An incident's verdict counts as well as the one just asked for.
     let accused = api.incidents(started)?.into_iter().filter_map(|i| i.verdict).find(|v| v.verdict == Answer::Network);
     let judgement = judge::quiet(accused.as_ref().unwrap_or(&verdict));
-    Ok(Outcome { right: judgement.right, fault: None, seed: args.seed, topology: args.topology.clone(), verdict: Some(accused.unwrap_or(verdict)), alerts, judgement, truth: None, took_s: teller.started.elapsed().as_secs_f64() })
+    Ok(Outcome {
+        right: judgement.right,
+        fault: None,
+        seed: args.seed,
+        topology: args.topology.clone(),
+        verdict: Some(accused.unwrap_or(verdict)),
+        alerts,
+        judgement,
+        truth: None,
+        took_s: teller.started.elapsed().as_secs_f64(),
+    })
 }
 
 /// Watches the API as a person would: the alert, then the verdict of its incident until it stands.
-async fn follow(api: &Api, company: &mut Company, teller: &Teller, started: DateTime<Utc>, injected_at: DateTime<Utc>) -> anyhow::Result<(Vec<Alert>, Verdict)> {
+async fn follow(
+    api: &Api,
+    company: &mut Company,
+    teller: &Teller,
+    started: DateTime<Utc>,
+    injected_at: DateTime<Utc>,
+) -> anyhow::Result<(Vec<Alert>, Verdict)> {
     let began = Instant::now();
     let mut alerted: Option<Instant> = None;
     let mut standing: Option<(Verdict, Instant)> = None;
     loop {
         company.watch(LOOK_EVERY).await?;
         let alerts = api.alerts(injected_at)?;
-        if alerted.is_none() && let Some(first) = alerts.first() {
+        if alerted.is_none()
+            && let Some(first) = alerts.first()
+        {
             alerted = Some(Instant::now());
             teller.say(&format!("ALERT {} · {}", first.detector, first.summary));
         }

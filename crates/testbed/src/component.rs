@@ -104,6 +104,15 @@ impl Component {
             Component::Node(_) | Component::Zone(_) | Component::ZonePair(..) => true,
         }
     }
+
+    /// Whether it can still be told from its neighbours when requests do not get through: a service whose only caller no longer
+    /// reaches it asks nobody either, so that the edge to it and the whole of it look the same.
+    pub fn is_distinct_when_cut(&self, topology: &Topology) -> bool {
+        match self {
+            Component::Workload(w) | Component::Edge(_, w) => topology.calls.iter().filter(|c| c.to == *w).count() >= 2,
+            Component::Pod(_) | Component::Node(_) | Component::Zone(_) | Component::ZonePair(..) => true,
+        }
+    }
 }
 
 /// Workloads that a workload talks to, as client or server.
@@ -168,5 +177,13 @@ mod tests {
         let topology = built_in().next().expect("shop");
         assert!(!Component::Workload("loadgenerator".into()).is_distinct(&topology));
         assert!(Component::Workload("redis-cart".into()).is_distinct(&topology));
+    }
+
+    #[test]
+    fn a_service_with_one_caller_is_not_distinct_when_it_is_cut() {
+        let topology = built_in().next().expect("shop");
+        let edge = |to: &str| Component::Edge("checkoutservice".into(), to.into());
+        assert!(edge("paymentservice").is_distinct(&topology) && !edge("paymentservice").is_distinct_when_cut(&topology));
+        assert!(edge("currencyservice").is_distinct_when_cut(&topology));
     }
 }

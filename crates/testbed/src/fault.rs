@@ -228,6 +228,9 @@ impl Fault {
         if self.kind != Kind::DemandDrop {
             all.retain(|c| c.is_distinct(topology));
         }
+        if matches!(self.kind, Kind::Blackhole | Kind::Refused) {
+            all.retain(|c| c.is_distinct_when_cut(topology));
+        }
         all
     }
 }

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A fault that has raised no alert by then raises none: ten windows and more.
 const ALERT_PATIENCE: Duration = Duration::from_secs(120);
-/// A verdict is taken when it has stood for two windows, so that it rests on more than the first bad one.
-const VERDICT_STANDS: Duration = Duration::from_secs(25);
+/// A verdict is taken when it has stood for three windows and more, so that it rests on more than the first bad one.
+const VERDICT_STANDS: Duration = Duration::from_secs(40);
 /// And at the latest so long after the alert.
 const VERDICT_PATIENCE: Duration = Duration::from_secs(60);
 /// A quiet run is looked at for so long after the calm.

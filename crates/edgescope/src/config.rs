@@ -76,10 +76,10 @@ pub fn load(file: Option<&Path>, matches: &ArgMatches) -> anyhow::Result<Config>
     for key in keys() {
         let variable = variable(&key);
         if let Ok(text) = std::env::var(&variable) {
-            set(&mut tree, &key, &text).with_context(|| format!("environment variable {variable}"))?;
+            set(&mut tree, &key, &text).with_context(|| format!("environment variable {variable} is '{text}'"))?;
         }
         if let Ok(Some(text)) = matches.try_get_one::<String>(&key) {
-            set(&mut tree, &key, text).with_context(|| format!("flag --{}", key.replace(['.', '_'], "-")))?;
+            set(&mut tree, &key, text).with_context(|| format!("flag --{} is '{text}'", key.replace(['.', '_'], "-")))?;
         }
     }
     unknown_variables()?;
@@ -102,15 +102,23 @@ fn read_file(path: &Path) -> anyhow::Result<Value> {
         return Ok(Value::Object(serde_json::Map::new()));
     }
     // Once into the types, for errors with line and field; once into a tree, for merging.
-    serde_saphyr::from_str::<Config>(&text).map_err(|e| anyhow!("configuration file {shown}: {}", one_line(&e)))?;
-    serde_saphyr::from_str::<Value>(&text).map_err(|e| anyhow!("configuration file {shown}: {}", one_line(&e)))
+    serde_saphyr::from_str::<Config>(&text).map_err(|e| anyhow!("configuration file {shown}: {}", one_line(&e, &text)))?;
+    serde_saphyr::from_str::<Value>(&text).map_err(|e| anyhow!("configuration file {shown}: {}", one_line(&e, &text)))
 }
 
-/// What is wrong, with line and column; without the excerpt of the file that follows it.
-fn one_line(error: &serde_saphyr::Error) -> String {
+/// Characters of a wrong line that are shown.
+const SHOWN_MAX: usize = 80;
+
+/// What is wrong, with line and column, and that line, which names the field; without the rest of the excerpt that the parser prints.
+fn one_line(error: &serde_saphyr::Error, file: &str) -> String {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
-    first.strip_prefix("error: ").unwrap_or(first).to_owned()
+    let said = first.strip_prefix("error: ").unwrap_or(first);
+    let number = error.location().and_then(|at| usize::try_from(at.line()).ok());
+    match number.and_then(|number| file.lines().nth(number.checked_sub(1)?)) {
+        Some(line) if !line.trim().is_empty() => format!("{said} (in '{}')", line.trim().chars().take(SHOWN_MAX).collect::<String>()),
+        _ => said.to_owned(),
+    }
 }
 
 fn merge(into: &mut Value, from: Value) {

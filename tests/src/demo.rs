@@ -10,6 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// A demo that is asked to end has removed everything by then.
+const END: Duration = Duration::from_secs(30);
 /// Longest that one run may take: calm, alert, verdict, and all that starts and ends.
 const RUN: Duration = Duration::from_secs(420);
 /// Shops at the same time: each takes half a core or more.
@@ -79,7 +81,7 @@ pub fn play_all(runs: &[Vec<String>]) -> Vec<Outcome> {
     outcomes.into_iter().filter_map(|o| o.into_inner().unwrap_or_else(|e| e.into_inner())).collect()
 }
 
-/// A demo that runs on. Dropping it kills it.
+/// A demo that runs on. Dropping it ends it as Ctrl-C does, so that nothing of it stays in the kernel.
 pub struct Demo {
     process: Process,
     url: String,
@@ -130,6 +132,13 @@ impl Demo {
             edgescope_testbed::netns::processes_in(&spaces).into_iter().any(|pid| parent_of(pid) == Some(self.process.id()))
         };
         runs.into_iter().find(mine).expect("one of the runs is this demo's")
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // Else the process's own drop kills it.
+        self.process.ask_to_end(END);
     }
 }
 

@@ -138,6 +138,14 @@ impl Process {
         kill(&mut self.child);
     }
 
+    /// Asks it to end and waits so long; whether it has ended.
+    pub fn ask_to_end(&mut self, at_most: Duration) -> bool {
+        if self.is_running() {
+            self.signal(Signal::INT);
+        }
+        wait_for_end(&mut self.child, at_most).is_some()
+    }
+
     /// Asks it to end, which must come within `at_most`.
     pub fn terminate(&mut self, at_most: Duration) -> ExitStatus {
         self.signal(Signal::TERM);

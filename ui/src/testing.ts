@@ -27,8 +27,22 @@ export const verdict: Verdict = {
   ],
   controls: [{ what: 'edges elsewhere', edges: 310, bad: 2, why: 'no loss there' }],
   hypotheses: [
-    { class: 'loss', culprit: { scope: 'zone', name: 'us-east-1b' }, log_likelihood: 800, edges: 43, edges_bad: 41, why: 'explains all' },
-    { class: 'loss', culprit: { scope: 'node', name: 'node-3' }, log_likelihood: 400, edges: 20, edges_bad: 18, why: 'node-4 is as bad' },
+    {
+      class: 'loss',
+      culprit: { scope: 'zone', name: 'us-east-1b' },
+      log_likelihood: 800,
+      edges: 43,
+      edges_bad: 41,
+      why: 'taken: 41 of 43 edges with enough samples are bad, explains 99 % of what is seen',
+    },
+    {
+      class: 'loss',
+      culprit: { scope: 'node', name: 'node-3' },
+      log_likelihood: 400,
+      edges: 20,
+      edges_bad: 18,
+      why: 'cleared: explains 40 % of what is seen, the one taken 99 %',
+    },
   ],
   coverage,
   from: '2026-01-31T13:57:30Z',
@@ -45,6 +59,55 @@ export const notNetwork: Verdict = {
   controls: [],
   hypotheses: [],
   evidence: [],
+};
+
+/** As the server words one: without a culprit, and what it cleared says so. */
+export const ambiguous: Verdict = {
+  ...verdict,
+  verdict: 'ambiguous',
+  culprit: { scope: 'none', name: '' },
+  affected: [],
+  controls: [],
+  evidence: [],
+  hypotheses: [
+    {
+      class: 'loss',
+      culprit: { scope: 'node', name: 'node-2' },
+      log_likelihood: 402,
+      edges: 12,
+      edges_bad: 12,
+      why: 'nearest: 12 of 12 edges with enough samples are bad, explains 98 % of what is seen',
+    },
+    {
+      class: 'loss',
+      culprit: { scope: 'pod', name: 'payment-1' },
+      log_likelihood: 402,
+      edges: 12,
+      edges_bad: 12,
+      why: 'passes the very same edges as node, which is larger: cannot be told apart',
+    },
+    {
+      class: 'loss',
+      culprit: { scope: 'zone', name: 'us-east-1a' },
+      log_likelihood: 30,
+      edges: 10,
+      edges_bad: 2,
+      why: 'cleared: 8 of its 10 edges with enough samples are fine',
+    },
+  ],
+};
+
+/** Asked about a workload that is well while others are not. */
+export const elsewhere: Verdict = {
+  ...verdict,
+  verdict: 'not_network',
+  class: 'none',
+  culprit: { scope: 'none', name: '' },
+  since: null,
+  summary: 'No network problem seen at ads. Elsewhere: packets are lost.',
+  evidence: [],
+  affected: [],
+  controls: [],
 };
 
 export const incident: Incident = {

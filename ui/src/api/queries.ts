@@ -1,5 +1,8 @@
-/** What the views ask, cached. A live range moves each window; the old answer stays on the page until the new one is there. */
-import { keepPreviousData, QueryClient, useQuery } from '@tanstack/react-query';
+/**
+ * What the views ask, cached. A live range moves each window; the old answer stays on the page until the new one is there. To another
+ * question it is no answer: then the page says that it loads.
+ */
+import { QueryClient, useQuery } from '@tanstack/react-query';
 import { instant, type Range } from '~/lib/time';
 import { ApiError, api } from './client';
 import type { EdgeQuery } from './types';
@@ -10,7 +13,6 @@ export const queryClient = new QueryClient({
       staleTime: 5_000,
       gcTime: 60_000,
       refetchOnWindowFocus: false,
-      placeholderData: keepPreviousData,
       // A wrong filter stays wrong; a server that restarts is back in a moment.
       retry: (failures, error) => failures < 2 && error instanceof ApiError && error.status >= 500,
       retryDelay: 500,
@@ -19,6 +21,36 @@ export const queryClient = new QueryClient({
 });
 
 const STATUS_EVERY_MS = 5_000;
+
+const length = (from: string, to: string) => Date.parse(to) - Date.parse(from);
+
+/** The question without its moment: what stays the same while a live range moves on. */
+function timeless({ from, to, compare_from, compare_to, ...what }: EdgeQuery): string {
+  return JSON.stringify([what, length(from, to), compare_from && compare_to ? Date.parse(from) - Date.parse(compare_from) : 0]);
+}
+
+interface Asked {
+  queryKey: readonly unknown[];
+}
+
+/** The old table for as long as only the moment differs. */
+export const whileItMoves =
+  (ask: EdgeQuery | undefined) =>
+  <T>(old: T | undefined, query: Asked | undefined): T | undefined => {
+    const before = query?.queryKey[1] as EdgeQuery | undefined;
+    return ask && before && timeless(before) === timeless(ask) ? old : undefined;
+  };
+
+/** The same for what is asked by from, to and perhaps more. */
+const whileRangeMoves =
+  (...key: string[]) =>
+  <T>(old: T | undefined, query: Asked | undefined): T | undefined => {
+    const [, from, to, ...rest] = (query?.queryKey ?? []) as string[];
+    const [wantedFrom = '', wantedTo = '', ...wanted] = key;
+    const same =
+      from !== undefined && to !== undefined && length(from, to) === length(wantedFrom, wantedTo) && rest.join() === wanted.join();
+    return same ? old : undefined;
+  };
 
 export const useStatus = () =>
   useQuery({
@@ -41,18 +73,19 @@ export const useEdges = (ask: EdgeQuery | undefined) =>
       return api.edges(ask, signal);
     },
     enabled: ask !== undefined,
+    placeholderData: whileItMoves(ask),
   });
 
 const span = (range: Range) => [instant(range.from), instant(range.to)] as const;
 
-/** Alerts that overlap the range, whatever their state. */
+/** Alerts that overlap the range, whatever their state: the newest, and how many there are in all. */
 export function useAlerts(range: Range) {
   const [from, to] = span(range);
   return useQuery({
     queryKey: ['alerts', from, to],
     queryFn: ({ signal }) => api.alerts(from, to, signal),
     refetchInterval: range.live ? STATUS_EVERY_MS : false,
-    select: (answer) => answer.alerts,
+    placeholderData: whileRangeMoves(from, to),
   });
 }
 
@@ -63,6 +96,7 @@ export function useIncidents(range: Range) {
     queryKey: ['incidents', from, to],
     queryFn: ({ signal }) => api.incidents(from, to, signal),
     refetchInterval: range.live ? STATUS_EVERY_MS : false,
+    placeholderData: whileRangeMoves(from, to),
     select: (answer) => answer.incidents,
   });
 }
@@ -73,14 +107,13 @@ export const useIncident = (id: string | undefined) =>
     queryFn: ({ signal }) => api.incident(id ?? '', signal),
     enabled: id !== undefined,
     refetchInterval: (q) => (q.state.data?.closed_at ? false : STATUS_EVERY_MS),
-    // Another incident's verdict must not stand under this one's name.
-    placeholderData: undefined,
   });
 
 export function useDiagnosis(range: Range, workload: string | undefined, enabled: boolean) {
   const [from, to] = span(range);
   return useQuery({
     queryKey: ['diagnose', from, to, workload ?? ''],
+    placeholderData: whileRangeMoves(from, to, workload ?? ''),
     queryFn: ({ signal }) => api.diagnose(from, to, workload, signal),
     enabled,
   });

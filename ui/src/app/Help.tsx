@@ -4,7 +4,7 @@ import css from './Help.module.css';
 import { PLACES } from './Rail';
 
 const KEYS: [string[], string][] = [
-  [['/'], 'write a filter'],
+  [['/'], 'write a filter, where edges are shown'],
   [['t'], 'choose the time range'],
   ...PLACES.map((p): [string[], string] => [['g', p.key], p.label]),
   [['?'], 'this help'],
@@ -44,7 +44,8 @@ export function Help({ opened, onClose }: { opened: boolean; onClose: () => void
       </ul>
       <h3 className={css.head}>Charts</h3>
       <p className={css.text}>
-        Drag over a chart to look closer at that time. A chart’s menu copies the command and the API call that give the same numbers.
+        Drag over a chart of edges to look closer at that time. On a focused chart ← and → read its values. A chart’s menu copies the calls
+        of the API that give the same numbers.
       </p>
     </Modal>
   );

@@ -1,4 +1,4 @@
-import { Outlet, useLocation } from '@tanstack/react-router';
+import { Outlet, useLocation, useSearch } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
 import { useStatus } from '~/api/queries';
 import { Busy } from '~/parts/states';
@@ -8,12 +8,17 @@ import { Help } from './Help';
 import { Rail, RailBar } from './Rail';
 import { Said } from './Said';
 import css from './Shell.module.css';
+import type { Shared } from './search';
 import { useShortcuts } from './shortcuts';
 import { TimePicker } from './TimePicker';
 import { TokenGate } from './TokenGate';
 import { Tools } from './Tools';
+import { useView } from './view';
 
 const TITLES: Record<string, string> = { '/': 'Home', '/edges': 'Edges', '/map': 'Map', '/alerts': 'Alerts', '/diagnose': 'Diagnose' };
+
+/** Views of the server's own findings: they are not about some edges, and not compared with anything. */
+const FINDINGS = ['/alerts', '/diagnose'];
 
 /** Waits for the server's first word, be it an error: the default range follows from it. */
 export function Shell() {
@@ -30,6 +35,8 @@ function Frame() {
   useEffect(() => {
     document.title = `${TITLES[path] ?? 'Edge'} · Edgescope`;
   }, [path]);
+  const findings = FINDINGS.includes(path);
+  useRangeInAddress();
   return (
     <div className={css.shell}>
       <a className={css.skip} href="#main">
@@ -38,8 +45,8 @@ function Frame() {
       <Rail />
       <div className={css.column}>
         <header className={`${css.bar} no-print`}>
-          <TimePicker opened={timeOpen} onChange={setTimeOpen} />
-          <FilterBox ref={filter} />
+          <TimePicker opened={timeOpen} onChange={setTimeOpen} comparing={!findings} />
+          {!findings && <FilterBox ref={filter} />}
           <Tools onHelp={() => setHelpOpen(true)} />
         </header>
         <Banner />
@@ -53,4 +60,13 @@ function Frame() {
       <Said />
     </div>
   );
+}
+
+/** Writes the range that was chosen for the reader into the address: a link shows the same to whoever opens it elsewhere. */
+function useRangeInAddress(): void {
+  const view = useView();
+  const given = (useSearch({ strict: false }) as Shared).from !== undefined;
+  useEffect(() => {
+    if (!given) view.set({ from: view.fromText }, true);
+  }, [given, view]);
 }

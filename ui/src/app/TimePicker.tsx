@@ -2,20 +2,29 @@ import { Button, Popover, TextInput } from '@mantine/core';
 import { IconClock } from '@tabler/icons-react';
 import { useSearch } from '@tanstack/react-router';
 import { type FormEvent, useState } from 'react';
-import { COMPARES, instant, parseMoment, RANGES, rangeLabel } from '~/lib/time';
+import { COMPARES, instant, parseMoment, RANGES, rangeLabel, stepName } from '~/lib/time';
 import type { Shared } from './search';
 import css from './TopBar.module.css';
 import { useView } from './view';
 
 /** Range of time, live or paused, and what to compare with. */
-export function TimePicker({ opened, onChange }: { opened: boolean; onChange: (opened: boolean) => void }) {
+export function TimePicker({
+  opened,
+  onChange,
+  comparing,
+}: {
+  opened: boolean;
+  onChange: (opened: boolean) => void;
+  /** The view has numbers to compare. */
+  comparing: boolean;
+}) {
   const view = useView();
   const compare = (useSearch({ strict: false }) as Shared).compare;
   const { live } = view.range;
   const close = () => onChange(false);
   const pause = () => view.set({ from: instant(view.range.from), to: instant(view.range.to) });
-  const resume = () => view.set({ from: view.fromText.startsWith('-') ? view.fromText : `-${Math.round(view.seconds)}s`, to: undefined });
-  const compared = COMPARES.find((c) => c.value === compare)?.label;
+  const resume = () => view.set({ from: view.fromText.startsWith('-') ? view.fromText : `-${stepName(view.seconds)}`, to: undefined });
+  const compared = comparing && COMPARES.find((c) => c.value === compare)?.label;
   return (
     <div className={css.time}>
       <Popover opened={opened} onChange={onChange} position="bottom-start" trapFocus>
@@ -56,15 +65,17 @@ export function TimePicker({ opened, onChange }: { opened: boolean; onChange: (o
               </div>
             </div>
             <Custom key={`${view.fromText}${view.toText}`} onDone={close} />
-            <div>
-              <p className={css.panelHead}>Compare with</p>
-              <div className={css.two}>
-                <Compare label="nothing" value={undefined} chosen={compare} />
-                {COMPARES.map((c) => (
-                  <Compare key={c.value} label={c.label} value={c.value} chosen={compare} />
-                ))}
+            {comparing && (
+              <div>
+                <p className={css.panelHead}>Compare numbers with</p>
+                <div className={css.two}>
+                  <Compare label="nothing" value={undefined} chosen={compare} />
+                  {COMPARES.map((c) => (
+                    <Compare key={c.value} label={c.label} value={c.value} chosen={compare} />
+                  ))}
+                </div>
               </div>
-            </div>
+            )}
           </div>
         </Popover.Dropdown>
       </Popover>
@@ -78,6 +89,11 @@ export function TimePicker({ opened, onChange }: { opened: boolean; onChange: (o
         <span className={css.dot} aria-hidden="true" />
         {live ? 'Live' : 'Paused'}
       </button>
+      {view.range.wrong && (
+        <span className={css.unread} role="alert">
+          {view.range.wrong}
+        </span>
+      )}
     </div>
   );
 }

@@ -2,12 +2,22 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from '
 import { Home } from '~/views/home/Home';
 import { Lost } from './Lost';
 import { Shell } from './Shell';
-import { alertsSearch, diagnoseSearch, edgeSearch, edgesSearch, mapSearch, parseSearch, shared, stringifySearch } from './search';
+import {
+  alertsSearch,
+  diagnoseSearch,
+  edgeSearch,
+  edgesSearch,
+  homeSearch,
+  mapSearch,
+  parseSearch,
+  shared,
+  stringifySearch,
+} from './search';
 
 const root = createRootRoute({ validateSearch: shared, component: Shell, notFoundComponent: Lost });
 
 // The first view is in the first bundle; the others come when they are asked for.
-const home = createRoute({ getParentRoute: () => root, path: '/', component: Home });
+const home = createRoute({ getParentRoute: () => root, path: '/', validateSearch: homeSearch, component: Home });
 const edges = createRoute({
   getParentRoute: () => root,
   path: '/edges',

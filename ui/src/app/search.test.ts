@@ -10,7 +10,10 @@ it('the address goes out and in unchanged', () => {
     workload: 'ü/?#',
   };
   expect(parseSearch(stringifySearch(search))).toEqual(search);
-  expect(stringifySearch({ from: undefined, filter: '' })).toBe('');
+  expect(stringifySearch({ from: undefined, filter: undefined })).toBe('');
+  // Whoever has no name can be selected, too.
+  expect(mapSearch(parseSearch(stringifySearch({ workload: '' }))).workload).toBe('');
+  expect(shared({ filter: '' }).filter).toBeUndefined();
 });
 
 it('what every range ends with stays out of the address', () => {

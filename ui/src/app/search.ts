@@ -9,16 +9,27 @@ export interface Shared {
   filter?: string | undefined;
 }
 
+export interface HomeSearch extends Shared {
+  sort?: string | undefined;
+  /** What the cells of the zone matrix show. */
+  cells?: Cells | undefined;
+}
+
 export interface EdgesSearch extends Shared {
   group?: string | undefined;
   sort?: string | undefined;
 }
 
-export const METRICS = ['bytes', 'rtt', 'loss'] as const;
+/** Values of the zone matrix. */
+export const CELLS = ['loss', 'rtt', 'connects', 'bytes'] as const;
+export type Cells = (typeof CELLS)[number];
+
+export const METRICS = ['bytes', 'rtt', 'loss', 'connects'] as const;
 export type Metric = (typeof METRICS)[number];
 
 export interface MapSearch extends Shared {
   metric?: Metric | undefined;
+  /** Empty: the workloads without a name. */
   workload?: string | undefined;
   /** The selected edge. */
   source?: string | undefined;
@@ -27,6 +38,7 @@ export interface MapSearch extends Shared {
 
 export interface EdgeSearch extends Shared {
   by?: 'pod' | 'node' | 'zone' | undefined;
+  sort?: string | undefined;
 }
 
 export interface DiagnoseSearch extends Shared {
@@ -37,6 +49,7 @@ export interface DiagnoseSearch extends Shared {
 }
 
 export interface AlertsSearch extends Shared {
+  /** The one that is unfolded; empty: none. */
   alert?: string | undefined;
 }
 
@@ -45,6 +58,11 @@ const TEXT_MAX = 2000;
 function text(raw: Record<string, unknown>, name: string): string | undefined {
   const value = raw[name];
   return typeof value === 'string' && value !== '' ? value.slice(0, TEXT_MAX) : undefined;
+}
+
+/** A name, which may be empty: whoever could not be named. */
+function name(raw: Record<string, unknown>, field: string): string | undefined {
+  return raw[field] === '' ? '' : text(raw, field);
 }
 
 function oneOf<T extends string>(raw: Record<string, unknown>, name: string, allowed: readonly T[]): T | undefined {
@@ -61,20 +79,24 @@ export function shared(raw: Record<string, unknown>): Shared {
   };
 }
 
+export const homeSearch = (raw: Record<string, unknown>): HomeSearch => ({ sort: text(raw, 'sort'), cells: oneOf(raw, 'cells', CELLS) });
 export const edgesSearch = (raw: Record<string, unknown>): EdgesSearch => ({ group: text(raw, 'group'), sort: text(raw, 'sort') });
 export const mapSearch = (raw: Record<string, unknown>): MapSearch => ({
   metric: oneOf(raw, 'metric', METRICS),
-  workload: text(raw, 'workload'),
-  source: text(raw, 'source'),
-  dest: text(raw, 'dest'),
+  workload: name(raw, 'workload'),
+  source: name(raw, 'source'),
+  dest: name(raw, 'dest'),
 });
-export const edgeSearch = (raw: Record<string, unknown>): EdgeSearch => ({ by: oneOf(raw, 'by', ['pod', 'node', 'zone'] as const) });
+export const edgeSearch = (raw: Record<string, unknown>): EdgeSearch => ({
+  by: oneOf(raw, 'by', ['pod', 'node', 'zone'] as const),
+  sort: text(raw, 'sort'),
+});
 export const diagnoseSearch = (raw: Record<string, unknown>): DiagnoseSearch => ({
   incident: text(raw, 'incident'),
   workload: text(raw, 'workload'),
   ask: oneOf(raw, 'ask', ['range'] as const),
 });
-export const alertsSearch = (raw: Record<string, unknown>): AlertsSearch => ({ alert: text(raw, 'alert') });
+export const alertsSearch = (raw: Record<string, unknown>): AlertsSearch => ({ alert: name(raw, 'alert') });
 
 /** Only what is shared: for links from one view to another. */
 export const carry = (search: Shared): Shared => ({ from: search.from, to: search.to, compare: search.compare, filter: search.filter });
@@ -83,6 +105,6 @@ export const carry = (search: Shared): Shared => ({ from: search.from, to: searc
 export const parseSearch = (search: string): Record<string, string> => Object.fromEntries(new URLSearchParams(search));
 
 export function stringifySearch(search: object): string {
-  const given = Object.entries(search).filter((p): p is [string, string] => typeof p[1] === 'string' && p[1] !== '');
+  const given = Object.entries(search).filter((p): p is [string, string] => typeof p[1] === 'string');
   return given.length ? `?${new URLSearchParams(given)}` : '';
 }

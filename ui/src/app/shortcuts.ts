@@ -12,6 +12,15 @@ interface Actions {
 /** How long `g` waits for its second key. */
 const CHORD_MS = 1200;
 
+/** Inputs that take no text: a letter pressed on them is nobody's. */
+const BUTTONS = ['radio', 'checkbox', 'button', 'submit', 'reset', 'range'];
+
+/** Whether what is typed goes into it. */
+export function takesText(target: HTMLElement): boolean {
+  if (target.tagName === 'INPUT') return !BUTTONS.includes((target as HTMLInputElement).type);
+  return target.isContentEditable || target.tagName === 'TEXTAREA' || target.tagName === 'SELECT';
+}
+
 /** Keys that work everywhere but where text is written: `/`, `t`, `?`, `g` and a view's letter. */
 export function useShortcuts(actions: Actions): void {
   const navigate = useNavigate();
@@ -21,8 +30,7 @@ export function useShortcuts(actions: Actions): void {
     let chordAt = 0;
     const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey || target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
-        return;
+      if (event.ctrlKey || event.metaKey || event.altKey || takesText(target)) return;
       if (chordAt > 0 && event.timeStamp - chordAt < CHORD_MS) {
         chordAt = 0;
         const place = PLACES.find((p) => p.key === event.key);

@@ -36,7 +36,7 @@ export interface View {
   step: number;
   compare: { from: Date; to: Date } | undefined;
   filter: string | undefined;
-  set: (change: Shared) => void;
+  set: (change: Shared, replace?: boolean) => void;
 }
 
 export function useView(): View {
@@ -57,8 +57,8 @@ export function useView(): View {
       step: stepFor(seconds),
       compare: compareRange(search.compare, range),
       filter: search.filter,
-      set: (change: Shared) => {
-        void navigate({ to: '.', search: ((old: Shared) => ({ ...old, ...change })) as never });
+      set: (change: Shared, replace = false) => {
+        void navigate({ to: '.', search: ((old: Shared) => ({ ...old, ...change })) as never, replace });
       },
     };
   }, [fromText, toText, tick, search.compare, search.filter, navigate]);

@@ -1,6 +1,6 @@
 /** An answer of the API as the views read it: by name instead of by position. */
-import type { Alert, EdgeRow, EdgeTable } from '~/api/types';
-import { alertsOn, type Health, health } from './health';
+import type { Alert, EdgeRow, EdgesAnswer, EdgeTable } from '~/api/types';
+import { alertsOn, blindSpot, type Health, health } from './health';
 
 export interface EdgeItem {
   /** Stable: the values of the grouping. */
@@ -35,16 +35,18 @@ function lookup(table: EdgeTable, values: (number | null)[] | undefined) {
   };
 }
 
-export function items(table: EdgeTable | undefined, alerts: Alert[]): EdgeItem[] {
+export function items(table: EdgesAnswer | undefined, alerts: Alert[]): EdgeItem[] {
   if (!table) return [];
-  return table.rows.map((row) => item(table, row, alerts));
+  const blind = blindSpot(table.coverage);
+  return table.rows.map((row) => item(table, row, alerts, blind));
 }
 
-function item(table: EdgeTable, row: EdgeRow, alerts: Alert[]): EdgeItem {
+function item(table: EdgeTable, row: EdgeRow, alerts: Alert[], blind: string | undefined): EdgeItem {
   const value = lookup(table, row.totals);
   const before = lookup(table, row.compare);
   const on = alertsOn(table.group_by, row.key, alerts);
-  return { id: idOf(row.key), key: row.key, value, before, health: health(value, row.compare ? before : undefined, on), alerts: on };
+  const own = health(value, row.compare ? before : undefined, on, blind);
+  return { id: idOf(row.key), key: row.key, value, before, health: own, alerts: on };
 }
 
 /** Series of one measure of one row. */

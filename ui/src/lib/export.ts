@@ -1,4 +1,4 @@
-/** The numbers of a chart outside of it: as a command, as a call, as a table. */
+/** The numbers of a chart outside of it: as calls of the API, as a table. */
 import type { EdgeQuery } from '~/api/types';
 import type { ChartData } from '~/parts/chart/types';
 
@@ -7,19 +7,21 @@ export function shellQuote(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-export function asCommand(query: EdgeQuery): string {
-  const parts = ['edgescope', 'edges', '--json', '--from', query.from, '--to', query.to];
-  if (query.group_by.length) parts.push('--group-by', query.group_by.join(','));
-  if (query.filter) parts.push('--filter', query.filter);
-  if (query.sort) parts.push(`--sort=${query.sort}`);
-  if (query.limit) parts.push('--limit', String(query.limit));
-  return parts.map(shellQuote).join(' ');
-}
+/** The variable of the shell that holds the token: the token itself has no place in a clipboard. */
+const TOKEN_HEADER = '-H "authorization: Bearer $EDGESCOPE_TOKEN"';
 
-export function asRequest(query: EdgeQuery, origin: string): string {
-  return ['curl', '-sS', '-H', 'content-type: application/json', '-d', JSON.stringify(query), `${origin}/api/v1/edges`]
-    .map(shellQuote)
-    .join(' ');
+/**
+ * The very queries of a chart, one call each, with their steps and the compared range. `edgescope edges` can ask for neither and so
+ * would give other numbers.
+ */
+export function asRequests(queries: EdgeQuery[], origin: string, withToken: boolean): string {
+  const call = (query: EdgeQuery) =>
+    [
+      ...['curl', '-sS', '-H', 'content-type: application/json'].map(shellQuote),
+      ...(withToken ? [TOKEN_HEADER] : []),
+      ...['-d', JSON.stringify(query), `${origin}/api/v1/edges`].map(shellQuote),
+    ].join(' ');
+  return queries.map(call).join('\n');
 }
 
 /** One field of RFC 4180; a text that a spreadsheet would take for a formula is made plain. */

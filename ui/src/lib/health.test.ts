@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Alert } from '~/api/types';
-import { alertsOn, health } from './health';
+import { coverage } from '~/testing';
+import { alertsAmong, alertsOn, blindSpot, health } from './health';
 
 const of = (values: Record<string, number | null>) => (measure: string) => values[measure];
 const alert = (labels: Record<string, string>, state: Alert['state'] = 'firing'): Alert => ({
@@ -23,6 +24,24 @@ it('speaks only with enough samples', () => {
   expect(health(of({ 'tcp.retrans_rate': 0.015, 'tcp.segments.sent': 4000 }), undefined, []).level).toBe('warn');
   expect(health(of({ 'tcp.retrans_rate': 0.001, 'tcp.segments.sent': 4000 }), undefined, []).level).toBe('ok');
   expect(health(of({}), undefined, []).level).toBe('unknown');
+});
+
+it('with agents silent nobody is healthy, and who is bad stays bad', () => {
+  const well = of({ 'tcp.retrans_rate': 0.001, 'tcp.segments.sent': 4000 });
+  const blind = blindSpot({ ...coverage, silent: { 'node-1': '2026-01-31T14:07:00Z' } });
+  expect(blind).toBe('1 of 6 agents silent');
+  expect(health(well, undefined, [], blind)).toMatchObject({
+    level: 'unknown',
+    why: '1 of 6 agents silent: what was not seen cannot be called healthy',
+  });
+  expect(health(of({ 'tcp.retrans_rate': 0.5, 'tcp.segments.sent': 4000 }), undefined, [], blind).level).toBe('bad');
+  expect(blindSpot({ ...coverage, fraction: 0.71 })).toBe('coverage 71\u202f%');
+  expect(blindSpot(coverage)).toBeUndefined();
+});
+
+it('each rate has a level of its own', () => {
+  const ill = of({ 'tcp.retrans_rate': 0.2, 'tcp.segments.sent': 4000, 'tcp.connect_failure_rate': 0, 'tcp.connects': 100 });
+  expect(health(ill, undefined, []).of).toEqual({ 'tcp.retrans_rate': 'bad', 'tcp.connect_failure_rate': 'ok' });
 });
 
 it('one good signal does not hide a bad one', () => {
@@ -66,4 +85,6 @@ it('alerts match by the dimensions that they share with the grouping', () => {
   expect(alertsOn(['source.workload', 'dest.workload'], ['a', 'c'], alerts)).toHaveLength(0);
   expect(alertsOn(['source.zone'], ['z'], alerts)).toHaveLength(1);
   expect(alertsOn(['port'], ['1'], alerts)).toHaveLength(0);
+  // Under a filter also those that are over.
+  expect(alertsAmong(['source.workload', 'dest.workload'], [['a', 'b']], alerts)).toHaveLength(2);
 });

@@ -1,8 +1,8 @@
 /** A verdict as Markdown, for the incident's report: plain text that stays true without this page. */
 import type { Catalogue, Verdict } from '~/api/types';
 import { utc } from './time';
-import { plural, show, showMeasure, unitOf } from './units';
-import { ANSWER_WORD, CLASS_WORD, culpritWords } from './words';
+import { plural, show, showEvidence } from './units';
+import { CLASS_WORD, culpritWords, headline } from './words';
 
 /** Text inside a table's cell or a line: what Markdown would read as its own is escaped. */
 function plain(text: string): string {
@@ -15,14 +15,13 @@ function table(head: string[], rows: string[][]): string {
 }
 
 export function markdown(verdict: Verdict, catalogue: Catalogue | undefined, link: string): string {
-  const where = culpritWords(verdict.culprit);
-  const number = (signal: string, value: number | null | undefined) => showMeasure(signal, unitOf(signal, catalogue), value);
+  const { answer, what } = headline(verdict);
   const parts = [
-    `## ${[ANSWER_WORD[verdict.verdict], verdict.class === 'none' ? '' : CLASS_WORD[verdict.class], where].filter(Boolean).map(plain).join(' · ')}`,
+    `## ${[answer, ...what].map(plain).join(' · ')}`,
     plain(verdict.summary),
     [
       verdict.since ? `- Since: ${utc(new Date(verdict.since))}` : '',
-      `- Looked at: ${utc(new Date(verdict.from))} to ${utc(new Date(verdict.to))}, ${plural(verdict.edges, 'edge')}`,
+      `- Looked at: ${utc(new Date(verdict.from))} to ${utc(new Date(verdict.to))}, ${plural(verdict.edges, 'path')}`,
       `- Confidence: ${show('ratio', verdict.confidence)}`,
       `- Coverage: ${show('ratio', verdict.coverage.fraction)}, ${verdict.coverage.agents_reporting} of ${plural(verdict.coverage.agents_expected, 'agent')} reporting`,
       `- Link: ${link}`,
@@ -38,8 +37,8 @@ export function markdown(verdict: Verdict, catalogue: Catalogue | undefined, lin
         verdict.evidence.map((e) => [
           e.signal,
           e.scope,
-          number(e.signal, e.value),
-          number(e.signal, e.baseline),
+          showEvidence(e.signal, catalogue, e.value),
+          showEvidence(e.signal, catalogue, e.baseline),
           String(e.samples),
           e.test,
         ]),
@@ -50,7 +49,7 @@ export function markdown(verdict: Verdict, catalogue: Catalogue | undefined, lin
     parts.push(
       '### Explanations weighed',
       table(
-        ['What', 'Where', 'Bad edges', 'Why'],
+        ['What', 'Where', 'Bad paths', 'Why'],
         verdict.hypotheses.map((h) => [CLASS_WORD[h.class], culpritWords(h.culprit), `${h.edges_bad} of ${h.edges}`, h.why]),
       ),
     );
@@ -68,7 +67,7 @@ export function markdown(verdict: Verdict, catalogue: Catalogue | undefined, lin
     parts.push(
       '### Healthy controls',
       table(
-        ['What', 'Bad edges', 'Why it counts'],
+        ['What', 'Bad paths', 'Why it counts'],
         verdict.controls.map((c) => [c.what, `${c.bad} of ${c.edges}`, c.why]),
       ),
     );

@@ -45,7 +45,15 @@ describe('ranges', () => {
     expect([instant(range.from), instant(range.to), range.live]).toEqual(['2026-01-31T13:00:00Z', '2026-01-31T13:10:10Z', false]);
   });
 
-  it('nonsense falls back to fifteen minutes', () => {
+  it('distances at both ends slide with the clock', () => {
+    const range = resolveRange('-1h', '-30m', now);
+    expect([instant(range.from), instant(range.to), range.live]).toEqual(['2026-01-31T13:02:30Z', '2026-01-31T13:32:30Z', true]);
+    expect(rangeLabel('-1h', '-30m', range, now)).toBe('1h to 30m ago');
+  });
+
+  it('nonsense falls back to fifteen minutes, and says so', () => {
+    expect(resolveRange('yesterday', 'now', now).wrong).toBe('cannot read from=yesterday: fifteen minutes are shown');
+    expect(resolveRange('-15m', 'now', now).wrong).toBeUndefined();
     for (const [from, to] of [
       ['x', 'now'],
       ['2026-01-31T15:00:00Z', 'now'],

@@ -9,6 +9,9 @@ const YOUNG_S = 900;
 
 export const defaultFrom = (uptimeS: number | undefined) => (uptimeS !== undefined && uptimeS < YOUNG_S ? YOUNG_FROM : DEFAULT_FROM);
 
+/** What is shown where the address cannot be read. */
+const FALLBACK_S = 900;
+
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const WINDOW_MS = 10_000;
 const MINUTE_MS = 60_000;
@@ -22,6 +25,8 @@ export interface Range {
   to: Date;
   /** Follows the clock. */
   live: boolean;
+  /** What of the address could not be read. */
+  wrong?: string | undefined;
 }
 
 /** Seconds of `-2h30m` or `15m`; undefined if it is no such text. */
@@ -50,16 +55,20 @@ export function liveEnd(now: Date): Date {
 
 /** The range that the address means now, on window borders; the default where it means none. */
 export function resolveRange(from: string, to: string, now: Date): Range {
-  const live = to === 'now';
-  const end = live ? liveEnd(now) : (parseMoment(to, now) ?? liveEnd(now));
-  const start = from.startsWith('-') ? parseMoment(from, end) : parseMoment(from, now);
-  const fallback = new Date(end.getTime() - 900_000);
-  const begin = start && start < end ? start : fallback;
+  const last = liveEnd(now);
+  const asked = to === 'now' ? last : parseMoment(to, to.startsWith('-') ? last : now);
+  const end = asked ?? last;
+  const live = asked === undefined || to === 'now' || to.startsWith('-');
+  // Both ends are distances from now, as in the commands: `-1h` to `-30m` is half an hour.
+  const start = parseMoment(from, from.startsWith('-') ? (live ? last : end) : now);
+  const begin = start && start < end ? start : new Date(end.getTime() - FALLBACK_S * 1000);
+  const unread = asked === undefined ? `to=${to}` : start === undefined ? `from=${from}` : undefined;
+  const wrong = unread ? `cannot read ${unread}` : start && start >= end ? 'the range ends before it starts' : undefined;
   // Long ranges are answered by rows of a minute, which half a minute at an end would not cut.
   const window = end.getTime() - begin.getTime() > FINE_MS ? MINUTE_MS : WINDOW_MS;
   const floor = (at: Date) => new Date(Math.floor(at.getTime() / window) * window);
   const ceil = (at: Date) => new Date(Math.ceil(at.getTime() / window) * window);
-  return { from: floor(begin), to: live ? floor(end) : ceil(end), live };
+  return { from: floor(begin), to: live ? floor(end) : ceil(end), live, wrong: wrong && `${wrong}: fifteen minutes are shown` };
 }
 
 /** RFC 3339 without fractions where there are none: short in links. */
@@ -84,7 +93,7 @@ export function stepName(seconds: number): string {
   return `${seconds}s`;
 }
 
-const two = (n: number) => String(n).padStart(2, '0');
+export const two = (n: number) => String(n).padStart(2, '0');
 
 /** Beyond this distance a time of day alone could be that of another day. */
 const CLOCK_ALONE_MS = 12 * 3600 * 1000;
@@ -121,7 +130,10 @@ export function lasted(seconds: number): string {
 
 /** How the top bar names a range. */
 export function rangeLabel(from: string, to: string, range: Range, now = new Date()): string {
-  if (to === 'now' && from.startsWith('-')) return `Last ${from.slice(1)}`;
+  if (range.wrong === undefined && from.startsWith('-')) {
+    if (to === 'now') return `Last ${from.slice(1)}`;
+    if (to.startsWith('-')) return `${from.slice(1)} to ${to.slice(1)} ago`;
+  }
   return `${clock(range.from, now)} – ${clock(range.to, now)}`;
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Catalogue } from '~/api/types';
-import { change, exact, plural, show, showMeasure, unitOf } from './units';
+import { change, evidenceUnit, exact, isMeasure, plural, show, showEvidence, showMeasure, unitOf } from './units';
 
 describe('show', () => {
   it.each([
@@ -91,4 +91,19 @@ it('rates say per second, open connections do not', () => {
   expect(showMeasure('tcp.bytes.rate', 'bytes', 2048)).toBe('2 KiB/s');
   expect(showMeasure('tcp.active.rate', 'count', 12)).toBe('12');
   expect(showMeasure('tcp.bytes.rate', 'bytes', null)).toBe('–');
+});
+
+it('what evidence is of, though its signal is of something else', () => {
+  expect(showEvidence('tcp.active per tcp.connects', catalogue, 0.48)).toBe('480 ms a connection');
+  expect(evidenceUnit('tcp.connects_refused', catalogue)).toBe('ratio');
+  expect(showEvidence('tcp.connects_refused', catalogue, 0.4)).toBe('40\u202f% of connects');
+  expect(showEvidence('tcp.retrans_rate', catalogue, 0.134)).toBe('13.4\u202f%');
+  expect(showEvidence('tcp.connects_refused', catalogue, null)).toBe('–');
+});
+
+it('only what the catalogue has can be asked for', () => {
+  expect(isMeasure('tcp.rtt.p95', catalogue)).toBe(true);
+  expect(isMeasure('tcp.retrans_rate', catalogue)).toBe(true);
+  expect(isMeasure('tcp.active per tcp.connects', catalogue)).toBe(false);
+  expect(isMeasure('tcp.rtt.p95', undefined)).toBe(false);
 });

@@ -102,12 +102,20 @@ export function plural(number: number, one: string, many = `${one}s`): string {
   return `${grouped(number)} ${number === 1 ? one : many}`;
 }
 
+const isOf = (measure: string, signal: string) => measure === signal || measure.startsWith(`${signal}.`);
+
+/** Whether the API can be asked for it. */
+export function isMeasure(name: string, catalogue: Catalogue | undefined): boolean {
+  if (!catalogue) return false;
+  return catalogue.derived.some((d) => d.name === name) || catalogue.signals.some((s) => /^[\w.]+$/.test(name) && isOf(name, s.name));
+}
+
 /** Unit of a measure such as `tcp.bytes.sent`, `tcp.rtt.p95` or `tcp.active.rate`; a plain count where the catalogue does not know it. */
 export function unitOf(measure: string, catalogue: Catalogue | undefined): Unit {
   if (!catalogue) return 'count';
   const derived = catalogue.derived.find((d) => d.name === measure);
   if (derived) return derived.unit;
-  const signal = catalogue.signals.find((s) => measure === s.name || measure.startsWith(`${s.name}.`));
+  const signal = catalogue.signals.find((s) => isOf(measure, s.name));
   const known = catalogue.signals.find((s) => s.name === measure) ?? signal;
   if (!known || measure.endsWith('.count')) return 'count';
   // Socket-seconds per second are open sockets; seconds per second are connections that are in that state.
@@ -120,4 +128,23 @@ export function showMeasure(measure: string, unit: Unit, value: number | null | 
   const text = show(unit, value);
   const perSecond = measure.endsWith('.rate') && !/^tcp\.(active|stalled|busy|blocked_\w+|srtt)\.rate$/.test(measure);
   return text !== ABSENT && perSecond ? `${text}/s` : text;
+}
+
+/** Evidence whose number is not of the unit that its signal has in the catalogue: shares of attempts, times and counts a second. */
+const EVIDENCE: Record<string, { unit: Unit; after: string }> = {
+  'tcp.active per tcp.connects': { unit: 'seconds', after: ' a connection' },
+  'tcp.connects_refused': { unit: 'ratio', after: ' of connects' },
+  'tcp.connects': { unit: 'count', after: '/s' },
+  'tcp.resets.sent': { unit: 'count', after: '/s' },
+};
+
+/** Unit of a number of a verdict's evidence. */
+export const evidenceUnit = (signal: string, catalogue: Catalogue | undefined): Unit => EVIDENCE[signal]?.unit ?? unitOf(signal, catalogue);
+
+/** A number of a verdict's evidence. */
+export function showEvidence(signal: string, catalogue: Catalogue | undefined, value: number | null | undefined): string {
+  const own = EVIDENCE[signal];
+  if (!own) return showMeasure(signal, unitOf(signal, catalogue), value);
+  const text = show(own.unit, value);
+  return text === ABSENT ? text : text + own.after;
 }

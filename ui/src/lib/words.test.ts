@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
-import { notNetwork, verdict } from '~/testing';
-import { asCommand, asRequest, shellQuote, toCsv } from './export';
+import { plainLine } from '~/parts/copy';
+import { ambiguous, elsewhere, incident, notNetwork, verdict } from '~/testing';
+import { asRequests, shellQuote, toCsv } from './export';
 import { markdown } from './report';
-import { borderFilter, contenders, counts, culpritFilter, culpritWords } from './words';
+import { borderFilter, counts, culpritFilter, culpritWords, headline, measureOf, sinceOf, standing, suspectFilter, where } from './words';
 
 it('culprits in words', () => {
   expect(culpritWords({ scope: 'zone', name: 'a' })).toBe('zone a');
@@ -21,9 +22,74 @@ it('culprits as filters, directed where they are', () => {
 });
 
 it('counts of a verdict', () => {
-  expect(counts(verdict)).toEqual(['41 of 43 edges through it are bad', '2 of 310 elsewhere', '3 workloads hit']);
-  expect(contenders(verdict)).toBe('zone us-east-1b or node node-3');
+  expect(counts(verdict)).toEqual(['41 of 43 paths through it are bad', '2 of 310 elsewhere', '3 workloads hit']);
   expect(counts(notNetwork)).toEqual([]);
+  expect(counts(ambiguous)).toEqual([]);
+  // The pair that was taken, not the other one of the same name.
+  const pair = (peer: string, bad: number) => ({
+    class: 'loss' as const,
+    culprit: { scope: 'zone_pair' as const, name: 'a', peer },
+    log_likelihood: 1,
+    edges: 9,
+    edges_bad: bad,
+    why: '',
+  });
+  const [c, b] = [pair('c', 2), pair('b', 7)];
+  expect(counts({ ...verdict, culprit: b.culprit, hypotheses: [c, b], controls: [], affected: [] })).toEqual([
+    '7 of 9 paths through it are bad',
+  ]);
+});
+
+it('explanations stand as the server says, not by their place in the list', () => {
+  expect(ambiguous.hypotheses.map((h) => standing(ambiguous, h))).toEqual(['nearest', 'possible', 'cleared']);
+  expect(verdict.hypotheses.map((h) => standing(verdict, h))).toEqual(['taken', 'cleared']);
+  expect(elsewhere.hypotheses.map((h) => standing(elsewhere, h))).toEqual(['taken', 'cleared']);
+  const thin = { ...ambiguous, verdict: 'insufficient_evidence' as const };
+  expect(thin.hypotheses.map((h) => standing(thin, h))).toEqual(['nearest', 'possible', 'cleared']);
+});
+
+it('one headline for each verdict; who was cleared is not named', () => {
+  expect(where(ambiguous)).toBe('node node-2 or pod payment-1');
+  expect(where({ ...ambiguous, hypotheses: ambiguous.hypotheses.slice(0, 1) })).toBe('perhaps node node-2');
+  expect(suspectFilter(ambiguous)).toContain("source.pod = 'payment-1'");
+  expect(headline(verdict)).toEqual({ tone: 'bad', answer: 'Network', what: ['packet loss', 'zone us-east-1b'] });
+  expect(headline(elsewhere)).toEqual({ tone: 'info', answer: 'Not here', what: ['trouble elsewhere'] });
+  expect(headline({ ...elsewhere, hypotheses: [] })).toEqual({ tone: 'ok', answer: 'No problem seen', what: [] });
+});
+
+it('an incident began once', () => {
+  expect(sinceOf(incident)).toBe(verdict.since);
+  expect(sinceOf({ ...incident, verdict: null })).toBe(incident.since);
+});
+
+it('the measure drawn is the one that moved', () => {
+  const catalogue = {
+    dimensions: [],
+    signals: [
+      { name: 'tcp.bytes', kind: 'sum' as const, ends: 'both' as const, unit: 'bytes' as const, brief: '' },
+      { name: 'tcp.stalled', kind: 'sum' as const, ends: 'sender' as const, unit: 'socket_seconds' as const, brief: '' },
+    ],
+    derived: [{ name: 'tcp.connect_timeout_rate', unit: 'ratio' as const, brief: '' }],
+  };
+  const number = (signal: string, value: number | null, baseline: number | null) => ({
+    signal,
+    scope: '',
+    value,
+    baseline,
+    ratio: null,
+    samples: 1,
+    test: '',
+  });
+  const cut = { ...verdict, class: 'unreachable' as const };
+  const evidence = [
+    number('tcp.connect_timeout_rate', null, null),
+    number('tcp.bytes.received.rate', 0, 9),
+    number('tcp.stalled.rate', 4, 0),
+  ];
+  expect(measureOf({ ...cut, evidence }, catalogue)).toBe('tcp.stalled.rate');
+  expect(measureOf({ ...cut, evidence: [] }, catalogue)).toBe('tcp.connect_timeouts');
+  const slow = { ...notNetwork, evidence: [number('tcp.active per tcp.connects', 2, 1)] };
+  expect(measureOf(slow, catalogue)).toBe('tcp.active.rate');
 });
 
 it('the report is Markdown that telemetry cannot change', () => {
@@ -46,12 +112,15 @@ const query = {
   filter: "dest.zone = 'a'",
 };
 
-it('commands and calls are safe to paste', () => {
+it('calls are whole and safe to paste', () => {
   expect(shellQuote("it's; rm -rf /")).toBe(`'it'\\''s; rm -rf /'`);
-  expect(asCommand(query)).toBe(
-    `edgescope edges --json --from 2026-01-31T14:00:00Z --to 2026-01-31T14:15:00Z --group-by source.workload --filter 'dest.zone = '\\''a'\\'''`,
-  );
-  expect(asRequest(query, 'http://host')).toContain('http://host/api/v1/edges');
+  const all = { ...query, step_s: 10, compare_from: '2026-01-31T13:45:00Z', compare_to: query.from };
+  const calls = asRequests([all, query], 'http://host', false).split('\n');
+  expect(calls).toHaveLength(2);
+  expect(calls[0]).toMatch(/^curl .*"step_s":10,"compare_from":"2026-01-31T13:45:00Z".* http:\/\/host\/api\/v1\/edges$/);
+  expect(calls[0]).not.toContain('authorization');
+  expect(asRequests([query], 'http://host', true)).toContain('-H "authorization: Bearer $EDGESCOPE_TOKEN"');
+  expect(plainLine('a\nb\u202ec\u0007d')).toBe('a bc d');
 });
 
 it('CSV fields cannot become formulas or columns', () => {

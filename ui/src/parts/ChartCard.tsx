@@ -1,9 +1,10 @@
 import { ActionIcon, Menu } from '@mantine/core';
-import { IconDots, IconFileTypeCsv, IconLink, IconTerminal2 } from '@tabler/icons-react';
-import type { ReactNode } from 'react';
+import { IconDots, IconFileTypeCsv, IconTerminal2 } from '@tabler/icons-react';
+import { type ReactNode, useState } from 'react';
+import { token } from '~/api/client';
 import type { EdgeQuery } from '~/api/types';
 import { useScheme } from '~/app/scheme';
-import { asCommand, asRequest, toCsv } from '~/lib/export';
+import { asRequests, toCsv } from '~/lib/export';
 import { colour } from '~/lib/palette';
 import { stepName } from '~/lib/time';
 import css from './Card.module.css';
@@ -16,8 +17,8 @@ interface Props {
   title: string;
   subtitle: ReactNode;
   data: ChartData | undefined;
-  /** The query behind it: the same numbers by one call or one command. */
-  query: EdgeQuery | undefined;
+  /** The queries behind it: the same numbers by as many calls. */
+  queries: EdgeQuery[];
   height?: number;
   sync?: string | undefined;
   lit?: string | undefined;
@@ -35,7 +36,7 @@ export function ChartCard({
   title,
   subtitle,
   data,
-  query,
+  queries,
   height = 168,
   sync,
   lit,
@@ -61,7 +62,7 @@ export function ChartCard({
           </h3>
           <p className={css.subtitle}>{subtitle}</p>
         </div>
-        <ChartMenu title={title} data={data} query={query} />
+        <ChartMenu title={title} data={data} queries={queries} />
       </header>
       {error ? (
         <Failure error={error} height={height} />
@@ -86,9 +87,11 @@ function describe(title: string, data: ChartData): string {
 
 function Legend({ series, most, lit, onLit }: { series: Series[]; most: number; lit: string | undefined; onLit: Props['onLit'] }) {
   const { dark } = useScheme();
+  const [whole, setWhole] = useState(false);
+  const hidden = whole ? 0 : Math.max(0, series.length - most);
   return (
     <ul className={css.legend}>
-      {series.slice(0, most).map((s) => (
+      {series.slice(0, series.length - hidden).map((s) => (
         <li
           key={s.name}
           className={css.legendItem}
@@ -102,13 +105,19 @@ function Legend({ series, most, lit, onLit }: { series: Series[]; most: number; 
           </bdi>
         </li>
       ))}
-      {series.length > most && <li className={css.legendMore}>and {series.length - most} more</li>}
+      {(hidden > 0 || whole) && (
+        <li>
+          <button type="button" className={css.legendMore} onClick={() => setWhole(!whole)}>
+            {whole ? 'fewer' : `and ${hidden} more`}
+          </button>
+        </li>
+      )}
     </ul>
   );
 }
 
-function ChartMenu({ title, data, query }: { title: string; data: ChartData | undefined; query: EdgeQuery | undefined }) {
-  if (!query) return null;
+function ChartMenu({ title, data, queries }: { title: string; data: ChartData | undefined; queries: EdgeQuery[] }) {
+  const calls = () => asRequests(queries, location.origin, token.get() !== null);
   return (
     <Menu position="bottom-end" withinPortal>
       <Menu.Target>
@@ -118,11 +127,11 @@ function ChartMenu({ title, data, query }: { title: string; data: ChartData | un
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Label>The same numbers</Menu.Label>
-        <Menu.Item leftSection={<IconTerminal2 size={15} />} onClick={() => copy(asCommand(query), 'Command copied')}>
-          Copy as command
-        </Menu.Item>
-        <Menu.Item leftSection={<IconLink size={15} />} onClick={() => copy(asRequest(query, location.origin), 'API call copied')}>
-          Copy as API call
+        <Menu.Item
+          leftSection={<IconTerminal2 size={15} />}
+          onClick={() => copy(calls(), queries.length > 1 ? 'API calls copied' : 'API call copied')}
+        >
+          {queries.length > 1 ? 'Copy as API calls (curl)' : 'Copy as API call (curl)'}
         </Menu.Item>
         {data && (
           <Menu.Item leftSection={<IconFileTypeCsv size={15} />} onClick={() => download(`${title}.csv`, toCsv(data), 'text/csv')}>

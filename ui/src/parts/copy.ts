@@ -9,6 +9,11 @@ export function onSaid(listener: Listener): () => void {
   return () => listeners.delete(listener);
 }
 
+/** One line of plain text, whatever a name brings along: line breaks would forge lines, and marks of direction turn what follows. */
+export function plainLine(text: string): string {
+  return text.replace(/[\u202a-\u202e\u2066-\u2069\u200e\u200f]/g, '').replace(/[\s\p{Cc}]+/gu, ' ');
+}
+
 export function say(text: string): void {
   for (const listener of listeners) listener(text);
 }

@@ -90,3 +90,6 @@ export function Name({ text, strong }: { text: string; strong?: boolean }) {
 export function Key({ children }: { children: string }) {
   return <kbd className={css.key}>{children}</kbd>;
 }
+
+/** A choice whose words may hold names from telemetry. */
+export const bdiOption = ({ option }: { option: { label?: string; value: string } }) => <bdi>{option.label ?? option.value}</bdi>;

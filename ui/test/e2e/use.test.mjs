@@ -58,7 +58,7 @@ test('keys lead to every view and carry time and filter along', async () => {
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
   await page.keyboard.press('t');
-  await page.getByText('Compare with').waitFor();
+  await page.getByText('Compare numbers with').waitFor();
   await page.close();
 });
 
@@ -320,5 +320,157 @@ test('the mouse runs over the table without holding the page up', async () => {
   console.log(`a row lights up in ${Math.round(took)} ms`);
   // A frame or two on a quiet machine; tests share theirs.
   assert.ok(took < 250, `${took} ms`);
+  await page.close();
+});
+
+test('keys work on after a choice was pressed', async () => {
+  const { page } = await at('/map');
+  await page.locator('label', { hasText: 'Connects failed' }).click();
+  await page.waitForURL((url) => url.searchParams.get('metric') === 'connects');
+  await page.keyboard.press('g');
+  await page.keyboard.press('e');
+  await page.waitForURL((url) => url.pathname === '/edges');
+  await page.close();
+});
+
+test('the address holds all that is shown', async () => {
+  const { page } = await at('/');
+  assert.equal(search(page).from, '-15m');
+  await page.locator('main label', { hasText: 'RTT' }).click();
+  await page.waitForURL((url) => url.searchParams.get('cells') === 'rtt');
+  await page.getByRole('button', { name: 'Bytes', exact: true }).click();
+  await page.waitForURL((url) => url.searchParams.get('sort') === '-tcp.bytes');
+  await page.getByText('By bytes, greatest first').waitFor();
+  await page.goto(`${fake.url}/diagnose`);
+  await page.waitForURL((url) => /^inc-/.test(url.searchParams.get('incident') ?? ''));
+  await page.goto(`${fake.url}/?from=yesterday`);
+  await page.getByText('cannot read from=yesterday: fifteen minutes are shown').waitFor();
+  await page.close();
+});
+
+test('controls are shown where they do something', async () => {
+  for (const [where, shown] of [
+    ['/edges', 1],
+    ['/alerts', 0],
+    ['/diagnose', 0],
+  ]) {
+    const { page } = await at(where);
+    assert.equal(await page.getByLabel('Filter', { exact: true }).count(), shown, where);
+    await page.keyboard.press('t');
+    await page.getByRole('button', { name: 'Show this range' }).waitFor();
+    assert.equal(await page.getByText('Compare numbers with').count(), shown, where);
+    await page.close();
+  }
+  // A filter on the first page goes for its alerts, too.
+  const { page } = await at("/?filter=source.workload+%3D+'redis-cart'+AND+dest.workload+%3D+'cartservice'");
+  await page.getByText('No alert in this range.').waitFor();
+  await page.getByText('0 alerts').waitFor();
+  await page.close();
+});
+
+test('a report of an incident is not dragged away from its time', async () => {
+  const { page } = await at('/diagnose');
+  const box = await page.locator('.u-over').first().boundingBox();
+  await page.mouse.move(box.x + 40, box.y + 40);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 140, box.y + 45, { steps: 4 });
+  await page.mouse.up();
+  assert.equal(search(page).to, undefined);
+  await page.close();
+});
+
+test('with agents silent nothing is called healthy', async () => {
+  fake.state.name = 'cannot_say';
+  for (const where of ['/', '/edges', '/map']) {
+    const { page } = await at(where);
+    assert.equal(await page.locator('main [data-level=ok]:not(marker, ul *)').count(), 0, where);
+    await page.getByText('3 of 6 agents silent').first().waitFor();
+    await page.close();
+  }
+});
+
+test('verdicts are told as the server means them', async () => {
+  fake.state.name = 'ambiguous';
+  let { page } = await at('/diagnose');
+  assert.deepEqual(await page.locator('li[data-standing]').evaluateAll((list) => list.map((l) => l.dataset.standing)), [
+    'nearest',
+    'possible',
+    'cleared',
+  ]);
+  await page.close();
+  // Asked about one that is well.
+  fake.state.name = 'not_network';
+  ({ page } = await at('/diagnose?workload=adservice&ask=range'));
+  await page.getByText('trouble elsewhere').waitFor();
+  assert.equal(await page.locator('li[data-standing=taken]').count(), 1);
+  await page.close();
+  // While no verdict is made.
+  fake.state.name = 'undecided';
+  ({ page } = await at('/diagnose'));
+  await page.getByText('The verdict is being made').waitFor();
+  await page.close();
+});
+
+test('values of a chart are read by keys', async () => {
+  const { page } = await at('/edges');
+  const chart = page.getByRole('slider', { name: /^# Retransmissions/ });
+  await chart.focus();
+  await page.keyboard.press('End');
+  const last = await chart.getAttribute('aria-valuetext');
+  assert.match(last, /^\d\d:\d\d:\d\d: .+ → .+ \d+/);
+  await page.locator('section[aria-label="# Retransmissions"] [class*=tip]:not([hidden])').first().waitFor();
+  await page.keyboard.press('ArrowLeft');
+  assert.notEqual(await chart.getAttribute('aria-valuetext'), last);
+  await page.close();
+});
+
+test('the map finds a typed name, keeps its place, and selects who has no name', async () => {
+  const { page } = await at('/map');
+  const box = page.getByRole('combobox', { name: 'Find a workload' });
+  await box.fill('redis-cart');
+  await box.press('Enter');
+  await page.waitForFunction(() => document.activeElement?.getAttribute('aria-label') === 'Workload redis-cart');
+  await page.close();
+  fake.state.name = 'hostile';
+  const other = await at('/map');
+  await other.page.getByRole('button', { name: 'Workload n/a' }).click();
+  await other.page.waitForURL((url) => url.searchParams.get('workload') === '');
+  await other.page.getByText('Sends to').waitFor();
+  await other.page.close();
+});
+
+test('paper is white, whatever the screen', async () => {
+  const { page } = await at('/diagnose', { dark: true });
+  await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
+  const colours = await page.evaluate(() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]);
+  assert.deepEqual(colours, ['rgb(255, 255, 255)', 'rgb(20, 24, 31)']);
+  await page.close();
+});
+
+test('two fingers zoom the map, one scrolls the page', async () => {
+  const { page } = await at('/map', { width: 360, height: 740 });
+  const svg = page.locator('svg[aria-label="Map of workloads and edges"]');
+  const look = () => svg.getAttribute('viewBox');
+  const before = await look();
+  const touch = (type, points) =>
+    svg.evaluate(
+      (target, [type, points]) => {
+        const touches = points.map(([x, y], identifier) => new Touch({ identifier, target, clientX: x, clientY: y }));
+        const event = new TouchEvent(type, { touches, targetTouches: touches, changedTouches: touches, cancelable: true, bubbles: true });
+        target.dispatchEvent(event);
+        return event.defaultPrevented;
+      },
+      [type, points],
+    );
+  assert.equal(await touch('touchstart', [[100, 400]]), false);
+  assert.equal(await touch('touchmove', [[100, 300]]), false);
+  assert.equal(await look(), before);
+  const pair = (apart) => [
+    [180 - apart, 450],
+    [180 + apart, 450],
+  ];
+  await touch('touchstart', pair(40));
+  assert.equal(await touch('touchmove', pair(80)), true);
+  await page.waitForFunction((old) => document.querySelector('svg[aria-label^="Map of"]')?.getAttribute('viewBox') !== old, before);
   await page.close();
 });

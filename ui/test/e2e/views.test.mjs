@@ -25,7 +25,7 @@ const VIEWS = [
   { name: 'edge', path: '/edges/frontend/checkoutservice', shows: 'Where its time goes' },
   { name: 'map', path: '/map', shows: 'Legend', label: true },
   { name: 'map of a workload', path: '/map?workload=checkoutservice', shows: 'Receives from' },
-  { name: 'alerts', path: '/alerts', shows: 'Firing' },
+  { name: 'alerts', path: '/alerts', shows: 'firing' },
   { name: 'diagnose', path: '/diagnose', shows: 'Explanations weighed' },
 ];
 
@@ -63,7 +63,7 @@ for (const view of VIEWS) {
 const BANNERS = [
   [
     'network',
-    /^Network·?\s*packet loss·?zone us-east-1b·?since \d\d:\d\d:\d\d·?\d+ of \d+ edges through it are bad·?\d+ of \d+ elsewhere·?\d+ workloads hit/,
+    /^Network·?\s*packet loss·?zone us-east-1b·?since \d\d:\d\d:\d\d·?\d+ of \d+ paths through it are bad·?\d+ of \d+ elsewhere·?\d+ workloads hit/,
   ],
   ['not_network', /^Not the network·?service slow·?workload paymentservice/],
   ['ambiguous', /^Ambiguous·?packet loss·?node node-2 or pod paymentservice-1/],
@@ -99,7 +99,7 @@ test('simulated and insecure are marked', async () => {
 test('without agents every view says how to get some', async () => {
   fake.state.name = 'empty';
   const { page } = await openPage(browser.context);
-  for (const path of ['/', '/edges', '/map', '/diagnose']) {
+  for (const path of ['/', '/edges', '/map', '/alerts', '/diagnose']) {
     await page.goto(fake.url + path);
     await page.getByText('edgescope up').waitFor();
   }

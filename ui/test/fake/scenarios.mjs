@@ -14,6 +14,7 @@ export function scenario(name, nowS) {
   const plans = {
     network: { fault: 'loss', onsetS },
     resolved: { fault: 'loss', onsetS: now - 900, endS: now - 300 },
+    undecided: { fault: 'loss', onsetS, undecided: true },
     not_network: { fault: 'slow_service', workload: 'paymentservice', onsetS },
     ambiguous: { fault: 'ambiguous', pod: 'paymentservice-1', onsetS },
     cannot_say: { silent: ['node-1', 'node-4', 'node-5'], silentS: now - 180 },
@@ -38,6 +39,7 @@ function hostile(name) {
       paymentservice: "cart' OR '1'='1",
       emailservice: '</script><script>window.__pwned=2</script>',
       adservice: 'javascript:window.__pwned=3',
+      recommendationservice: '',
       'redis-cart': `${'very-long-name-'.repeat(16)}end`,
       shippingservice: '\u202eecivres\u202c/%2f..%00',
     }[name] ?? name
@@ -178,7 +180,7 @@ class Scenario {
             log_likelihood: 8123.4,
             edges: bad.length,
             edges_bad: bad.length - 2,
-            why: 'explains nearly all bad edges, and nearly no healthy edge passes through its border',
+            why: `taken: ${bad.length - 2} of ${bad.length} edges with enough samples are bad, explains 98 % of what is seen`,
           },
           {
             class: 'loss',
@@ -186,7 +188,7 @@ class Scenario {
             log_likelihood: 4012.2,
             edges: 52,
             edges_bad: 48,
-            why: 'edges of node-4 are as bad, and edges between node-3 and node-4 are healthy',
+            why: 'cleared: explains 49 % of what is seen, the one taken 98 %',
           },
           {
             class: 'loss',
@@ -194,7 +196,7 @@ class Scenario {
             log_likelihood: 2760.8,
             edges: 44,
             edges_bad: 43,
-            why: 'us-east-1c to us-east-1b is as bad',
+            why: 'cleared: explains 34 % of what is seen, the one taken 98 %',
           },
           {
             class: 'service_slow',
@@ -202,7 +204,7 @@ class Scenario {
             log_likelihood: 40.1,
             edges: 56,
             edges_bad: 23,
-            why: 'replicas in other zones answer as fast as before',
+            why: 'does not stand: score 40.1, explains 41 % of the signs of service slow',
           },
         ],
         ...range,
@@ -218,13 +220,13 @@ class Scenario {
         summary: `Not the network: ${plan.workload} answers slowly. Its connections stay open 2.4 times as long, while round trips and retransmissions are as before on all ${bad.length} of its edges.`,
         evidence: [
           {
-            signal: 'tcp.bytes.rate',
-            scope: `edges to ${plan.workload}`,
-            value: 9800,
-            baseline: 32100,
-            ratio: 0.305,
+            signal: 'tcp.active per tcp.connects',
+            scope: `workload ${plan.workload}`,
+            value: 0.612,
+            baseline: 0.255,
+            ratio: 2.4,
             samples: 2210,
-            test: 'below the 1 % quantile of the past',
+            test: 'change against 30 steps before; paths lose nothing and round trips are flat',
           },
           {
             signal: 'tcp.retrans_rate',
@@ -256,7 +258,7 @@ class Scenario {
             log_likelihood: 911.7,
             edges: bad.length,
             edges_bad: bad.length,
-            why: 'all its clients wait, wherever they run',
+            why: 'taken: the ends explain it and no path shows a symptom',
           },
           {
             class: 'loss',
@@ -264,34 +266,24 @@ class Scenario {
             log_likelihood: -12.2,
             edges: 38,
             edges_bad: 6,
-            why: 'no retransmissions; other edges of the node are healthy',
+            why: 'cleared: 32 of its 38 edges with enough samples are fine',
           },
         ],
         ...range,
       };
     }
     if (plan.fault === 'ambiguous') {
+      // As the server tells it: no culprit, nothing that would follow from one, and what it cleared says so.
       return {
         verdict: 'ambiguous',
         class: 'loss',
-        confidence: 0.52,
-        culprit: { scope: 'node', name: 'node-2', peer: null },
+        confidence: 0.4,
+        culprit: { scope: 'none', name: '', peer: null },
         since,
-        summary:
-          'Segments are lost on the way to and from paymentservice-1, which is the only pod with enough traffic on node-2: the node or the pod, the edges cannot tell.',
-        evidence: [
-          {
-            signal: 'tcp.retrans_rate',
-            scope: 'edges of paymentservice-1',
-            value: 0.071,
-            baseline: 0.0006,
-            ratio: 118,
-            samples: 3120,
-            test: 'binomial against the past, p = 4e-190',
-          },
-        ],
-        affected: affected('7 % of segments sent again'),
-        controls: [{ what: 'edges of node-1', edges: 40, bad: 0, why: 'same zone, no loss' }],
+        summary: 'Signs of loss, but the node and the only busy pod on it pass the very same edges: the numbers cannot tell them apart.',
+        evidence: [],
+        affected: [],
+        controls: [],
         hypotheses: [
           {
             class: 'loss',
@@ -299,7 +291,7 @@ class Scenario {
             log_likelihood: 402.1,
             edges: bad.length,
             edges_bad: bad.length,
-            why: 'all edges of the node with enough samples are bad',
+            why: `nearest: ${bad.length} of ${bad.length} edges with enough samples are bad, explains 98 % of what is seen`,
           },
           {
             class: 'loss',
@@ -307,7 +299,15 @@ class Scenario {
             log_likelihood: 401.6,
             edges: bad.length,
             edges_bad: bad.length,
-            why: 'the same edges',
+            why: 'passes the very same edges as node, which is larger: cannot be told apart',
+          },
+          {
+            class: 'loss',
+            culprit: { scope: 'zone', name: 'us-east-1a', peer: null },
+            log_likelihood: 36.2,
+            edges: 44,
+            edges_bad: 8,
+            why: 'cleared: 36 of its 44 edges with enough samples are fine',
           },
         ],
         ...range,
@@ -326,6 +326,24 @@ class Scenario {
       controls: low ? [] : [{ what: 'all edges', edges: total, bad: 0, why: 'all within their floors and baselines' }],
       hypotheses: [],
       ...range,
+    };
+  }
+
+  /** The verdict on a range, or as far as it touches a workload. */
+  diagnose(workload) {
+    const verdict = this.verdict();
+    if (!workload || verdict.affected.length === 0 || verdict.affected.some((a) => a.source === workload || a.dest === workload))
+      return verdict;
+    return {
+      ...verdict,
+      verdict: 'not_network',
+      class: 'none',
+      culprit: { scope: 'none', name: '', peer: null },
+      since: null,
+      summary: `No network problem seen at ${workload}. Elsewhere: ${verdict.summary}`,
+      evidence: [],
+      affected: [],
+      controls: [],
     };
   }
 
@@ -403,14 +421,15 @@ class Scenario {
         since: iso(plan.onsetS),
         closed_at: plan.endS ? iso(plan.endS + 60) : null,
         alerts: this.alerts().map((a) => a.id),
-        component: verdict.culprit,
-        verdict,
-        diagnosed_at: iso(Math.floor(Date.now() / 10_000) * 10),
+        // Where its alerts point, also where the verdict names nobody.
+        component: verdict.culprit.scope === 'none' ? { scope: 'workload', name: 'paymentservice', peer: null } : verdict.culprit,
+        ...(plan.undecided ? {} : { verdict, diagnosed_at: iso(Math.floor(Date.now() / 10_000) * 10) }),
       },
     ];
   }
 
   headline(open, verdict) {
+    if (open && !open.verdict) return { state: 'deciding', text: 'an incident is open, the verdict is on its way' };
     if (open) return { state: verdict.verdict === 'insufficient_evidence' ? 'cannot_say' : verdict.verdict, text: verdict.summary };
     const c = this.coverage();
     if (c.agents_expected === 0) return { state: 'no_data', text: 'no agent has shipped anything yet' };

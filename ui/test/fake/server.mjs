@@ -78,7 +78,7 @@ async function handle(request, response, state, current) {
     case 'coverage':
       return json(response, 200, s.coverage());
     case 'diagnose':
-      return json(response, 200, s.verdict());
+      return json(response, 200, s.diagnose(url.searchParams.get('workload')));
     case 'alerts':
     case 'incidents': {
       const list = kind === 'alerts' ? s.alerts() : s.incidents();

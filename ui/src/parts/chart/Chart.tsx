@@ -1,11 +1,11 @@
 import { useElementSize, useMergedRef } from '@mantine/hooks';
-import { useEffect, useLayoutEffect, useRef } from 'react';
+import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { useScheme } from '~/app/scheme';
 import css from './Chart.module.css';
 import { aligned, inkOf, options, position } from './plot';
-import { fillTip, hideTip, placeTip } from './tip';
+import { fillTip, hideTip, placeTip, tipWords } from './tip';
 import type { ChartData } from './types';
 
 interface Props {
@@ -22,7 +22,7 @@ interface Props {
   onZoom?: ((from: Date, to: Date) => void) | undefined;
 }
 
-/** A chart over time. */
+/** A chart over time. Its values are read by mouse, by finger, and by the arrow keys as those of a slider. */
 export function Chart({ data, height, label, sync, lit, onLit, onZoom }: Props) {
   const size = useElementSize<HTMLDivElement>();
   const { width } = size;
@@ -31,17 +31,19 @@ export function Chart({ data, height, label, sync, lit, onLit, onZoom }: Props) 
   const { dark } = useScheme();
   const plot = useRef<uPlot | null>(null);
   const tip = useRef<HTMLDivElement>(null);
-  const kept = useRef({ data, onLit, onZoom });
-  kept.current = { data, onLit, onZoom };
-  const shape = `${data.kind}|${data.unit}|${dark}|${data.series.map((s) => `${s.name}\u0000${s.colour}\u0000${s.dash ?? ''}`).join('\u0001')}`;
+  const kept = useRef<Kept>({ data, onLit, onZoom, led: false });
+  Object.assign(kept.current, { data, onLit, onZoom });
+  const zooms = onZoom !== undefined;
+  const shape = JSON.stringify([data.kind, data.unit, dark, zooms, data.series.map((s) => [s.name, s.colour, s.dash])]);
   const ready = width > 0;
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the plot is made anew when its shape changes; values, size and light go in below.
   useLayoutEffect(() => {
     if (!box.current || !ready) return;
     const ink = inkOf(box.current, dark);
+    const newest = () => kept.current.data;
     const hooks = cursorHooks(kept, tip, ink);
-    const made = new uPlot(options(view(kept), ink, width, height, sync, hooks), aligned(kept.current.data), box.current);
+    const made = new uPlot(options(newest, ink, width, height, sync, zooms, hooks), aligned(newest()), box.current);
     plot.current = made;
     return () => {
       made.destroy();
@@ -63,30 +65,67 @@ export function Chart({ data, height, label, sync, lit, onLit, onZoom }: Props) 
     plot.current?.setSeries(index < 0 ? null : position(data, index), { focus: true }, false);
   }, [lit, shape, data, ready]);
 
+  const last = Math.max(0, data.times.length - 1);
+  const [read, setRead] = useState<number>();
+  const at = Math.min(read ?? last, last);
+  const lead = (idx: number) => {
+    setRead(idx);
+    if (plot.current) led(kept.current, () => plot.current?.setCursor(placeOf(plot.current, idx)));
+  };
+  const onKey = (event: KeyboardEvent) => {
+    const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    lead(Math.min(last, Math.max(0, read === undefined ? last : next)));
+  };
   return (
-    <div className={css.chart} role="img" aria-label={label}>
+    <div
+      className={css.chart}
+      role="slider"
+      tabIndex={0}
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={last}
+      aria-valuenow={at}
+      aria-valuetext={tipWords(data, at)}
+      onKeyDown={onKey}
+      onBlur={() => {
+        setRead(undefined);
+        hideTip(tip.current);
+      }}
+    >
       <div ref={ref} className={css.plot} data-height={height} style={{ height }} />
       <div ref={tip} className={css.tip} hidden />
     </div>
   );
 }
 
-type Kept = React.RefObject<Pick<Props, 'data' | 'onLit' | 'onZoom'>>;
-
-/** The data as uPlot's callbacks should see it: always the newest. */
-function view(kept: Kept): ChartData {
-  return new Proxy({} as ChartData, { get: (_, name) => kept.current.data[name as keyof ChartData] });
+interface Kept extends Pick<Props, 'data' | 'onLit' | 'onZoom'> {
+  /** The cursor is moved by key or finger, not by the mouse over it. */
+  led: boolean;
 }
 
-function cursorHooks(kept: Kept, tip: React.RefObject<HTMLDivElement | null>, ink: ReturnType<typeof inkOf>): uPlot.Hooks.Arrays {
+function led(kept: Kept, move: () => void): void {
+  kept.led = true;
+  move();
+  kept.led = false;
+}
+
+/** Where the cursor stands on a step. */
+function placeOf(u: uPlot, idx: number): { left: number; top: number } {
+  return { left: u.valToPos(u.data[0][idx] ?? 0, 'x'), top: 0 };
+}
+
+function cursorHooks(kept: React.RefObject<Kept>, tip: React.RefObject<HTMLDivElement | null>, ink: ReturnType<typeof inkOf>) {
   let near: string | undefined;
-  return {
+  const hooks: uPlot.Hooks.Arrays = {
     setCursor: [
       (u) => {
         const box = tip.current;
         const { idx, left = -1, top = -1 } = u.cursor;
         const own = !u.cursor.event || u.over.contains(u.cursor.event.target as Node);
-        if (!box || idx === null || idx === undefined || left < 0 || !own || !u.over.matches(':hover')) {
+        const seen = kept.current.led || (own && u.over.matches(':hover'));
+        if (!box || idx === null || idx === undefined || left < 0 || !seen) {
           hideTip(box);
           return;
         }
@@ -106,6 +145,14 @@ function cursorHooks(kept: Kept, tip: React.RefObject<HTMLDivElement | null>, in
           if (near !== undefined) kept.current.onLit?.(undefined);
           near = undefined;
         });
+        // A finger that lies on the chart or goes along it reads; up and down it scrolls the page.
+        const onTouch = (event: PointerEvent) => {
+          if (event.pointerType === 'mouse') return;
+          const { left, top } = u.over.getBoundingClientRect();
+          led(kept.current, () => u.setCursor({ left: event.clientX - left, top: event.clientY - top }));
+        };
+        u.over.addEventListener('pointerdown', onTouch);
+        u.over.addEventListener('pointermove', onTouch);
       },
     ],
     setSelect: [
@@ -118,6 +165,7 @@ function cursorHooks(kept: Kept, tip: React.RefObject<HTMLDivElement | null>, in
       },
     ],
   };
+  return hooks;
 }
 
 /** The series whose line or layer lies nearest to the cursor, if it is near at all. */

@@ -1,6 +1,7 @@
 /** From the chart's data to uPlot's options: the only place that knows uPlot. */
 import uPlot from 'uplot';
 import { colour } from '~/lib/palette';
+import { two } from '~/lib/time';
 import { show } from '~/lib/units';
 import type { ChartData, Series } from './types';
 
@@ -11,7 +12,6 @@ export interface Ink {
   grey: string;
   incident: string;
   bad: string;
-  faint: string;
   dark: boolean;
 }
 
@@ -24,7 +24,6 @@ export function inkOf(element: Element, dark: boolean): Ink {
     grey: read('--series-rest'),
     incident: read('--incident'),
     bad: read('--bad'),
-    faint: read('--text-3'),
     dark,
   };
 }
@@ -54,18 +53,20 @@ export function aligned(data: ChartData): uPlot.AlignedData {
 /** Position in `aligned` of a series of the data. */
 export const position = (data: ChartData, index: number) => (data.kind === 'lines' ? index + 1 : data.series.length - index);
 
+/** @param newest what the chart shows now: values and marks change while the plot stays, its series and unit do not */
 export function options(
-  data: ChartData,
+  newest: () => ChartData,
   ink: Ink,
   width: number,
   height: number,
   sync: string | undefined,
+  zooms: boolean,
   hooks: uPlot.Hooks.Arrays,
 ): uPlot.Options {
+  const data = newest();
   const drawn = data.kind === 'lines' ? data.series : [...data.series].reverse();
   const columns = uPlot.paths.bars?.({ size: [0.78, 24], align: 1, radius: 0.05 });
   const axis = { stroke: ink.text, font: FONT, grid: { stroke: ink.grid, width: 1 }, ticks: { show: false } };
-  const highest = Math.max(0, ...(data.rules ?? []).map((r) => r.value));
   return {
     width,
     height,
@@ -75,16 +76,23 @@ export function options(
     cursor: {
       y: false,
       points: { show: data.kind === 'lines', size: 6 },
-      drag: { x: true, y: false, setScale: false },
+      drag: { x: zooms, y: false, setScale: false },
       ...(sync ? { sync: { key: sync, setSeries: false } } : {}),
     },
     focus: { alpha: 0.22 },
     scales: {
-      x: { time: true, range: () => [data.from / 1000, data.to / 1000] },
-      y: { range: (_u, _min, max) => [0, Math.max(Number.isFinite(max) ? max : 0, highest, least(data.unit)) * 1.08] },
+      x: { time: true, range: () => [newest().from / 1000, newest().to / 1000] },
+      y: { range: (_u, _min, max) => [0, Math.max(Number.isFinite(max) ? max : 0, highest(newest()), least(data.unit)) * 1.08] },
     },
     axes: [
-      { ...axis, size: 26, gap: 4, space: 58, incrs: TIME_STEPS, values: (_u, ticks) => tickTimes(ticks) },
+      {
+        ...axis,
+        size: (_u, ticks) => (ticks?.some((t) => t.includes('\n')) ? 40 : 26),
+        gap: 4,
+        space: 58,
+        incrs: TIME_STEPS,
+        values: (_u, ticks) => tickTimes(ticks),
+      },
       {
         ...axis,
         size: 62,
@@ -110,9 +118,12 @@ export function options(
         };
       }),
     ],
-    hooks: { drawClear: [(u) => under(u, data, ink)], draw: [(u) => over(u, data, ink)], ...hooks },
+    hooks: { drawClear: [(u) => under(u, newest(), ink)], draw: [(u) => over(u, newest(), ink)], ...hooks },
   };
 }
+
+/** The topmost of the levels that are marked. */
+const highest = (data: ChartData) => Math.max(0, ...(data.rules ?? []).map((r) => r.value));
 
 /** The least height of a scale, so that nothing but zeros does not look like a mountain. */
 function least(unit: ChartData['unit']): number {
@@ -132,8 +143,6 @@ function least(unit: ChartData['unit']): number {
 function lonely(values: (number | null)[]): boolean {
   return values.filter((v) => v !== null).length < 2;
 }
-
-const two = (n: number) => String(n).padStart(2, '0');
 
 function tickTimes(ticks: number[]): string[] {
   const fine = ticks.length > 1 && (ticks[1] ?? 0) - (ticks[0] ?? 0) < 60;
@@ -183,7 +192,7 @@ function over(u: uPlot, data: ChartData, ink: Ink): void {
   for (const rule of data.rules ?? []) {
     const y = Math.round(u.valToPos(rule.value, 'y', true));
     if (y < bbox.top || y > bbox.top + bbox.height) continue;
-    const stroke = rule.kind === 'threshold' ? ink.bad : ink.faint;
+    const stroke = rule.kind === 'threshold' ? ink.bad : ink.text;
     line(ctx, stroke, rule.kind === 'threshold' ? [5 * ratio, 3 * ratio] : [2 * ratio, 3 * ratio], bbox.left, y, bbox.left + bbox.width, y);
     ctx.fillStyle = stroke;
     ctx.textAlign = 'left';

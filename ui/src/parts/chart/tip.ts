@@ -24,14 +24,26 @@ export function placeTip(box: HTMLElement, x: number, height: number): void {
   box.style.transform = `translate(${Math.round(at)}px, ${height + 2}px)`;
 }
 
+/** What is measured on a step, the greatest first. */
+function rowsAt(data: ChartData, idx: number) {
+  return data.series
+    .map((s) => ({ s, value: s.values[idx] ?? null }))
+    .filter((r) => r.value !== null && (data.kind === 'lines' || r.value > 0))
+    .sort((a, b) => (b.value ?? 0) - (a.value ?? 0));
+}
+
+/** The box in words, for those who do not see it. */
+export function tipWords(data: ChartData, idx: number): string {
+  const rows = rowsAt(data, idx).slice(0, ROWS_MAX);
+  const values = rows.map(({ s, value }) => `${s.name} ${show(data.unit, value)}`).join(', ');
+  return `${clock(new Date(data.times[idx] ?? 0))}: ${values || (data.kind === 'columns' ? 'none' : 'no data')}`;
+}
+
 export function fillTip(box: HTMLElement, data: ChartData, idx: number, near: string | undefined, ink: Ink): void {
   const at = new Date(data.times[idx] ?? 0);
   const head = element('div', css.tipHead, clock(at));
   head.append(element('span', css.tipUtc, utc(at)));
-  const rows = data.series
-    .map((s) => ({ s, value: s.values[idx] ?? null }))
-    .filter((r) => r.value !== null && (data.kind === 'lines' || r.value > 0))
-    .sort((a, b) => Number(b.s.name === near) - Number(a.s.name === near) || (b.value ?? 0) - (a.value ?? 0));
+  const rows = rowsAt(data, idx).sort((a, b) => Number(b.s.name === near) - Number(a.s.name === near));
   const list = rows.slice(0, ROWS_MAX).map(({ s, value }) => {
     const row = element('div', s.name === near ? `${css.tipRow} ${css.tipNear}` : css.tipRow, '');
     const swatch = element('span', css.swatch, '');

@@ -4,6 +4,7 @@ import { useWindowVirtualizer } from '@tanstack/react-virtual';
 import { type CSSProperties, memo, type ReactNode, useLayoutEffect, useRef, useState } from 'react';
 import { carry } from '~/app/search';
 import { directed, type EdgeItem, nameOf } from '~/lib/edges';
+import type { Level } from '~/lib/health';
 import { Delta, HealthMark, Name, Value } from '../marks';
 import { Sparkline } from '../Sparkline';
 import { MEASURE_COLUMNS, nextSort, useSorted } from './columns';
@@ -132,7 +133,7 @@ interface RowProps extends Pick<Props, 'groupBy' | 'sparks' | 'onLit' | 'onPick'
 /** One group. Only the row that the mouse enters and the one that it leaves are drawn anew. */
 const Row = memo(function Row(props: RowProps) {
   const { item, groupBy, lit, onLit, sparks, reasons, shade } = props;
-  const why = reasons && item.health.level !== 'ok' ? item.health.why : '';
+  const why = reasons && (item.health.level === 'bad' || item.health.level === 'warn') ? item.health.why : '';
   return (
     <div
       ref={props.measure}
@@ -153,7 +154,7 @@ const Row = memo(function Row(props: RowProps) {
       {item.key.map((value, i) => (
         <div key={groupBy[i]} role="cell" className={css.dim} data-arrow={i === 1 && directed(groupBy)}>
           {i === 0 ? <Pick {...props}>{<Name text={value} strong />}</Pick> : <Name text={value} strong={directed(groupBy)} />}
-          {i === 0 && why && (
+          {i === item.key.length - 1 && why && (
             <bdi className={css.why} title={why}>
               {why}
             </bdi>
@@ -166,9 +167,7 @@ const Row = memo(function Row(props: RowProps) {
           <div key={c.measure} role="cell" className={css.number} data-label={c.label}>
             {sparks && (
               <span className={css.spark}>
-                {values?.some((v) => v !== null) && (
-                  <Sparkline values={values} shade={shade} tone={c.worse && item.health.level === 'bad' ? 'bad' : 'plain'} />
-                )}
+                {values?.some((v) => v !== null) && <Sparkline values={values} shade={shade} tone={toneOf(item.health.of[c.measure])} />}
               </span>
             )}
             <span className={css.value}>
@@ -181,6 +180,9 @@ const Row = memo(function Row(props: RowProps) {
     </div>
   );
 });
+
+/** A line is coloured by its own value, not by what else is wrong with the edge. */
+const toneOf = (level: Level | undefined) => (level === 'bad' || level === 'warn' ? level : 'plain');
 
 /** The group's name as the way to its page, or to a filter on it. */
 function Pick({

@@ -30,6 +30,16 @@ export function readSort(sort: string | undefined, known: string[]): SortingStat
   return known.includes(id) ? [{ id, desc: text.startsWith('-') }] : [{ id: 'health', desc: true }];
 }
 
+/** How the rows stand, in words. */
+export function orderWords(sort: string | undefined): string {
+  const id = (sort ?? DEFAULT_SORT).replace(/^-/, '');
+  const down = (sort ?? DEFAULT_SORT).startsWith('-');
+  const column = MEASURE_COLUMNS.find((c) => c.measure === id);
+  if (column) return `By ${column.label.replace(/^[A-Z](?=[a-z])/, (c) => c.toLowerCase())}, ${down ? 'greatest' : 'least'} first`;
+  if (id === 'health') return down ? 'Worst first' : 'Healthiest first';
+  return down ? 'By name, from Z' : 'By name';
+}
+
 /** What a press on a column's head sorts by next: names from A, numbers from the greatest. */
 export function nextSort(current: SortingState, id: string): string {
   const now = current[0];

@@ -2,6 +2,7 @@
 import { useQueries } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { api } from '~/api/client';
+import { whileItMoves } from '~/api/queries';
 import type { EdgesAnswer } from '~/api/types';
 import { ask, type View } from '~/app/view';
 import { type EdgeItem, idOf, series } from '~/lib/edges';
@@ -50,6 +51,7 @@ export function useSparks(view: View, groupBy: string[], filter: string | undefi
         queryKey: ['edges', query],
         queryFn: ({ signal }: { signal: AbortSignal }) => api.edges(query, signal),
         enabled: keys.length > 0,
+        placeholderData: whileItMoves(query),
       };
     }),
     combine: (results) => results.map((r) => r.data),

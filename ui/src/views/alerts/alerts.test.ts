@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Alert } from '~/api/types';
-import { alertFilter, labelWords } from './AlertCard';
+import { alertFilter, labelWords } from './AlertRow';
 
 const alert = {
   labels: { 'dest.namespace': 'shop', 'dest.workload': 'b', role: 'client', 'source.namespace': 'shop', 'source.workload': "a'x" },

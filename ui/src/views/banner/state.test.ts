@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Status } from '~/api/types';
-import { incident, notNetwork, status, verdict } from '~/testing';
+import { ambiguous, incident, notNetwork, status, verdict } from '~/testing';
 import { bannerState } from './state';
 
 const now = Date.parse('2026-01-31T14:10:00Z');
@@ -13,10 +13,10 @@ const open = (v: typeof verdict) => ({ incident: { ...incident, verdict: v } });
 it('each state of the banner', () => {
   expect(say({})).toBe('ok | No network problem seen | 338 edges | coverage 99.8\u202f%');
   expect(say(open(verdict))).toBe(
-    'bad | Network | packet loss | zone us-east-1b | 41 of 43 edges through it are bad | 2 of 310 elsewhere | 3 workloads hit',
+    'bad | Network | packet loss | zone us-east-1b | 41 of 43 paths through it are bad | 2 of 310 elsewhere | 3 workloads hit',
   );
   expect(say(open(notNetwork))).toBe('info | Not the network | service slow | workload payment');
-  expect(say(open({ ...verdict, verdict: 'ambiguous' }))).toContain('warn | Ambiguous | packet loss | zone us-east-1b or node node-3');
+  expect(say(open(ambiguous))).toBe('warn | Ambiguous | packet loss | node node-2 or pod payment-1');
   expect(say({ incident: { ...incident, verdict: null } })).toBe('warn | Incident | zone us-east-1b | the verdict is being made');
 });
 
@@ -37,6 +37,18 @@ it('low coverage never reads as all well', () => {
   expect(say({ ...blind, ...open({ ...verdict, verdict: 'insufficient_evidence' }) })).toContain(
     'unknown | Cannot say | 2 of 6 agents silent',
   );
+});
+
+it('what keeps Edgescope from seeing is said, with and without an incident', () => {
+  expect(say({ store_error: 'disk full' })).toBe('unknown | Cannot say | nothing is stored: disk full');
+  expect(say({ detection: { error: 'out of memory' } })).toBe('unknown | Cannot say | detection fails: out of memory');
+  expect(say({ ...open(notNetwork), store_error: 'disk full' })).toContain('workload payment | nothing is stored: disk full');
+});
+
+it('further open incidents are counted', () => {
+  const two = { ...status, ...open(verdict), counts: { ...status.counts, incidents_open: 2 } };
+  expect(bannerState(two, now).others).toBe(1);
+  expect(bannerState({ ...status, ...open(verdict) }, now).others).toBe(0);
 });
 
 it('since is the verdict’s moment, else the incident’s', () => {

@@ -1,63 +1,45 @@
 /** What the banner says: one state from the server's status, so that low coverage can never read as all well. */
-import type { Coverage, Status, Verdict } from '~/api/types';
+import type { Coverage, Incident, Status } from '~/api/types';
 import { lasted } from '~/lib/time';
 import { plural, show } from '~/lib/units';
-import { ANSWER_WORD, CLASS_WORD, contenders, counts, culpritWords } from '~/lib/words';
+import { ANSWER_WORD, counts, type Headline, incidentHeadline, sinceOf } from '~/lib/words';
 
-export type Tone = 'bad' | 'info' | 'warn' | 'unknown' | 'ok';
-
-export interface BannerState {
-  tone: Tone;
-  /** The answer: NETWORK, NOT THE NETWORK, … */
-  answer: string;
-  /** What and where, each a part. */
-  what: string[];
+export interface BannerState extends Headline {
   since?: string | undefined;
   details: string[];
-  verdict?: Verdict | undefined;
-  incident?: string | undefined;
+  incident?: Incident | undefined;
+  /** Open incidents that the line does not tell of. */
+  others: number;
 }
-
-const TONES: Record<Verdict['verdict'], Tone> = {
-  network: 'bad',
-  not_network: 'info',
-  ambiguous: 'warn',
-  insufficient_evidence: 'unknown',
-};
 
 export function bannerState(status: Status, now: number): BannerState {
   const { incident } = status;
+  const troubles = troublesOf(status);
   if (incident) {
-    const verdict = incident.verdict ?? undefined;
-    if (!verdict) {
-      const what = culpritWords(incident.component);
-      return {
-        tone: 'warn',
-        answer: 'Incident',
-        what: what ? [what] : [],
-        since: incident.since,
-        details: ['the verdict is being made'],
-        incident: incident.id,
-      };
-    }
-    return { ...ofVerdict(verdict, status, now), since: verdict.since ?? incident.since, incident: incident.id };
+    const details = [...detailsOf(incident, status, now), ...troubles];
+    const others = Math.max(0, status.counts.incidents_open - 1);
+    return { ...incidentHeadline(incident), since: sinceOf(incident), details, incident, others };
   }
+  const unsure = { tone: 'unknown' as const, answer: ANSWER_WORD.insufficient_evidence, what: [], others: 0 };
+  if (troubles.length > 0) return { ...unsure, details: troubles };
   if (status.headline.state !== 'clear') {
     const why = blindness(status.coverage, now) ?? status.headline.text.replace(/^cannot say( yet)?:\s*/, '');
-    return { tone: 'unknown', answer: 'Cannot say', what: [], details: [why] };
+    return { ...unsure, details: [why] };
   }
   const seen = [plural(status.counts.edges, 'edge'), `coverage ${show('ratio', status.coverage.fraction)}`];
-  return { tone: 'ok', answer: 'No network problem seen', what: [], details: seen };
+  return { tone: 'ok', answer: 'No network problem seen', what: [], details: seen, others: 0 };
 }
 
-function ofVerdict(verdict: Verdict, status: Status, now: number): BannerState {
-  const base = { tone: TONES[verdict.verdict], answer: ANSWER_WORD[verdict.verdict], verdict };
-  if (verdict.verdict === 'insufficient_evidence') {
-    return { ...base, what: [], details: [blindness(status.coverage, now) ?? blindness(verdict.coverage, now) ?? verdict.summary] };
-  }
-  const where = verdict.verdict === 'ambiguous' ? contenders(verdict) : culpritWords(verdict.culprit);
-  const what = [verdict.class === 'none' ? '' : CLASS_WORD[verdict.class], where].filter((w) => w !== '');
-  return { ...base, what, details: counts(verdict) };
+function detailsOf({ verdict }: Incident, status: Status, now: number): string[] {
+  if (!verdict) return ['the verdict is being made'];
+  if (verdict.verdict !== 'insufficient_evidence') return counts(verdict);
+  return [blindness(status.coverage, now) ?? blindness(verdict.coverage, now) ?? verdict.summary];
+}
+
+/** What keeps Edgescope itself from seeing. */
+function troublesOf(status: Status): string[] {
+  const { store_error: store, detection } = status;
+  return [store ? `nothing is stored: ${store}` : '', detection.error ? `detection fails: ${detection.error}` : ''].filter((t) => t !== '');
 }
 
 /** Which agents are silent; undefined when none is. */

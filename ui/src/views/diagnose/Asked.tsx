@@ -5,7 +5,8 @@ import type { Incident } from '~/api/types';
 import type { DiagnoseSearch } from '~/app/search';
 import { ask, type View } from '~/app/view';
 import { clock, rangeLabel } from '~/lib/time';
-import { ANSWER_WORD, culpritWords } from '~/lib/words';
+import { incidentHeadline, sinceOf } from '~/lib/words';
+import { bdiOption } from '~/parts/marks';
 import css from './Diagnose.module.css';
 
 const RANGE = 'range';
@@ -29,16 +30,10 @@ export function Asked({ view, incidents, incident, workload, onChange }: Props) 
   }, [names, workload]);
   const options = [
     { value: RANGE, label: `The range: ${rangeLabel(view.fromText, view.toText, view.range)}` },
-    ...incidents.map((i) => ({
-      value: i.id,
-      label: [
-        `Incident since ${clock(new Date(i.since))}`,
-        i.verdict ? ANSWER_WORD[i.verdict.verdict] : '',
-        culpritWords(i.verdict?.culprit ?? i.component),
-      ]
-        .filter(Boolean)
-        .join(' · '),
-    })),
+    ...incidents.map((i) => {
+      const { answer, what } = incidentHeadline(i);
+      return { value: i.id, label: [`Since ${clock(new Date(sinceOf(i)))}`, answer, ...what].join(' · ') };
+    }),
   ];
   return (
     <div className={`${css.asked} no-print`}>
@@ -47,6 +42,7 @@ export function Asked({ view, incidents, incident, workload, onChange }: Props) 
         className={css.which}
         aria-label="What to diagnose"
         data={options}
+        renderOption={bdiOption}
         value={incident ?? RANGE}
         allowDeselect={false}
         onChange={(v) => onChange(v === RANGE || !v ? { ask: 'range' } : { incident: v })}
@@ -57,6 +53,7 @@ export function Asked({ view, incidents, incident, workload, onChange }: Props) 
           aria-label="Only trouble that touches"
           placeholder="all workloads"
           data={workloads}
+          renderOption={bdiOption}
           value={workload ?? null}
           searchable
           clearable

@@ -2,7 +2,10 @@ import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import type { Verdict } from '~/api/types';
 import { carry } from '~/app/search';
+import { idOf } from '~/lib/edges';
+import { all, equals } from '~/lib/filter';
 import { plural, show } from '~/lib/units';
+import { isOpen } from '~/lib/words';
 import { Card } from '~/parts/Card';
 import { Name } from '~/parts/marks';
 import { Nothing } from '~/parts/states';
@@ -19,19 +22,17 @@ export function Hit({ verdict }: { verdict: Verdict }) {
     <div className={css.stack}>
       <Card flush id="affected" title="Who is hit" subtitle="Pairs of workloads, client to server, by impact">
         {rows.length === 0 ? (
-          <Nothing height={72}>Nobody, as far as can be seen.</Nothing>
+          <Nothing height={72}>{isOpen(verdict) ? 'Cannot be told while the culprit is open.' : 'Nobody, as far as can be seen.'}</Nothing>
         ) : (
           <ul className={css.hits}>
             {rows.map((a) => (
-              <li key={`${a.source}\u0000${a.dest}`}>
+              <li key={idOf([a.source, a.dest])}>
                 <span className={css.impact} title={`impact ${a.impact}`}>
                   <span style={{ width: `${Math.round(a.impact * 100)}%` }} />
                 </span>
                 <span className={css.share}>{show('ratio', a.impact)}</span>
                 <span className={css.pair}>
-                  <Link to="/edges/$source/$dest" params={{ source: a.source || 'n/a', dest: a.dest || 'n/a' }} search={carry}>
-                    <Name text={a.source} /> → <Name text={a.dest} />
-                  </Link>
+                  <PairLink source={a.source} dest={a.dest} />
                   <bdi className={css.why}>{a.symptom}</bdi>
                 </span>
               </li>
@@ -56,7 +57,7 @@ export function Hit({ verdict }: { verdict: Verdict }) {
                     <bdi>{c.what}</bdi>
                   </th>
                   <td className="right">
-                    {c.bad} of {c.edges} bad
+                    {c.bad} of {plural(c.edges, 'path')} bad
                   </td>
                   <td>
                     <bdi>{c.why}</bdi>
@@ -68,5 +69,27 @@ export function Hit({ verdict }: { verdict: Verdict }) {
         </Card>
       )}
     </div>
+  );
+}
+
+/** The way to a pair's page; to a filter on it where an end has no name and so no page. */
+function PairLink({ source, dest }: { source: string; dest: string }) {
+  const names = (
+    <>
+      <Name text={source} /> → <Name text={dest} />
+    </>
+  );
+  if (source && dest) {
+    return (
+      <Link to="/edges/$source/$dest" params={{ source, dest }} search={carry}>
+        {names}
+      </Link>
+    );
+  }
+  const filter = all(equals('source.workload', source), equals('dest.workload', dest));
+  return (
+    <Link to="/edges" search={(s) => ({ ...carry(s), filter })}>
+      {names}
+    </Link>
   );
 }

@@ -1,6 +1,6 @@
-import { IconArrowNarrowRight, IconCheck, IconX } from '@tabler/icons-react';
+import { IconArrowNarrowRight, IconCheck, IconEqual, IconMinus, IconX } from '@tabler/icons-react';
 import type { Hypothesis, Verdict } from '~/api/types';
-import { CLASS_WORD, culpritWords } from '~/lib/words';
+import { CLASS_WORD, culpritWords, type Standing, standing } from '~/lib/words';
 import { Card } from '~/parts/Card';
 import css from './Diagnose.module.css';
 
@@ -10,12 +10,12 @@ export function Hypotheses({ verdict }: { verdict: Verdict }) {
   return (
     <Card flush title="Explanations weighed" subtitle="By likelihood against nothing being wrong; a longer bar is likelier">
       <ol className={css.hypotheses}>
-        {verdict.hypotheses.map((h, i) => (
+        {verdict.hypotheses.map((h) => (
           <Line
-            key={`${h.class}${h.culprit.scope}${h.culprit.name}${h.culprit.peer ?? ''}`}
+            key={JSON.stringify([h.class, h.culprit])}
             hypothesis={h}
             share={Math.max(0, h.log_likelihood) / top}
-            standing={standing(verdict, h, i)}
+            standing={standing(verdict, h)}
           />
         ))}
       </ol>
@@ -23,22 +23,13 @@ export function Hypotheses({ verdict }: { verdict: Verdict }) {
   );
 }
 
-type Standing = 'taken' | 'possible' | 'cleared';
-
-const STANDINGS = {
+const STANDINGS: Record<Standing, { icon: typeof IconX; word: string }> = {
   taken: { icon: IconArrowNarrowRight, word: 'taken' },
-  possible: { icon: IconCheck, word: 'possible' },
+  nearest: { icon: IconCheck, word: 'nearest' },
+  possible: { icon: IconEqual, word: 'as possible' },
+  weaker: { icon: IconMinus, word: 'weaker' },
   cleared: { icon: IconX, word: 'cleared' },
 };
-
-function standing(verdict: Verdict, h: Hypothesis, index: number): Standing {
-  if (verdict.verdict === 'ambiguous') return index < 2 ? 'possible' : 'cleared';
-  if (verdict.verdict === 'insufficient_evidence') return 'possible';
-  const { scope, name, peer } = verdict.culprit;
-  return h.class === verdict.class && h.culprit.scope === scope && h.culprit.name === name && (h.culprit.peer ?? null) === (peer ?? null)
-    ? 'taken'
-    : 'cleared';
-}
 
 function Line({ hypothesis, share, standing }: { hypothesis: Hypothesis; share: number; standing: Standing }) {
   const { icon: Icon, word } = STANDINGS[standing];
@@ -51,7 +42,7 @@ function Line({ hypothesis, share, standing }: { hypothesis: Hypothesis; share: 
         <div className={css.claimHead}>
           <strong>{CLASS_WORD[hypothesis.class]}</strong> <bdi>{culpritWords(hypothesis.culprit)}</bdi>
           <span className={css.faint}>
-            {hypothesis.edges_bad} of {hypothesis.edges} edges bad
+            {hypothesis.edges_bad} of {hypothesis.edges} paths bad
           </span>
         </div>
         <bdi className={css.why}>{hypothesis.why}</bdi>

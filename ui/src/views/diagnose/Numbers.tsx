@@ -1,8 +1,9 @@
 import { useCatalogue } from '~/api/queries';
 import type { Verdict } from '~/api/types';
-import { change, grouped, unitOf } from '~/lib/units';
+import { idOf } from '~/lib/edges';
+import { change, evidenceUnit, exact, grouped, showEvidence } from '~/lib/units';
+import { isOpen } from '~/lib/words';
 import { Card } from '~/parts/Card';
-import { Value } from '~/parts/marks';
 import { Nothing } from '~/parts/states';
 import css from './Diagnose.module.css';
 
@@ -12,7 +13,7 @@ export function Numbers({ verdict }: { verdict: Verdict }) {
   return (
     <Card flush title="The numbers" subtitle="Against each one's own past; samples are the opportunities behind a value">
       {verdict.evidence.length === 0 ? (
-        <Nothing height={72}>Nothing stood out.</Nothing>
+        <Nothing height={72}>{isOpen(verdict) ? 'None that would tell one culprit from another.' : 'Nothing stood out.'}</Nothing>
       ) : (
         <div className={css.scroll} tabIndex={0} role="region" aria-label="The numbers">
           <table className="plain-table">
@@ -33,20 +34,21 @@ export function Numbers({ verdict }: { verdict: Verdict }) {
             </thead>
             <tbody>
               {verdict.evidence.map((e) => {
-                const unit = unitOf(e.signal, catalogue);
+                const unit = evidenceUnit(e.signal, catalogue);
+                const number = (value: number | null | undefined) => (
+                  <span title={exact(unit, value)}>{showEvidence(e.signal, catalogue, value)}</span>
+                );
                 return (
-                  <tr key={`${e.signal}\u0000${e.scope}\u0000${e.test}`}>
+                  <tr key={idOf([e.signal, e.scope, e.test])}>
                     <td>
                       <code className={css.signal}>{e.signal}</code>
                       <bdi className={css.why}>{e.scope}</bdi>
                     </td>
                     <td className="right">
-                      <Value unit={unit} value={e.value} measure={e.signal} />
+                      {number(e.value)}
                       <div className={css.faint}>{change(e.value, e.baseline)}</div>
                     </td>
-                    <td className="right">
-                      <Value unit={unit} value={e.baseline} measure={e.signal} />
-                    </td>
+                    <td className="right">{number(e.baseline)}</td>
                     <td className="right">{grouped(e.samples)}</td>
                     <td>
                       <bdi>{e.test}</bdi>

@@ -1,23 +1,15 @@
 import { Button } from '@mantine/core';
-import {
-  IconAlertOctagonFilled,
-  IconAlertTriangleFilled,
-  IconCircleCheckFilled,
-  IconCopy,
-  IconEyeOff,
-  IconFileDownload,
-  IconInfoCircleFilled,
-  IconPrinter,
-} from '@tabler/icons-react';
+import { IconCopy, IconFileDownload, IconPrinter } from '@tabler/icons-react';
 import { useCatalogue } from '~/api/queries';
 import type { Incident, Verdict } from '~/api/types';
 import type { View } from '~/app/view';
 import { markdown } from '~/lib/report';
 import { instant, lasted } from '~/lib/time';
 import { plural, show } from '~/lib/units';
-import { ANSWER_WORD, CLASS_WORD, contenders, culpritWords } from '~/lib/words';
+import { headline, sinceOf } from '~/lib/words';
 import { copy, download } from '~/parts/copy';
 import { Moment } from '~/parts/marks';
+import { TONE_ICON } from '~/parts/tones';
 import css from './Diagnose.module.css';
 import { Hit } from './Hit';
 import { Hypotheses } from './Hypotheses';
@@ -25,24 +17,11 @@ import { Numbers } from './Numbers';
 import { Seen } from './Seen';
 import { Since } from './Since';
 
-const LOOKS = {
-  network: { tone: 'bad', icon: IconAlertOctagonFilled },
-  not_network: { tone: 'info', icon: IconInfoCircleFilled },
-  ambiguous: { tone: 'warn', icon: IconAlertTriangleFilled },
-  insufficient_evidence: { tone: 'unknown', icon: IconEyeOff },
-  well: { tone: 'ok', icon: IconCircleCheckFilled },
-} as const;
-
 /** A verdict with all that speaks for it. */
 export function Report({ verdict, incident, view }: { verdict: Verdict; incident: Incident | undefined; view: View }) {
-  const well = verdict.verdict === 'not_network' && verdict.class === 'none';
-  const { tone, icon: Icon } = LOOKS[well ? 'well' : verdict.verdict];
-  const where = verdict.verdict === 'ambiguous' ? contenders(verdict) : culpritWords(verdict.culprit);
-  const words = [
-    well ? 'No problem seen' : ANSWER_WORD[verdict.verdict],
-    verdict.class === 'none' ? '' : CLASS_WORD[verdict.class],
-    where,
-  ].filter(Boolean);
+  const { tone, answer, what } = headline(verdict);
+  const Icon = TONE_ICON[tone];
+  const since = incident ? sinceOf(incident) : verdict.since;
   const end = incident ? (incident.closed_at ? Date.parse(incident.closed_at) : Date.now()) : Date.parse(verdict.to);
   return (
     <article className={css.report}>
@@ -50,7 +29,7 @@ export function Report({ verdict, incident, view }: { verdict: Verdict; incident
         <Icon size={26} className={css.icon} aria-hidden="true" />
         <div className={css.body}>
           <p className={css.answer}>
-            {words.map((w) => (
+            {[answer, ...what].map((w) => (
               <bdi key={w}>{w}</bdi>
             ))}
           </p>
@@ -58,13 +37,13 @@ export function Report({ verdict, incident, view }: { verdict: Verdict; incident
             <bdi>{verdict.summary}</bdi>
           </p>
           <dl className={css.facts}>
-            {verdict.since && (
+            {since && (
               <div>
                 <dt>Since</dt>
                 <dd>
-                  <Moment at={verdict.since} />{' '}
+                  <Moment at={since} />{' '}
                   <span>
-                    {incident?.closed_at ? 'lasted' : 'for'} {lasted((end - Date.parse(verdict.since)) / 1000)}
+                    {incident?.closed_at ? 'lasted' : 'for'} {lasted((end - Date.parse(since)) / 1000)}
                   </span>
                 </dd>
               </div>
@@ -76,7 +55,7 @@ export function Report({ verdict, incident, view }: { verdict: Verdict; incident
             <div>
               <dt>Looked at</dt>
               <dd>
-                {plural(verdict.edges, 'edge')}{' '}
+                {plural(verdict.edges, 'path')}{' '}
                 <span>
                   from <Moment at={verdict.from} /> to <Moment at={verdict.to} />
                 </span>
@@ -94,9 +73,9 @@ export function Report({ verdict, incident, view }: { verdict: Verdict; incident
         </div>
         <Take verdict={verdict} incident={incident} view={view} />
       </header>
-      <Since verdict={verdict} incident={incident} view={view} />
+      <Since verdict={verdict} incident={incident} view={view} since={since ?? undefined} />
       {verdict.hypotheses.length > 0 && <Hypotheses verdict={verdict} />}
-      <div className={css.two}>
+      <div className={`${css.two} ${css.uneven}`}>
         <Hit verdict={verdict} />
         <Numbers verdict={verdict} />
       </div>

@@ -4,9 +4,10 @@ import type { View } from '~/app/view';
 import { series } from '~/lib/edges';
 import { clock, instant, stepFor } from '~/lib/time';
 import { unitOf } from '~/lib/units';
-import { borderFilter, culpritWords, measureOf } from '~/lib/words';
+import { measureOf, suspectFilter, where } from '~/lib/words';
 import { ChartCard } from '~/parts/ChartCard';
 import type { ChartData } from '~/parts/chart/types';
+import { chartOf } from '../edge/plans';
 import css from './Diagnose.module.css';
 
 const WINDOW_MS = 10_000;
@@ -15,22 +16,16 @@ interface Props {
   verdict: Verdict;
   incident: Incident | undefined;
   view: View;
+  since: string | undefined;
 }
 
 /** Since when: the culprit's edges against all others, with the moment it began; and what it did to their traffic. */
-export function Since({ verdict, incident, view }: Props) {
-  const filter = borderFilter(verdict.culprit);
-  const measure = measureOf(verdict.class);
+export function Since(props: Props) {
+  const catalogue = useCatalogue().data;
   return (
     <div className={css.two}>
-      <Compared
-        verdict={verdict}
-        incident={incident}
-        view={view}
-        measure={measure === 'tcp.bytes' ? 'tcp.rtt.p95' : measure}
-        filter={filter}
-      />
-      <Compared verdict={verdict} incident={incident} view={view} measure="tcp.bytes" filter={filter} />
+      <Compared {...props} measure={measureOf(props.verdict, catalogue)} />
+      <Compared {...props} measure="tcp.bytes" />
     </div>
   );
 }
@@ -45,24 +40,22 @@ function shown(verdict: Verdict, since: number | undefined): [number, number] {
   return [Math.floor(start / WINDOW_MS) * WINDOW_MS, end];
 }
 
-const TITLES: Record<string, string> = {
-  'tcp.rtt.p95': 'Round trip time, p95',
-  'tcp.connect_timeouts': '# TCP connection timeouts',
-  'tcp.connects_refused': '# Connects refused',
-  'tcp.rwnd_share': 'Time blocked by the receiver',
-  'tcp.retrans_rate': 'Retransmission rate',
-  'tcp.bytes': 'TCP traffic (bytes)',
-};
-
-function Compared({ verdict, incident, view, measure, filter }: Props & { measure: string; filter: string | undefined }) {
+function Compared({ verdict, incident, view, since: sinceText, measure }: Props & { measure: string }) {
   const catalogue = useCatalogue().data;
-  const since = verdict.since ? Date.parse(verdict.since) : undefined;
+  const since = sinceText ? Date.parse(sinceText) : undefined;
   const [from, to] = shown(verdict, since);
   const step = stepFor((to - from) / 1000);
   const base: EdgeQuery = { from: instant(new Date(from)), to: instant(new Date(to)), group_by: [], measures: [measure], step_s: step };
-  const through = useEdges(filter ? { ...base, filter } : base);
-  const elsewhere = useEdges(filter ? { ...base, filter: `NOT (${filter})` } : undefined);
-  const where = culpritWords(verdict.culprit);
+  const filter = suspectFilter(verdict);
+  const queries: EdgeQuery[] = filter
+    ? [
+        { ...base, filter },
+        { ...base, filter: `NOT (${filter})` },
+      ]
+    : [base];
+  const through = useEdges(queries[0]);
+  const elsewhere = useEdges(queries[1]);
+  const place = where(verdict);
   const table = through.data;
   const data: ChartData | undefined = table && {
     kind: 'lines',
@@ -72,7 +65,7 @@ function Compared({ verdict, incident, view, measure, filter }: Props & { measur
     from,
     to,
     series: [
-      { name: filter ? `through ${where}` : 'all edges', values: values(table, measure), colour: filter ? 9 : 0 },
+      { name: filter ? `through ${place}` : 'all edges', values: values(table, measure), colour: filter ? 9 : 0 },
       ...(filter && elsewhere.data && elsewhere.data.steps.length === table.steps.length
         ? [{ name: 'elsewhere', values: values(elsewhere.data, measure), colour: 'grey' as const }]
         : []),
@@ -82,14 +75,15 @@ function Compared({ verdict, incident, view, measure, filter }: Props & { measur
   };
   return (
     <ChartCard
-      title={TITLES[measure] ?? measure}
-      subtitle={filter ? `Edges through ${where} against all others` : 'All edges'}
+      title={chartOf(measure, catalogue)}
+      subtitle={filter ? `Edges through ${place} against all others` : 'All edges'}
       data={data}
-      query={filter ? { ...base, filter } : base}
+      queries={queries}
       height={172}
       sync="diagnose"
       error={through.error}
-      onZoom={(a, b) => view.set({ from: instant(a), to: instant(b) })}
+      // An incident's report is about its own time, whatever the page's range.
+      onZoom={incident ? undefined : (a, b) => view.set({ from: instant(a), to: instant(b) })}
     />
   );
 }

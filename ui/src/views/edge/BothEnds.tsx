@@ -2,7 +2,7 @@ import type { Unit } from '~/api/types';
 import type { EdgeItem } from '~/lib/edges';
 import { show } from '~/lib/units';
 import { Card } from '~/parts/Card';
-import { Value } from '~/parts/marks';
+import { Delta, Value } from '~/parts/marks';
 import css from './Edge.module.css';
 
 const ROWS: { label: string; measure: string; unit: Unit }[] = [
@@ -51,12 +51,12 @@ export function BothEnds({ item }: { item: EdgeItem }) {
             return (
               <tr key={r.measure}>
                 <th scope="row">{r.label}</th>
-                <td className="right">
-                  <Value unit={r.unit} value={sent} />
-                </td>
-                <td className="right">
-                  <Value unit={r.unit} value={received} />
-                </td>
+                {(['sent', 'received'] as const).map((side) => (
+                  <td key={side} className="right">
+                    <Value unit={r.unit} value={item.value(`${r.measure}.${side}`)} />{' '}
+                    <Delta unit={r.unit} value={item.value(`${r.measure}.${side}`)} before={item.before(`${r.measure}.${side}`)} />
+                  </td>
+                ))}
                 <td className="right">
                   {both ? (
                     <>

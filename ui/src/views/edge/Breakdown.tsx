@@ -1,14 +1,13 @@
 import { SegmentedControl } from '@mantine/core';
 import { useNavigate, useSearch } from '@tanstack/react-router';
-import { useMemo, useState } from 'react';
-import { useAlerts, useEdges } from '~/api/queries';
+import { useMemo } from 'react';
 import type { EdgeSearch } from '~/app/search';
-import { ask, type View } from '~/app/view';
-import { items } from '~/lib/edges';
-import { HEALTH_MEASURES } from '~/lib/health';
+import type { View } from '~/app/view';
 import { grouped } from '~/lib/units';
 import { Card } from '~/parts/Card';
+import { orderWords } from '~/parts/grid/columns';
 import { Grid } from '~/parts/grid/Grid';
+import { useGroups } from '~/parts/groups';
 import { Busy, Failure, Nothing } from '~/parts/states';
 
 const BY = ['pod', 'node', 'zone'] as const;
@@ -19,14 +18,10 @@ export function Breakdown({ view, filter }: { view: View; filter: string | undef
   const search = useSearch({ from: '/edges/$source/$dest' }) as EdgeSearch;
   const navigate = useNavigate();
   const by = search.by ?? 'pod';
-  const [sort, setSort] = useState<string>();
   const group = useMemo(() => [`source.${by}`, `dest.${by}`], [by]);
-  const answer = useEdges(
-    ask(view, { group, measures: ['tcp.bytes', ...HEALTH_MEASURES], filter, sort: '-tcp.bytes', limit: ROWS_MAX, compare: true }),
-  );
-  const alerts = useAlerts(view.range).data;
-  const table = answer.data?.group_by.join() === group.join() ? answer.data : undefined;
-  const list = useMemo(() => items(table, alerts ?? []), [table, alerts]);
+  const { table, items: list, error } = useGroups(view, group, ROWS_MAX, filter);
+  const set = (change: Partial<EdgeSearch>) =>
+    void navigate({ to: '.', search: ((s: EdgeSearch) => ({ ...s, ...change })) as never, replace: true });
   const cut =
     table && table.groups_total > list.length ? `, the ${grouped(list.length)} with most bytes of ${grouped(table.groups_total)}` : '';
   return (
@@ -36,7 +31,7 @@ export function Breakdown({ view, filter }: { view: View; filter: string | undef
       subtitle={
         by === 'pod' && table && table.resolution_s > 10
           ? 'Pods are kept in the ten-second rows only: choose a shorter or later range'
-          : `Worst first${cut}`
+          : `${orderWords(search.sort)}${cut}`
       }
       aside={
         <SegmentedControl
@@ -44,20 +39,18 @@ export function Breakdown({ view, filter }: { view: View; filter: string | undef
           aria-label="Break down by"
           data={[...BY]}
           value={by}
-          onChange={(v) =>
-            void navigate({ to: '.', search: ((s: EdgeSearch) => ({ ...s, by: v === 'pod' ? undefined : v })) as never, replace: true })
-          }
+          onChange={(v) => set({ by: v === 'pod' ? undefined : (v as EdgeSearch['by']), sort: undefined })}
         />
       }
     >
-      {answer.error ? (
-        <Failure error={answer.error} height={120} />
+      {error ? (
+        <Failure error={error} height={120} />
       ) : !table ? (
         <Busy />
       ) : list.length === 0 ? (
         <Nothing height={80}>Nothing in this range.</Nothing>
       ) : (
-        <Grid label={`By ${by}`} groupBy={group} items={list} sort={sort} onSort={setSort} />
+        <Grid label={`By ${by}`} groupBy={group} items={list} sort={search.sort} onSort={(sort) => set({ sort })} />
       )}
     </Card>
   );

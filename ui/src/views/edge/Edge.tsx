@@ -3,7 +3,7 @@ import { IconArrowsExchange } from '@tabler/icons-react';
 import { Link, useParams } from '@tanstack/react-router';
 import { useMemo } from 'react';
 import { useAlerts, useEdges } from '~/api/queries';
-import type { EdgeQuery } from '~/api/types';
+import type { Alert, EdgeQuery, EdgesAnswer } from '~/api/types';
 import { carry } from '~/app/search';
 import { ask, useView, type View } from '~/app/view';
 import { items } from '~/lib/edges';
@@ -12,16 +12,18 @@ import { LEVEL_WORD } from '~/lib/health';
 import { instant } from '~/lib/time';
 import { plural } from '~/lib/units';
 import { ChartCard } from '~/parts/ChartCard';
+import type { Shade } from '~/parts/chart/types';
+import { PAIR } from '~/parts/groups';
 import { HealthMark, Name, Tag } from '~/parts/marks';
 import { useShades } from '~/parts/shades';
 import { Busy, Failure, Nothing } from '~/parts/states';
 import { BothEnds } from './BothEnds';
 import { Breakdown } from './Breakdown';
 import css from './Edge.module.css';
-import { EDGE_MEASURES, linesOf, PLANS } from './plans';
+import { ABOUT, beforeOf, EDGE_MEASURES, isQuiet, linesOf, PLANS } from './plans';
 import { TimeBar } from './TimeBar';
 
-const PAIR = ['source.workload', 'dest.workload'];
+const NO_ALERTS: Alert[] = [];
 
 /** Everything about one edge. */
 export function Edge() {
@@ -30,10 +32,9 @@ export function Edge() {
   const filter = all(view.filter, equals('source.workload', source), equals('dest.workload', dest));
   const query = ask(view, { group: PAIR, measures: EDGE_MEASURES, filter, step: view.step, compare: true });
   const answer = useEdges(query);
-  const alerts = useAlerts(view.range).data;
+  const alerts = useAlerts(view.range).data?.alerts ?? NO_ALERTS;
   const shades = useShades(view);
-  const own = answer.data?.rows[0]?.key.join('\u0000') === `${source}\u0000${dest}` ? answer.data : undefined;
-  const item = useMemo(() => items(own, alerts ?? [])[0], [own, alerts]);
+  const item = useMemo(() => items(answer.data, alerts)[0], [answer.data, alerts]);
   return (
     <>
       <header className={css.head}>
@@ -68,7 +69,12 @@ export function Edge() {
               <>
                 : <bdi>{item.health.why}</bdi>
               </>
-            )}
+            )}{' '}
+            {item.alerts.map((a) => (
+              <Link key={a.id} className={css.alert} to="/alerts" search={(s) => ({ ...carry(s), alert: a.id })}>
+                <bdi>{a.detector.replaceAll('_', ' ')}</bdi>
+              </Link>
+            ))}
           </p>
         )}
       </header>
@@ -76,21 +82,17 @@ export function Edge() {
         <Failure error={answer.error} height={200} />
       ) : !answer.data ? (
         <Busy height={200} />
-      ) : !own || !item ? (
-        answer.isPlaceholderData ? (
-          <Busy height={200} />
-        ) : (
-          <Nothing height={200}>
-            Nothing went from {source} to {dest} in this range.
-          </Nothing>
-        )
+      ) : !item ? (
+        <Nothing height={200}>
+          Nothing went from <bdi>{source}</bdi> to <bdi>{dest}</bdi> in this range{view.filter ? ' that passes the filter' : ''}.
+        </Nothing>
       ) : (
         <>
           <div className={css.summary}>
             <BothEnds item={item} />
             <TimeBar item={item} />
           </div>
-          <Charts view={view} query={query} table={own} shades={shades} />
+          <Charts view={view} query={query} table={answer.data} shades={shades} />
         </>
       )}
       <Breakdown view={view} filter={filter} />
@@ -98,42 +100,55 @@ export function Edge() {
   );
 }
 
-function Charts({
-  view,
-  query,
-  table,
-  shades,
-}: {
-  view: View;
-  query: EdgeQuery;
-  table: Parameters<typeof linesOf>[1];
-  shades: ReturnType<typeof useShades>;
-}) {
+/** All charts by what they are about; those that would show nothing are named only. */
+function Charts({ view, query, table, shades }: { view: View; query: EdgeQuery; table: EdgesAnswer; shades: Shade[] }) {
+  const { compare } = view;
+  const shifted = compare && { ...query, from: instant(compare.from), to: instant(compare.to), compare_from: null, compare_to: null };
+  const before = useEdges(shifted).data;
+  const drawn = PLANS.map((plan) => ({ plan, series: linesOf(plan, table) }));
+  const quiet = drawn.filter((d) => isQuiet(d.plan, d.series));
+  const zoom = (from: Date, to: Date) => view.set({ from: instant(from), to: instant(to) });
   return (
-    <div className={css.charts}>
-      {PLANS.map((plan) => (
-        <ChartCard
-          key={plan.title}
-          title={plan.title}
-          subtitle={plan.subtitle}
-          query={{ ...query, measures: [...new Set(plan.lines.flatMap((l) => [l.measure, ...(l.less ?? [])]))] }}
-          data={{
-            kind: plan.kind,
-            unit: plan.unit,
-            times: table.steps.map((s) => Date.parse(s)),
-            stepS: table.step_s ?? view.step,
-            from: view.range.from.getTime(),
-            to: view.range.to.getTime(),
-            series: linesOf(plan, table),
-            shades,
-          }}
-          sync="edge"
-          height={132}
-          legend={6}
-          onZoom={(from, to) => view.set({ from: instant(from), to: instant(to) })}
-        />
-      ))}
-    </div>
+    <>
+      {ABOUT.map((about) => {
+        const shown = drawn.filter((d) => d.plan.about === about && !quiet.includes(d));
+        return (
+          shown.length > 0 && (
+            <section key={about} className={css.about} aria-label={about}>
+              <h2>{about}</h2>
+              <div className={css.charts}>
+                {shown.map(({ plan, series }) => {
+                  const own = { ...query, measures: [...new Set(plan.lines.flatMap((l) => [l.measure, ...(l.less ?? [])]))] };
+                  return (
+                    <ChartCard
+                      key={plan.title}
+                      title={plan.title}
+                      subtitle={plan.subtitle}
+                      queries={[own]}
+                      data={{
+                        kind: plan.kind,
+                        unit: plan.unit,
+                        times: table.steps.map((s) => Date.parse(s)),
+                        stepS: table.step_s ?? view.step,
+                        from: view.range.from.getTime(),
+                        to: view.range.to.getTime(),
+                        series: [...series, ...beforeOf(plan, table, before)],
+                        shades,
+                      }}
+                      sync="edge"
+                      height={132}
+                      legend={6}
+                      onZoom={zoom}
+                    />
+                  );
+                })}
+              </div>
+            </section>
+          )
+        );
+      })}
+      {quiet.length > 0 && <p className={css.quiet}>Nothing in this range: {quiet.map((d) => d.plan.title).join(' · ')}</p>}
+    </>
   );
 }
 
@@ -157,7 +172,9 @@ function Facts({ view, filter }: { view: View; filter: string | undefined }) {
   return (
     <div className={css.facts}>
       {ports.slice(0, 3).map((p) => (
-        <Tag key={p}>{p}</Tag>
+        <Tag key={p}>
+          <bdi>{p}</bdi>
+        </Tag>
       ))}
       {ports.length > 3 && <Tag>{plural(ports.length - 3, 'more port')}</Tag>}
       {roles.length > 0 && (
@@ -167,7 +184,7 @@ function Facts({ view, filter }: { view: View; filter: string | undefined }) {
       )}
       {spaces.slice(0, 2).map((s) => (
         <Tag key={s} title="namespace">
-          {s}
+          <bdi>{s}</bdi>
         </Tag>
       ))}
     </div>

@@ -42,37 +42,45 @@ export function TimeBar({ item }: { item: EdgeItem }) {
   const { dark } = useScheme();
   const parts = timeParts(item);
   const total = parts?.reduce((sum, p) => sum + p.seconds, 0) ?? 0;
+  const working = parts?.filter((p) => p !== parts.at(-1)) ?? [];
+  const idle = parts?.at(-1);
+  const busy = total - (idle?.seconds ?? 0);
   return (
-    <Card title="Where its time goes" subtitle="All open connections of the source, added up">
+    <Card title="Where its time goes" subtitle="While data was on its way or waited to go, over all connections of the source">
       {!parts || total === 0 ? (
         <Nothing height={80}>No agent at the source in this range, or no connection was open.</Nothing>
       ) : (
         <>
-          <div className={css.bar} aria-hidden="true">
-            {parts.map(
+          <div className={css.bar} aria-hidden="true" data-empty={busy <= 0}>
+            {working.map(
               (p) =>
                 p.seconds > 0 && (
                   <span
                     key={p.name}
-                    style={{ flexGrow: p.seconds / total, background: colour(p.colour, dark) }}
+                    style={{ flexGrow: p.seconds / busy, background: colour(p.colour, dark) }}
                     title={`${p.name}: ${exact('socket_seconds', p.seconds)}`}
                   />
                 ),
             )}
           </div>
           <dl className={css.parts}>
-            {parts.map((p) => (
+            {working.map((p) => (
               <div key={p.name}>
                 <dt>
                   <span className={css.swatch} style={{ background: colour(p.colour, dark) }} />
                   {p.name}
                 </dt>
                 <dd title={exact('socket_seconds', p.seconds)}>
-                  <strong>{show('ratio', p.seconds / total)}</strong> <span>{p.says}</span>
+                  <strong>{show('ratio', busy > 0 ? p.seconds / busy : null)}</strong> <span>{p.says}</span>
                 </dd>
               </div>
             ))}
           </dl>
+          {idle && (
+            <p className={css.idle} title={exact('socket_seconds', idle.seconds)}>
+              Beside it, connections were {show('ratio', idle.seconds / total)} of their time {idle.says}.
+            </p>
+          )}
         </>
       )}
     </Card>

@@ -1,5 +1,5 @@
 /** The charts of an edge: what each shows of TCP, and from which measures. */
-import type { EdgesAnswer, Unit } from '~/api/types';
+import type { Catalogue, EdgesAnswer, Unit } from '~/api/types';
 import { series } from '~/lib/edges';
 import type { ChartData, Series } from '~/parts/chart/types';
 
@@ -12,7 +12,11 @@ interface Line {
   dash?: boolean;
 }
 
+/** What the charts are about, in the order of the page. */
+export const ABOUT = ['How much, how fast', 'Lost and stalled', 'Connecting', 'At the ends'] as const;
+
 export interface Plan {
+  about: (typeof ABOUT)[number];
   title: string;
   subtitle: string;
   kind: ChartData['kind'];
@@ -31,6 +35,7 @@ const GREY = 10;
 
 export const PLANS: Plan[] = [
   {
+    about: 'How much, how fast',
     title: 'TCP traffic (bytes)',
     subtitle: 'What the source sent, what the destination received',
     kind: 'lines',
@@ -41,6 +46,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'How much, how fast',
     title: 'Round trip time',
     subtitle: 'Delayed acknowledgements sit in the maximum',
     kind: 'lines',
@@ -52,6 +58,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'Connecting',
     title: '# TCP connection timeouts',
     subtitle: 'Attempts that were given up without an answer',
     kind: 'columns',
@@ -59,6 +66,7 @@ export const PLANS: Plan[] = [
     lines: [{ label: 'timed out', measure: 'tcp.connect_timeouts', colour: RED }],
   },
   {
+    about: 'Lost and stalled',
     title: '# Retransmissions',
     subtitle: 'Segments sent again, by kind',
     kind: 'columns',
@@ -70,6 +78,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'Lost and stalled',
     title: 'Retransmission rate',
     subtitle: 'Of data segments sent; path loss is sent less received',
     kind: 'lines',
@@ -80,6 +89,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'Connecting',
     title: 'Connects',
     subtitle: 'Attempts by their outcome',
     kind: 'columns',
@@ -94,6 +104,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'Connecting',
     title: 'Handshake time',
     subtitle: 'From SYN to established, at the client',
     kind: 'lines',
@@ -104,6 +115,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'How much, how fast',
     title: 'Open connections',
     subtitle: 'On average; stalled ones wait for an answer of the network',
     kind: 'lines',
@@ -114,6 +126,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'At the ends',
     title: 'Busy and blocked',
     subtitle: 'Connections with data on the way, and what held them up',
     kind: 'lines',
@@ -125,6 +138,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'At the ends',
     title: 'Resets',
     subtitle: 'From source to destination, as each end counted',
     kind: 'columns',
@@ -135,6 +149,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'Lost and stalled',
     title: 'Time-outs and false alarms',
     subtitle: 'Retransmission time-outs; resent though it had arrived',
     kind: 'columns',
@@ -145,6 +160,7 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'At the ends',
     title: 'At the receiver',
     subtitle: 'Segments out of order; connections its full queue dropped',
     kind: 'columns',
@@ -187,4 +203,25 @@ export function linesOf(plan: Plan, table: EdgesAnswer): Series[] {
   // Of columns only what happened, but at least one, to show that it did not.
   const happened = measured.filter((s) => s.values.some((v) => v));
   return happened.length ? happened : measured.slice(0, 1);
+}
+
+/** What a chart of one measure alone is called: as the edge's chart that has it, else as the catalogue explains it. */
+export function chartOf(measure: string, catalogue: Catalogue | undefined): string {
+  const plan = PLANS.find((p) => p.lines.some((l) => l.measure === measure));
+  if (plan) return plan.lines.length > 1 ? `${plan.title}: ${plan.lines.find((l) => l.measure === measure)?.label}` : plan.title;
+  if (measure === 'tcp.bytes') return PLANS[0]?.title ?? measure;
+  const brief = catalogue?.derived.find((d) => d.name === measure)?.brief;
+  return brief ? brief.charAt(0).toUpperCase() + brief.slice(1) : measure;
+}
+
+/** Whether a chart would show nothing but that nothing was. */
+export const isQuiet = (plan: Plan, list: Series[]): boolean =>
+  list.length === 0 || (plan.kind === 'columns' && list.every((s) => s.values.every((v) => !v)));
+
+/** The first line of each chart in the compared range, step by step under those of the range itself. */
+export function beforeOf(plan: Plan, table: EdgesAnswer, before: EdgesAnswer | undefined): Series[] {
+  if (plan.kind !== 'lines' || before?.steps.length !== table.steps.length) return [];
+  return linesOf(plan, before)
+    .slice(0, 1)
+    .map((s) => ({ ...s, name: `${s.name}, compared`, colour: 'grey', dash: true }));
 }

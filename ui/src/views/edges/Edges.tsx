@@ -1,25 +1,26 @@
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useCallback, useMemo, useState } from 'react';
-import { useAlerts, useEdges, useStatus } from '~/api/queries';
+import { useStatus } from '~/api/queries';
+import type { EdgesAnswer } from '~/api/types';
 import type { EdgesSearch } from '~/app/search';
-import { ask, useView } from '~/app/view';
-import { type EdgeItem, items, nameOf } from '~/lib/edges';
+import { useView } from '~/app/view';
+import { type EdgeItem, nameOf } from '~/lib/edges';
 import { all, equals } from '~/lib/filter';
-import { HEALTH_MEASURES } from '~/lib/health';
+import { blindSpot } from '~/lib/health';
 import type { Range } from '~/lib/time';
 import { grouped, plural } from '~/lib/units';
 import { Card } from '~/parts/Card';
 import type { Shade } from '~/parts/chart/types';
 import { Grid } from '~/parts/grid/Grid';
 import { type Sight, useSparks } from '~/parts/grid/sparks';
+import { useGroups } from '~/parts/groups';
 import { useShades } from '~/parts/shades';
 import { Busy, Failure, NoAgents, Nothing } from '~/parts/states';
 import { DEFAULT_GROUP, GroupBy } from './GroupBy';
 import { IncidentCharts } from './IncidentCharts';
 
 /** Rows that the browser sorts by itself; with more the server's order decides which come, and the table says so. */
-export const ROWS_MAX = 10_000;
-export const TABLE_MEASURES = ['tcp.bytes', ...HEALTH_MEASURES];
+const ROWS_MAX = 10_000;
 
 export function Edges() {
   const view = useView();
@@ -27,18 +28,7 @@ export function Edges() {
   const navigate = useNavigate();
   const status = useStatus().data;
   const groupBy = useMemo(() => (search.group ?? DEFAULT_GROUP).split(',').filter(Boolean).slice(0, 2), [search.group]);
-  const query = ask(view, {
-    group: groupBy,
-    measures: TABLE_MEASURES,
-    filter: view.filter,
-    sort: '-tcp.bytes',
-    limit: ROWS_MAX,
-    compare: true,
-  });
-  const answer = useEdges(query);
-  const alerts = useAlerts(view.range).data;
-  const table = answer.data?.group_by.join() === groupBy.join() ? answer.data : undefined;
-  const list = useMemo(() => items(table, alerts ?? []), [table, alerts]);
+  const { table, items: list, error } = useGroups(view, groupBy, ROWS_MAX);
   const shades = useShades(view);
   const [seen, setSeen] = useState<{ sight: Sight; rows: EdgeItem[] }>({ sight: { first: 0, last: 0 }, rows: [] });
   const onSight = useCallback((sight: Sight, rows: EdgeItem[]) => setSeen({ sight, rows }), []);
@@ -63,11 +53,7 @@ export function Edges() {
       <Card
         flush
         title={table ? plural(table.groups_total, groupBy.join() === DEFAULT_GROUP ? 'edge' : 'group') : 'Edges'}
-        subtitle={
-          table && table.groups_total > table.rows.length
-            ? `The ${grouped(table.rows.length)} with most bytes; narrow the filter to see the others`
-            : 'Direction is that of the bytes'
-        }
+        subtitle={subtitle(table)}
         aside={
           <GroupBy
             value={groupBy}
@@ -75,8 +61,8 @@ export function Edges() {
           />
         }
       >
-        {answer.error ? (
-          <Failure error={answer.error} height={160} />
+        {error ? (
+          <Failure error={error} height={160} />
         ) : !table ? (
           <Busy />
         ) : list.length === 0 ? (
@@ -101,6 +87,13 @@ export function Edges() {
       </Card>
     </>
   );
+}
+
+function subtitle(table: EdgesAnswer | undefined): string {
+  const blind = table && blindSpot(table.coverage);
+  if (table && table.groups_total > table.rows.length)
+    return `The ${grouped(table.rows.length)} with most bytes; narrow the filter to see the others`;
+  return blind ? `Direction is that of the bytes · ${blind}: none can be called healthy` : 'Direction is that of the bytes';
 }
 
 /** The part of the range that an incident takes, as shares of its length. */

@@ -98,7 +98,7 @@ function OneChart({ plan, query, answer, totals, colours, view, groupBy, shades,
       title={plan.title}
       subtitle={still ? 'None in this range' : subtitle(groupBy, table)}
       data={data}
-      query={query}
+      queries={[query]}
       sync="edges"
       height={140}
       legend={still ? 0 : 3}
@@ -114,7 +114,7 @@ function OneChart({ plan, query, answer, totals, colours, view, groupBy, shades,
 /** One colour for an edge in all charts, for as long as it is drawn. */
 function useColours(groupBy: string[], tables: (EdgesAnswer | undefined)[]): Map<string, number> {
   const kept = useRef(new Map<string, number>());
-  const charts = tables.map((t) => (t && t.group_by.join() === groupBy.join() ? t.rows.map((r) => nameOf(groupBy, r.key)) : []));
+  const charts = tables.map((t) => (t ? t.rows.map((r) => nameOf(groupBy, r.key)) : []));
   // biome-ignore lint/correctness/useExhaustiveDependencies: the names, written out, are the key.
   return useMemo(() => {
     kept.current = allocate(kept.current, charts);

@@ -1,45 +1,47 @@
 import { SegmentedControl } from '@mantine/core';
-import { useMemo, useState } from 'react';
-import { useEdges } from '~/api/queries';
+import { useMemo } from 'react';
 import type { Unit } from '~/api/types';
-import { ask, type View } from '~/app/view';
-import { type EdgeItem, items } from '~/lib/edges';
+import type { Cells } from '~/app/search';
+import type { View } from '~/app/view';
+import { type EdgeItem, idOf } from '~/lib/edges';
 import { all, equals } from '~/lib/filter';
-import { HEALTH_MEASURES, LEVEL_WORD } from '~/lib/health';
+import { LEVEL_WORD } from '~/lib/health';
 import { exact, show } from '~/lib/units';
+import { useGroups } from '~/parts/groups';
 import { HealthMark } from '~/parts/marks';
 import { Busy, Failure, Nothing } from '~/parts/states';
 import css from './ZoneMatrix.module.css';
 
-const CHOICES = [
-  { value: 'tcp.retrans_rate', label: 'Loss', unit: 'ratio' },
-  { value: 'tcp.rtt.p95', label: 'RTT', unit: 'seconds' },
-  { value: 'tcp.connect_failure_rate', label: 'Connects', unit: 'ratio' },
-  { value: 'tcp.bytes', label: 'Bytes', unit: 'bytes' },
-] as const satisfies { value: string; label: string; unit: Unit }[];
+const CHOICES: Record<Cells, { measure: string; label: string; unit: Unit }> = {
+  loss: { measure: 'tcp.retrans_rate', label: 'Loss', unit: 'ratio' },
+  rtt: { measure: 'tcp.rtt.p95', label: 'RTT', unit: 'seconds' },
+  connects: { measure: 'tcp.connect_failure_rate', label: 'Connects', unit: 'ratio' },
+  bytes: { measure: 'tcp.bytes', label: 'Bytes', unit: 'bytes' },
+};
+
+const PAIR = ['source.zone', 'dest.zone'];
+
+interface Props {
+  view: View;
+  cells: Cells;
+  onCells: (cells: Cells) => void;
+  onPick: (filter: string) => void;
+}
 
 /** More rows or columns are no picture any more. */
 const ZONES_MAX = 14;
 
 /** Who talks to whom: a full row or column is an end, one cell a path. */
-export function ZoneMatrix({ view, onPick }: { view: View; onPick: (filter: string) => void }) {
-  const [chosen, setChosen] = useState<(typeof CHOICES)[number]>(CHOICES[0]);
-  const answer = useEdges(
-    ask(view, {
-      group: ['source.zone', 'dest.zone'],
-      measures: ['tcp.bytes', ...HEALTH_MEASURES],
-      filter: view.filter,
-      sort: '-tcp.bytes',
-      compare: true,
-    }),
-  );
-  const cells = useMemo(() => new Map(items(answer.data, []).map((i) => [i.id, i])), [answer.data]);
+export function ZoneMatrix({ view, cells: shownAs, onCells, onPick }: Props) {
+  const { measure, unit } = CHOICES[shownAs];
+  const { table, items, error } = useGroups(view, PAIR, undefined);
+  const cells = useMemo(() => new Map(items.map((i) => [i.id, i])), [items]);
   const zones = useMemo(
     () => [...new Set([...cells.values()].flatMap((c) => c.key))].sort((a, b) => Number(a === '') - Number(b === '') || a.localeCompare(b)),
     [cells],
   );
-  if (answer.error) return <Failure error={answer.error} />;
-  if (!answer.data) return <Busy />;
+  if (error) return <Failure error={error} />;
+  if (!table) return <Busy />;
   if (zones.length === 0) return <Nothing height={72}>No edge in this range.</Nothing>;
   const shown = zones.slice(0, ZONES_MAX);
   const name = shortNames(shown);
@@ -49,9 +51,9 @@ export function ZoneMatrix({ view, onPick }: { view: View; onPick: (filter: stri
         size="xs"
         fullWidth
         aria-label="Value of the cells"
-        data={CHOICES.map(({ value, label }) => ({ value, label }))}
-        value={chosen.value}
-        onChange={(v) => setChosen(CHOICES.find((c) => c.value === v) ?? CHOICES[0])}
+        data={Object.entries(CHOICES).map(([value, { label }]) => ({ value, label }))}
+        value={shownAs}
+        onChange={(v) => onCells(v as Cells)}
       />
       <div className={css.scroll}>
         <table className={css.matrix}>
@@ -74,11 +76,11 @@ export function ZoneMatrix({ view, onPick }: { view: View; onPick: (filter: stri
                 {shown.map((to) => (
                   <td key={to}>
                     <Cell
-                      item={cells.get(`${from}\u0000${to}`)}
+                      item={cells.get(idOf([from, to]))}
                       from={from}
                       to={to}
-                      measure={chosen.value}
-                      unit={chosen.unit}
+                      measure={measure}
+                      unit={unit}
                       onPick={() => onPick(all(view.filter, equals('source.zone', from), equals('dest.zone', to)) ?? '')}
                     />
                   </td>

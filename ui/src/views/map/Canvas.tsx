@@ -20,20 +20,27 @@ interface Props {
   graph: Graph;
   layout: Layout;
   metric: Metric;
+  /** On a phone. */
+  narrow: boolean;
+  /** What the map is of. */
+  subject: string;
   halo: string | undefined;
   onWorkload: (name: string) => void;
   onEdge: (edge: MapEdge) => void;
   onLeave: (() => void) | undefined;
 }
 
-const UNIT = { bytes: 'bytes', rtt: 'seconds', loss: 'ratio' } as const;
-/** With more arrows, numbers are shown for the ill and the touched ones only. */
+const UNIT = { bytes: 'bytes', rtt: 'seconds', loss: 'ratio', connects: 'ratio' } as const;
+/** With more arrows, numbers are shown for the ill and the touched ones only; on a phone for the touched ones. */
 const LABELS_MAX = 70;
+const LABELS_MAX_NARROW = 8;
+/** A map that is drawn for a phone is no longer than this. */
+const NARROW_PX_MAX = 1600;
 
-export function Canvas({ ref, graph, layout, metric, halo, onWorkload, onEdge, onLeave }: Props) {
+export function Canvas({ ref, graph, layout, metric, narrow, subject, halo, onWorkload, onEdge, onLeave }: Props) {
   const size = useElementSize<HTMLDivElement>();
   const [lit, setLit] = useState<string>();
-  const pan = usePan(layout, size.width, size.height);
+  const pan = usePan(layout, size.width, size.height, subject);
   const top = useMemo(() => Math.max(0, ...graph.edges.map((e) => e.item.value(MEASURE[metric]) ?? 0)), [graph, metric]);
   useImperativeHandle(ref, () => ({
     fly: (name) => {
@@ -47,8 +54,14 @@ export function Canvas({ ref, graph, layout, metric, halo, onWorkload, onEdge, o
   const touches = (e: MapEdge) => lit === undefined || lit === e.id || lit === e.source || lit === e.dest;
   // Ill arrows lie over healthy ones.
   const edges = [...graph.edges].sort((a, b) => a.item.health.score - b.item.health.score);
+  const numbered = (e: MapEdge) => {
+    if (graph.edges.length <= (narrow ? LABELS_MAX_NARROW : LABELS_MAX)) return true;
+    return (e.item.health.level === 'bad' && !narrow) || (lit !== undefined && touches(e));
+  };
+  // As long as its width makes it: the page scrolls through it.
+  const long = narrow ? Math.min(NARROW_PX_MAX, (layout.height / Math.max(1, layout.width)) * size.width + 60) : undefined;
   return (
-    <div ref={size.ref} className={css.canvas}>
+    <div ref={size.ref} className={css.canvas} style={long ? { minHeight: long } : undefined}>
       {size.width > 0 && (
         <svg
           ref={pan.ref}
@@ -73,14 +86,7 @@ export function Canvas({ ref, graph, layout, metric, halo, onWorkload, onEdge, o
             />
           ))}
           {edges.map((e) => (
-            <Reading
-              key={e.id}
-              edge={e}
-              layout={layout}
-              metric={metric}
-              faint={!touches(e)}
-              numbered={graph.edges.length <= LABELS_MAX || e.item.health.level === 'bad' || (lit !== undefined && touches(e))}
-            />
+            <Reading key={e.id} edge={e} layout={layout} metric={metric} faint={!touches(e)} numbered={numbered(e)} />
           ))}
           {graph.nodes.map((name, i) => (
             <Node
@@ -107,6 +113,7 @@ export function Canvas({ ref, graph, layout, metric, halo, onWorkload, onEdge, o
           <IconMaximize size={15} />
         </ActionIcon>
       </div>
+      <p className={css.fingers}>Two fingers move and zoom the map.</p>
       <Legend />
     </div>
   );
@@ -207,6 +214,16 @@ function Reading({
   return (
     <g className={css.mark} data-level={level} data-faint={faint} aria-hidden="true">
       {numbered && (
+        <rect
+          className={css.plate}
+          x={label.x + shift - text.length * 2.95 - (signed ? 19 : 5)}
+          y={label.y - 9}
+          width={text.length * 5.9 + (signed ? 24 : 10)}
+          height={18}
+          rx={5}
+        />
+      )}
+      {numbered && (
         <text className={css.value} x={label.x + shift} y={label.y} dy="0.34em">
           {text}
         </text>
@@ -250,6 +267,7 @@ interface NodeProps {
 function Node({ id, name, layout, halo, faint, onPick, onLit }: NodeProps) {
   const at = layout.places.get(name);
   if (!at) return null;
+  const label = shortLabel(name, layout.letters);
   return (
     <g
       id={id}
@@ -258,7 +276,7 @@ function Node({ id, name, layout, halo, faint, onPick, onLit }: NodeProps) {
       transform={`translate(${at.x} ${at.y})`}
       role="button"
       tabIndex={0}
-      aria-label={`Workload ${name || 'n/a'}`}
+      aria-label={`Workload ${name || 'n/a'}${label === (name || 'n/a') ? '' : `, shown as ${label}`}`}
       aria-pressed={halo}
       onClick={onPick}
       onKeyDown={pressed(onPick)}
@@ -272,7 +290,7 @@ function Node({ id, name, layout, halo, faint, onPick, onLit }: NodeProps) {
       <circle className={css.ring} r={RADIUS + 4} />
       <circle className={css.disc} r={RADIUS} />
       <text className={css.name} y={RADIUS + 14}>
-        {shortLabel(name)}
+        {label}
       </text>
     </g>
   );

@@ -2,14 +2,16 @@ import { Autocomplete, Button, SegmentedControl } from '@mantine/core';
 import { useMediaQuery } from '@mantine/hooks';
 import { IconSearch } from '@tabler/icons-react';
 import { useNavigate, useSearch } from '@tanstack/react-router';
-import { useMemo, useRef, useState } from 'react';
-import { useAlerts, useEdges, useStatus } from '~/api/queries';
+import { type KeyboardEvent, useMemo, useRef, useState } from 'react';
+import { useEdges, useStatus } from '~/api/queries';
 import type { EdgesAnswer } from '~/api/types';
 import type { MapSearch, Metric } from '~/app/search';
 import { ask, useView } from '~/app/view';
-import { items } from '~/lib/edges';
-import { HEALTH_MEASURES } from '~/lib/health';
+import { idOf } from '~/lib/edges';
+import { blindSpot } from '~/lib/health';
 import { grouped, plural } from '~/lib/units';
+import { PAIR, useGroups } from '~/parts/groups';
+import { bdiOption } from '~/parts/marks';
 import { Busy, Failure, NoAgents, Nothing } from '~/parts/states';
 import { Canvas, type CanvasHandle } from './Canvas';
 import { type Graph, graphOf } from './graph';
@@ -17,14 +19,13 @@ import { place } from './layout';
 import css from './Map.module.css';
 import { Panel } from './Panel';
 
-const PAIR = ['source.workload', 'dest.workload'];
 const EDGES_MAX = 10_000;
-const NO_ALERTS: never[] = [];
 
 const METRIC_CHOICES: { value: Metric; label: string }[] = [
   { value: 'bytes', label: 'Bytes' },
   { value: 'rtt', label: 'RTT p95' },
   { value: 'loss', label: 'Loss' },
+  { value: 'connects', label: 'Connects failed' },
 ];
 
 /** Who talks to whom, in layers from callers to called. */
@@ -35,21 +36,10 @@ export function MapView() {
   const narrow = useMediaQuery('(max-width: 720px)') ?? false;
   const status = useStatus().data;
   const metric = search.metric ?? 'bytes';
-  const answer = useEdges(
-    ask(view, {
-      group: PAIR,
-      measures: ['tcp.bytes', ...HEALTH_MEASURES],
-      filter: view.filter,
-      sort: '-tcp.bytes',
-      limit: EDGES_MAX,
-      compare: true,
-    }),
-  );
+  const { table, items: list, error } = useGroups(view, PAIR, EDGES_MAX);
   const roles = useEdges(
     ask(view, { group: [...PAIR, 'role'], measures: ['tcp.bytes'], filter: view.filter, sort: '-tcp.bytes', limit: EDGES_MAX }),
   ).data;
-  const alerts = useAlerts(view.range).data ?? NO_ALERTS;
-  const list = useMemo(() => items(answer.data, alerts), [answer.data, alerts]);
   const { workload, source, dest } = search;
   const graph = useMemo(() => graphOf(list, metric, { workload, source, dest }), [list, metric, workload, source, dest]);
   const calls = useMemo(() => callsOf(roles), [roles]);
@@ -57,8 +47,8 @@ export function MapView() {
   // biome-ignore lint/correctness/useExhaustiveDependencies: numbers change with each window, places only with the shape.
   const layout = useMemo(() => {
     const pairs = graph.edges.map((e): [string, string] => [e.source, e.dest]);
-    const known = pairs.filter(([a, b]) => calls.has(`${a}\u0000${b}`));
-    const unknown = pairs.filter(([a, b]) => !calls.has(`${a}\u0000${b}`) && !calls.has(`${b}\u0000${a}`));
+    const known = pairs.filter(([a, b]) => calls.has(idOf([a, b])));
+    const unknown = pairs.filter(([a, b]) => !calls.has(idOf([a, b])) && !calls.has(idOf([b, a])));
     return place(graph.nodes, known, unknown, narrow ? 0.7 : 1.7);
   }, [shape, narrow]);
   const canvas = useRef<CanvasHandle>(null);
@@ -69,6 +59,12 @@ export function MapView() {
   const seek = (name: string) => {
     setSought('');
     if (!canvas.current?.fly(name)) set({ workload: name, source: undefined, dest: undefined });
+  };
+  const onEnter = (event: KeyboardEvent) => {
+    const typed = sought.trim().toLowerCase();
+    if (event.key !== 'Enter' || typed === '') return;
+    const meant = names.find((n) => n.toLowerCase() === typed) ?? names.find((n) => n.toLowerCase().includes(typed));
+    if (meant !== undefined) seek(meant);
   };
   const names = useMemo(() => [...new Set(list.flatMap((i) => i.key))].filter((n) => n !== '').sort(), [list]);
 
@@ -95,17 +91,19 @@ export function MapView() {
           value={sought}
           onChange={setSought}
           onOptionSubmit={seek}
+          onKeyDown={onEnter}
+          renderOption={bdiOption}
         />
         {selected && (
           <Button size="compact-sm" variant="default" onClick={leave}>
             Show all
           </Button>
         )}
-        <span className={css.counted}>{counted(graph)}</span>
+        <span className={css.counted}>{[counted(graph), table && blindSpot(table.coverage)].filter(Boolean).join(' · ')}</span>
       </div>
-      {answer.error ? (
-        <Failure error={answer.error} height={300} />
-      ) : !answer.data ? (
+      {error ? (
+        <Failure error={error} height={300} />
+      ) : !table ? (
         <Busy height={300} />
       ) : graph.edges.length === 0 ? (
         <Nothing height={300}>
@@ -120,6 +118,8 @@ export function MapView() {
             graph={graph}
             layout={layout}
             metric={metric}
+            narrow={narrow}
+            subject={JSON.stringify([workload, source, dest, narrow])}
             halo={workload}
             onWorkload={(name) => set({ workload: name, source: undefined, dest: undefined })}
             onEdge={(e) => set({ source: e.source, dest: e.dest, workload: undefined })}
@@ -137,12 +137,14 @@ export function MapView() {
 /** Pairs in which the source opened the connections. */
 function callsOf(roles: EdgesAnswer | undefined): Set<string> {
   const calls = new Set<string>();
-  for (const row of roles?.rows ?? []) if (row.key[2] === 'client') calls.add(`${row.key[0]}\u0000${row.key[1]}`);
+  for (const row of roles?.rows ?? []) if (row.key[2] === 'client') calls.add(idOf(row.key.slice(0, 2)));
   return calls;
 }
 
-function counted({ nodes, nodesTotal, edges, edgesTotal, idle }: Graph): string {
-  const still = idle > 0 ? `; ${plural(idle, 'edge')} without traffic not drawn` : '';
+function counted({ nodes, nodesTotal, edges, edgesTotal, idle, selves }: Graph): string {
+  const still =
+    (idle > 0 ? `; ${plural(idle, 'edge')} without traffic not drawn` : '') +
+    (selves > 0 ? `; ${plural(selves, 'edge')} of a workload with itself not drawn` : '');
   if (edges.length === edgesTotal) return `${plural(nodes.length, 'workload')}, ${plural(edges.length, 'edge')}${still}`;
   return `${grouped(edges.length)} of ${plural(edgesTotal, 'edge')} and ${grouped(nodes.length)} of ${plural(nodesTotal, 'workload')} drawn: the ill ones first, then the greatest${still}`;
 }

@@ -43,9 +43,11 @@ export function Panel({ graph, selection, onWorkload }: Props) {
         >
           Its edges
         </Link>
-        <Link to="/diagnose" search={(s) => ({ ...carry(s), workload, ask: 'range' as const })}>
-          Diagnose it
-        </Link>
+        {workload !== '' && (
+          <Link to="/diagnose" search={(s) => ({ ...carry(s), workload, ask: 'range' as const })}>
+            Diagnose it
+          </Link>
+        )}
       </p>
       {groups.map(({ title, edges, peer }) => (
         <section key={title}>
@@ -91,7 +93,11 @@ function Side({ edge, onWorkload }: { edge: MapEdge; onWorkload: (name: string) 
           <Name text={dest} />
         </button>
       </h2>
-      {item.health.why && <p className={css.why}>{item.health.why}</p>}
+      {item.health.why && (
+        <p className={css.why}>
+          <bdi>{item.health.why}</bdi>
+        </p>
+      )}
       <dl>
         {NUMBERS.map((n) => (
           <div key={n.measure}>

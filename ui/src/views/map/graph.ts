@@ -21,9 +21,16 @@ export interface Graph {
   edgesTotal: number;
   /** Edges without a byte and without a word on their health: not drawn, but not unsaid. */
   idle: number;
+  /** Edges of a workload with itself: an arrow from a circle to itself would tell nothing. */
+  selves: number;
 }
 
-export const MEASURE: Record<Metric, string> = { bytes: 'tcp.bytes', rtt: 'tcp.rtt.p95', loss: 'tcp.retrans_rate' };
+export const MEASURE: Record<Metric, string> = {
+  bytes: 'tcp.bytes',
+  rtt: 'tcp.rtt.p95',
+  loss: 'tcp.retrans_rate',
+  connects: 'tcp.connect_failure_rate',
+};
 
 const RANK: Record<Level, number> = { bad: 2, warn: 1, ok: 0, unknown: 0 };
 
@@ -38,10 +45,9 @@ const ILL_SHARE = 0.75;
 
 /** The edges to draw: those of the selection; if they are too many, the ill ones first, then the greatest that hang together with what is drawn. */
 export function graphOf(items: EdgeItem[], metric: Metric, selection: Selection): Graph {
-  const all = items
-    .map((item): MapEdge => ({ id: item.id, source: item.key[0] ?? '', dest: item.key[1] ?? '', item }))
-    .filter((e) => e.source !== e.dest);
-  const meant = all.filter((e) => chosen(e, selection));
+  const all = items.map((item): MapEdge => ({ id: item.id, source: item.key[0] ?? '', dest: item.key[1] ?? '', item }));
+  const within = all.filter((e) => chosen(e, selection));
+  const meant = within.filter((e) => e.source !== e.dest);
   const wanted = meant.filter((e) => e.item.health.level !== 'unknown' || (e.item.value('tcp.bytes') ?? 0) > 0);
   const value = (e: MapEdge) => e.item.value(MEASURE[metric]) ?? -1;
   const order = [...wanted].sort((a, b) => RANK[b.item.health.level] - RANK[a.item.health.level] || value(b) - value(a));
@@ -61,6 +67,7 @@ export function graphOf(items: EdgeItem[], metric: Metric, selection: Selection)
     nodesTotal: totals.size,
     edgesTotal: wanted.length,
     idle: meant.length - wanted.length,
+    selves: within.length - meant.length,
   };
 }
 

@@ -10,6 +10,8 @@ export interface Layout {
   places: Map<string, Place>;
   width: number;
   height: number;
+  /** Most letters of a label. */
+  letters: number;
 }
 
 export const RADIUS = 17;
@@ -19,13 +21,16 @@ const LETTER_PX = 6.4;
 const LETTERS_MAX = 24;
 
 /** A label as the map draws it: long names are cut in the middle, whose ends tell more. */
-export function shortLabel(name: string): string {
-  if (name.length <= LETTERS_MAX) return name || 'n/a';
-  return `${name.slice(0, 12)}…${name.slice(-(LETTERS_MAX - 13))}`;
+export function shortLabel(name: string, most = LETTERS_MAX): string {
+  if (name.length <= most) return name || 'n/a';
+  const head = Math.ceil(most / 2);
+  return `${name.slice(0, head)}…${name.slice(head + 1 - most)}`;
 }
 
 /** Gap between parts of the map that do not hang together. */
 const GAP_PX = 36;
+/** On a phone: columns, their width, the way down to the next row of a layer and to the next layer, and letters of a label. */
+const NARROW = { columns: 3, columnPx: 116, rowPx: 78, layerPx: 104, gapPx: 8, letters: 16 };
 
 /**
  * @param calls pairs of client and server: the direction of the layers
@@ -34,15 +39,17 @@ const GAP_PX = 36;
  */
 export function place(nodes: string[], calls: [string, string][], others: [string, string][], aspect: number): Layout {
   const pairs = [...calls, ...others];
+  const narrow = aspect < 1;
   const parts = components(nodes, pairs).map((members) => {
     const inside = new Set(members);
-    return layers(
+    const layered = layers(
       members,
       pairs.filter(([a]) => inside.has(a)),
-      aspect < 1,
+      narrow,
     );
+    return narrow ? wrapped(layered) : layered;
   });
-  return packed(parts, aspect);
+  return packed(parts, aspect, narrow ? NARROW.gapPx : GAP_PX);
 }
 
 /** Sets of nodes that hang together, the greatest first. */
@@ -72,6 +79,9 @@ function components(nodes: string[], pairs: [string, string][]): string[][] {
   return parts.sort((a, b) => b.length - a.length);
 }
 
+/** Dagre takes an empty name for none, and whoever could not be named has one. */
+const keyOf = (name: string) => `n ${name}`;
+
 function layers(nodes: string[], pairs: [string, string][], narrow: boolean): Layout {
   const graph = new Dagre({ directed: true });
   graph.setGraph({
@@ -85,38 +95,63 @@ function layers(nodes: string[], pairs: [string, string][], narrow: boolean): La
   graph.setDefaultEdgeLabel(() => ({}));
   for (const node of nodes) {
     const label = shortLabel(node).length * LETTER_PX;
-    graph.setNode(node, { width: Math.max(2 * RADIUS, label), height: 2 * RADIUS + LABEL_PX });
+    graph.setNode(keyOf(node), { width: Math.max(2 * RADIUS, label), height: 2 * RADIUS + LABEL_PX });
   }
-  for (const [a, b] of pairs) if (graph.hasNode(a) && graph.hasNode(b) && !graph.hasEdge(b, a)) graph.setEdge(a, b);
+  for (const [a, b] of pairs.map(([a, b]) => [keyOf(a), keyOf(b)] as const)) {
+    if (graph.hasNode(a) && graph.hasNode(b) && !graph.hasEdge(b, a)) graph.setEdge(a, b);
+  }
   layout(graph);
   const places = new Map<string, Place>();
   for (const node of nodes) {
-    const { x = 0, y = 0 } = graph.node(node) as Partial<Place>;
+    const { x = 0, y = 0 } = graph.node(keyOf(node)) as Partial<Place>;
     // The circle sits above its label.
     places.set(node, { x, y: y - LABEL_PX / 2 });
   }
   const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
-  return { places, width, height };
+  return { places, width, height, letters: LETTERS_MAX };
+}
+
+/** Layers broken into rows of a few: a phone shows no more beside each other that can be read. */
+function wrapped(layout: Layout): Layout {
+  const layers = new Map<number, [string, Place][]>();
+  for (const entry of layout.places) {
+    const y = Math.round(entry[1].y);
+    layers.set(y, [...(layers.get(y) ?? []), entry]);
+  }
+  const width = NARROW.columns * NARROW.columnPx;
+  const places = new Map<string, Place>();
+  let y = RADIUS + 8;
+  for (const [, members] of [...layers].sort(([a], [b]) => a - b)) {
+    members.sort(([, a], [, b]) => a.x - b.x);
+    const rows = Math.ceil(members.length / NARROW.columns);
+    const each = Math.ceil(members.length / rows);
+    for (let row = 0; row < rows; row += 1) {
+      const inRow = members.slice(row * each, (row + 1) * each);
+      for (const [i, [name]] of inRow.entries()) places.set(name, { x: (width * (i + 0.5)) / inRow.length, y });
+      y += row < rows - 1 ? NARROW.rowPx : NARROW.layerPx;
+    }
+  }
+  return { places, width, height: y - NARROW.layerPx + RADIUS + LABEL_PX + 8, letters: NARROW.letters };
 }
 
 /** Parts beside and below each other on shelves, in about the shape of the page. */
-function packed(parts: Layout[], aspect: number): Layout {
-  const area = parts.reduce((sum, p) => sum + (p.width + GAP_PX) * (p.height + GAP_PX), 0);
+function packed(parts: Layout[], aspect: number, gap: number): Layout {
+  const area = parts.reduce((sum, p) => sum + (p.width + gap) * (p.height + gap), 0);
   const shelf = Math.max(Math.sqrt(area * aspect), parts[0]?.width ?? 0);
   const places = new Map<string, Place>();
-  let [x, y, deep, wide] = [GAP_PX, GAP_PX, 0, 0];
+  let [x, y, deep, wide] = [gap, gap, 0, 0];
   for (const part of parts) {
-    if (x > GAP_PX && x + part.width > shelf + GAP_PX) {
-      x = GAP_PX;
-      y += deep + GAP_PX;
+    if (x > gap && x + part.width > shelf + gap) {
+      x = gap;
+      y += deep + gap;
       deep = 0;
     }
     for (const [node, at] of part.places) places.set(node, { x: at.x + x, y: at.y + y });
-    x += part.width + GAP_PX;
+    x += part.width + gap;
     deep = Math.max(deep, part.height);
     wide = Math.max(wide, x);
   }
-  return { places, width: wide, height: y + deep + GAP_PX };
+  return { places, width: wide, height: y + deep + gap, letters: parts[0]?.letters ?? LETTERS_MAX };
 }
 
 export interface Arc {

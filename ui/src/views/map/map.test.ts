@@ -3,13 +3,14 @@ import type { EdgeItem } from '~/lib/edges';
 import type { Level } from '~/lib/health';
 import { graphOf, OBJECTS_MAX, widthOf } from './graph';
 import { arc, place, RADIUS, shortLabel } from './layout';
+import { zoomed } from './pan';
 
 const edge = (source: string, dest: string, bytes: number, level: Level = 'ok'): EdgeItem => ({
   id: `${source}>${dest}`,
   key: [source, dest],
   value: (m) => (m === 'tcp.bytes' ? bytes : null),
   before: () => undefined,
-  health: { level, score: level === 'bad' ? 1 : 0, why: '' },
+  health: { level, score: level === 'bad' ? 1 : 0, why: '', of: {} },
   alerts: [],
 });
 
@@ -18,7 +19,7 @@ describe('what is drawn', () => {
 
   it('all of little, but no talk with oneself', () => {
     const g = graphOf(few, 'bytes', {});
-    expect([g.nodes.length, g.edges.length, g.edgesTotal]).toEqual([3, 3, 3]);
+    expect([g.nodes.length, g.edges.length, g.edgesTotal, g.selves]).toEqual([3, 3, 3, 1]);
   });
 
   it('a workload with its neighbours, an edge with its two ends', () => {
@@ -45,6 +46,17 @@ describe('what is drawn', () => {
     expect(g.edgesTotal).toBeGreaterThan(g.edges.length);
     expect(g.edges.length).toBeGreaterThan(g.nodes.length / 2);
   });
+});
+
+it('what lies between two fingers stays between them', () => {
+  const old = { x: 100, y: 50, scale: 1 };
+  const [from, to] = [
+    { x: 10, y: -20 },
+    { x: 40, y: 5 },
+  ];
+  const now = zoomed(old, 2, from, to);
+  expect(now.scale).toBe(2);
+  expect([now.x + to.x / now.scale, now.y + to.y / now.scale]).toEqual([old.x + from.x, old.y + from.y]);
 });
 
 it('arrows are wider with more, and never vanish', () => {
@@ -80,6 +92,33 @@ describe('places', () => {
     expect(l.width / l.height).toBeGreaterThan(0.8);
   });
 
+  it('who has no name has a place', () => {
+    const l = place(
+      ['', 'a', 'b'],
+      [
+        ['a', ''],
+        ['b', 'a'],
+      ],
+      [['', 'b']],
+      1.7,
+    );
+    expect(l.places.get('')?.x).toBeGreaterThan(0);
+  });
+
+  it('on a phone all stand in three columns, callers above', () => {
+    const nodes = ['a', ...Array.from({ length: 7 }, (_, i) => `b${i}`)];
+    const l = place(
+      nodes,
+      nodes.slice(1).map((b): [string, string] => ['a', b]),
+      [],
+      0.7,
+    );
+    expect(l.width).toBeLessThan(420);
+    const at = [...l.places.values()];
+    expect(Math.min(...at.map((p) => p.y))).toBe(l.places.get('a')?.y);
+    for (const a of at) for (const b of at) if (a !== b) expect(Math.hypot(a.x - b.x, a.y - b.y)).toBeGreaterThan(60);
+  });
+
   it('the two directions of a pair do not lie on each other', () => {
     const [a, b] = [
       { x: 0, y: 0 },
@@ -94,5 +133,6 @@ describe('places', () => {
     expect(shortLabel('recommendationservice')).toBe('recommendationservice');
     expect(shortLabel('a-very-long-name-of-some-workload-v2')).toMatch(/^a-very-long-….*workload-v2$/);
     expect(shortLabel('')).toBe('n/a');
+    expect(shortLabel('recommendationservice', 16)).toBe('recommen…service');
   });
 });

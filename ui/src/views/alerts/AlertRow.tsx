@@ -1,6 +1,5 @@
-import { useInViewport } from '@mantine/hooks';
+import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { Link } from '@tanstack/react-router';
-import { useEffect, useState } from 'react';
 import { useCatalogue, useEdges } from '~/api/queries';
 import type { Alert, EdgeQuery, Unit } from '~/api/types';
 import { carry } from '~/app/search';
@@ -43,30 +42,48 @@ export function labelWords(alert: Alert): [string, string][] {
   return [...pairs, ...others.map(([dim, value]): [string, string] => [dim, value || 'n/a'])];
 }
 
-export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; chosen: boolean }) {
-  const { ref, inViewport } = useInViewport<HTMLLIElement>();
-  const [seen, setSeen] = useState(false);
-  useEffect(() => {
-    if (inViewport) setSeen(true);
-  }, [inViewport]);
+interface Props {
+  alert: Alert;
+  view: View;
+  isOpen: boolean;
+  onToggle: () => void;
+}
+
+/** An alert in a line; unfolded with its numbers and its chart. */
+export function AlertRow({ alert, view, isOpen, onToggle }: Props) {
   const catalogue = useCatalogue().data;
   const histogram = catalogue?.signals.some((s) => s.name === alert.signal && s.kind === 'histogram');
   const measure = histogram ? `${alert.signal}.p95` : alert.signal;
   const unit = unitOf(measure, catalogue);
-  const firing = alert.state === 'firing';
-  const { from, to } = spanOf(alert, view);
-  const level = firing ? 'bad' : alert.state === 'pending' ? 'warn' : 'ok';
+  const level = alert.state === 'firing' ? 'bad' : alert.state === 'pending' ? 'warn' : 'ok';
+  const Chevron = isOpen ? IconChevronDown : IconChevronRight;
   return (
-    <li ref={ref} id={`alert-${alert.id}`} className={css.alert} data-chosen={chosen}>
+    <li id={`alert-${alert.id}`} className={css.alert} data-open={isOpen}>
+      <button type="button" className={css.row} aria-expanded={isOpen} onClick={onToggle}>
+        <Chevron size={14} aria-hidden="true" />
+        <HealthMark level={level} why={alert.state} size={14} />
+        <bdi className={css.summary}>{alert.summary}</bdi>
+        <span className={css.reading}>
+          <Value unit={unit} value={alert.value} measure={measure} />
+        </span>
+        <span className={css.since}>
+          <Moment at={alert.since} />
+        </span>
+      </button>
+      {isOpen && <Details alert={alert} view={view} measure={measure} unit={unit} />}
+    </li>
+  );
+}
+
+function Details({ alert, view, measure, unit }: { alert: Alert; view: View; measure: string; unit: Unit }) {
+  const { from, to } = spanOf(alert, view);
+  return (
+    <div className={css.details}>
       <div className={css.text}>
-        <div className={css.line}>
-          <HealthMark level={level} why={alert.state} />
-          <strong className={css.summary}>
-            <bdi>{alert.summary}</bdi>
-          </strong>
-        </div>
         <div className={css.facts}>
-          <Tag>{alert.detector.replaceAll('_', ' ')}</Tag>
+          <Tag>
+            <bdi>{alert.detector.replaceAll('_', ' ')}</bdi>
+          </Tag>
           {labelWords(alert).map(([dim, words]) => (
             <Tag key={dim} title={dim}>
               <bdi className={css.label}>{words}</bdi>
@@ -115,9 +132,9 @@ export function AlertCard({ alert, view, chosen }: { alert: Alert; view: View; c
         </div>
       </div>
       <div className={css.chart}>
-        {seen ? <AlertChart alert={alert} measure={measure} unit={unit} from={from} to={to} /> : <div className={css.unseen} />}
+        <AlertChart alert={alert} measure={measure} unit={unit} from={from} to={to} />
       </div>
-    </li>
+    </div>
   );
 }
 

@@ -22,33 +22,36 @@ export const queryClient = new QueryClient({
 
 const STATUS_EVERY_MS = 5_000;
 
-const length = (from: string, to: string) => Date.parse(to) - Date.parse(from);
+/** A live range moves by a window, a long one by a minute, an open incident's grows by as much. Farther off, numbers are of another time. */
+const MOVE_MS_MAX = 60_000;
 
-/** The question without its moment: what stays the same while a live range moves on. */
-function timeless({ from, to, compare_from, compare_to, ...what }: EdgeQuery): string {
-  return JSON.stringify([what, length(from, to), compare_from && compare_to ? Date.parse(from) - Date.parse(compare_from) : 0]);
+const near = (a: string, b: string) => Math.abs(Date.parse(a) - Date.parse(b)) <= MOVE_MS_MAX;
+
+/** Whether both ask the same of about the same time. */
+export function movesOn(old: EdgeQuery, now: EdgeQuery): boolean {
+  const what = ({ from, to, compare_from, compare_to, ...rest }: EdgeQuery) =>
+    JSON.stringify([rest, compare_from ? Date.parse(from) - Date.parse(compare_from) : 0]);
+  return near(old.from, now.from) && near(old.to, now.to) && what(old) === what(now);
 }
 
 interface Asked {
   queryKey: readonly unknown[];
 }
 
-/** The old table for as long as only the moment differs. */
+/** The old table for as long as only the moment moves on. */
 export const whileItMoves =
   (ask: EdgeQuery | undefined) =>
   <T>(old: T | undefined, query: Asked | undefined): T | undefined => {
     const before = query?.queryKey[1] as EdgeQuery | undefined;
-    return ask && before && timeless(before) === timeless(ask) ? old : undefined;
+    return ask && before && movesOn(before, ask) ? old : undefined;
   };
 
 /** The same for what is asked by from, to and perhaps more. */
 const whileRangeMoves =
-  (...key: string[]) =>
+  (from: string, to: string, ...wanted: string[]) =>
   <T>(old: T | undefined, query: Asked | undefined): T | undefined => {
-    const [, from, to, ...rest] = (query?.queryKey ?? []) as string[];
-    const [wantedFrom = '', wantedTo = '', ...wanted] = key;
-    const same =
-      from !== undefined && to !== undefined && length(from, to) === length(wantedFrom, wantedTo) && rest.join() === wanted.join();
+    const [, oldFrom, oldTo, ...rest] = (query?.queryKey ?? []) as string[];
+    const same = oldFrom && oldTo && near(oldFrom, from) && near(oldTo, to) && rest.join() === wanted.join();
     return same ? old : undefined;
   };
 

@@ -753,6 +753,13 @@ export interface components {
             /** @default  */
             kernel: string;
             /**
+             * @description Packets that its node's kernel dropped since this server started, by the kernel's reason.
+             * @default {}
+             */
+            kernel_drops: {
+                [key: string]: number;
+            };
+            /**
              * Format: date-time
              * @default null
              */
@@ -774,6 +781,11 @@ export interface components {
             node: string;
             /** @default  */
             region: string;
+            /**
+             * @description Its round-trip times are smoothed ones, sampled at window ends: its kernel gives no sample a round trip.
+             * @default false
+             */
+            rtt_sampled: boolean;
             /** @default  */
             scope: string;
             /**

@@ -118,7 +118,7 @@ export function FilterBox({ ref }: { ref: Ref<FilterHandle> }) {
           <Combobox.Options aria-label="Suggestions">
             {suggestions.map((s) => (
               <Combobox.Option key={s} value={s} className={css.option}>
-                {s}
+                <bdi>{s}</bdi>
               </Combobox.Option>
             ))}
           </Combobox.Options>

@@ -4,6 +4,7 @@ import { createTheme, Menu, Modal, Popover, Tooltip } from '@mantine/core';
 export const theme = createTheme({
   primaryColor: 'indigo',
   cursorType: 'pointer',
+  respectReducedMotion: true,
   components: {
     Menu: Menu.extend({ defaultProps: { shadow: 'md', transitionProps: { duration: 90 } } }),
     Popover: Popover.extend({ defaultProps: { shadow: 'md', transitionProps: { duration: 90 } } }),

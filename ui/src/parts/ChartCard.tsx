@@ -121,7 +121,7 @@ function ChartMenu({ title, data, queries }: { title: string; data: ChartData | 
   return (
     <Menu position="bottom-end" withinPortal>
       <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" size="sm" aria-label={`${title}: more`}>
+        <ActionIcon className="no-print" variant="subtle" color="gray" size="sm" aria-label={`${title}: more`}>
           <IconDots size={16} />
         </ActionIcon>
       </Menu.Target>

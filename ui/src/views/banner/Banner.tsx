@@ -33,7 +33,7 @@ export function Banner() {
         {[state.answer, ...state.what].join(', ')}
       </span>
       <section
-        className={css.banner}
+        className={brief ? `${css.banner} no-print` : css.banner}
         data-tone={state.tone}
         data-large={home}
         data-folds={state.incident?.verdict ? true : undefined}

@@ -7,7 +7,7 @@ import { ask, type View } from '~/app/view';
 import { type EdgeItem, series } from '~/lib/edges';
 import type { Level } from '~/lib/health';
 import { stepName } from '~/lib/time';
-import { grouped, plural, show } from '~/lib/units';
+import { change, grouped, plural, show } from '~/lib/units';
 import { HealthMark } from '~/parts/marks';
 import { Sparkline } from '~/parts/Sparkline';
 import css from './Home.module.css';
@@ -22,11 +22,22 @@ interface Props {
 /** The two navigators' tiles: how much runs, how much of it is ill, and its pulse. */
 export function Tiles({ view, table, items, alerts }: Props) {
   const pulse = useEdges(
-    ask(view, { group: [], measures: ['tcp.bytes', 'tcp.active.rate', 'tcp.bytes.rate'], filter: view.filter, step: view.step }),
+    ask(view, {
+      group: [],
+      measures: ['tcp.bytes', 'tcp.active.rate', 'tcp.bytes.rate'],
+      filter: view.filter,
+      step: view.step,
+      compare: true,
+    }),
   ).data;
   const row = pulse?.rows[0];
   const line = (measure: string) => (pulse && row ? series(pulse, row, measure) : []);
   const total = (measure: string) => row?.totals[pulse?.measures.indexOf(measure) ?? -1];
+  // Against the compared range; nothing where none is.
+  const changed = (measure: string) => {
+    const words = change(total(measure), row?.compare?.[pulse?.measures.indexOf(measure) ?? -1]);
+    return words ? ` (${words})` : '';
+  };
   const workloads = byWorkload(items);
   const firing = (alerts ?? []).filter((a) => a.state === 'firing');
   const resolution = table ? `Data resolution is ${stepName(table.resolution_s)}` : '';
@@ -40,7 +51,7 @@ export function Tiles({ view, table, items, alerts }: Props) {
         levels={countLevels(items.map((i) => i.health.level))}
         alerts={firing.length}
         note={resolution}
-        pulse={`Traffic ${show('bytes', total('tcp.bytes.rate'))}/s`}
+        pulse={`Traffic ${show('bytes', total('tcp.bytes.rate'))}/s${changed('tcp.bytes.rate')}`}
       >
         <Sparkline values={line('tcp.bytes')} width={220} height={44} tone="accent" label="Traffic over the range" />
       </Tile>
@@ -53,7 +64,7 @@ export function Tiles({ view, table, items, alerts }: Props) {
         alerts={workloadsOf(firing).size}
         alertWord="with alerts"
         note={resolution}
-        pulse={`${show('count', total('tcp.active.rate'))} open connections`}
+        pulse={`${show('count', total('tcp.active.rate'))} open connections${changed('tcp.active.rate')}`}
       >
         <Sparkline values={line('tcp.active.rate')} width={220} height={44} tone="accent" label="Open connections over the range" />
       </Tile>

@@ -31,7 +31,7 @@ pub struct EdgeQuery {
     pub filter: Option<String>,
     /// Measure names (see the catalogue).
     pub measures: Vec<String>,
-    /// Totals of the same groups over another range, for comparison.
+    /// Totals of the same groups over another range, for comparison; groups that had facts only then are rows too.
     #[serde(default)]
     pub compare_from: Option<DateTime<Utc>>,
     #[serde(default)]
@@ -47,6 +47,7 @@ pub struct EdgeQuery {
 /// The answer: one row a group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EdgeTable {
+    /// The range that was counted: the one asked for, with the windows that it cuts in it whole.
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
     pub step_s: Option<u32>,
@@ -99,6 +100,10 @@ pub enum QueryError {
     Range { from: DateTime<Utc>, to: DateTime<Utc> },
     #[error("step of {step_s} s gives {steps} steps, at most {STEPS_MAX}: take a longer step or a shorter range")]
     Steps { step_s: u32, steps: i64 },
+    #[error("{0} is missing: compare_from and compare_to go together")]
+    CompareHalf(&'static str),
+    #[error("range to compare with is empty: compare_from {from} is not before compare_to {to}")]
+    CompareRange { from: DateTime<Utc>, to: DateTime<Utc> },
     #[error("limit {0} is above {LIMIT_MAX}")]
     Limit(usize),
     #[error("filter: {0}")]
@@ -109,6 +114,9 @@ pub enum QueryError {
     Timeout(u64),
     #[error("query needs more than its {0} MiB of memory: take a shorter range or fewer groups")]
     Memory(u64),
+    /// A statement that cannot be answered, whoever asks when.
+    #[error("sql: {0}")]
+    Sql(String),
     #[error("{0}")]
     Store(String),
 }
@@ -135,6 +143,12 @@ impl EdgeQuery {
     pub fn check(&self) -> Result<(Vec<Dim>, Vec<Measure>), QueryError> {
         if self.from >= self.to {
             return Err(QueryError::Range { from: self.from, to: self.to });
+        }
+        match (self.compare_from, self.compare_to) {
+            (Some(_), None) => return Err(QueryError::CompareHalf("compare_to")),
+            (None, Some(_)) => return Err(QueryError::CompareHalf("compare_from")),
+            (Some(from), Some(to)) if from >= to => return Err(QueryError::CompareRange { from, to }),
+            _ => {}
         }
         if let Some(step_s) = self.step_s {
             let steps = (self.to - self.from).num_seconds() / i64::from(step_s.max(1)) + 1;

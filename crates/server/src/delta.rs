@@ -142,7 +142,8 @@ impl Tables for DeltaTables {
     async fn sql(&self, query: &str) -> Result<SqlAnswer, TablesError> {
         let answer = self.store.sql(query).await.map_err(|error| match error {
             QueryError::Timeout(_) | QueryError::Memory(_) => TablesError::Limit(error.to_string()),
-            other => TablesError::Refused(other.to_string()),
+            QueryError::Sql(_) => TablesError::Refused(error.to_string()),
+            other => TablesError::Read(other.to_string()),
         })?;
         Ok(SqlAnswer { columns: answer.columns, rows: answer.rows, truncated: answer.truncated })
     }
@@ -174,7 +175,7 @@ impl Tables for DeltaTables {
 }
 
 /// Gauges among the store's counters; the others only rise.
-const GAUGES: [&str; 4] = ["commit_us_last", "bytes", "files", "edges"];
+const GAUGES: [&str; 5] = ["commit_us_last", "bytes", "disk_bytes", "files", "edges"];
 
 fn readings(store: &Store) -> Vec<Reading> {
     let counters = serde_json::to_value(store.counters()).unwrap_or_default();

@@ -40,9 +40,7 @@ impl Store {
     }
 
     async fn commit_in_turn(&self, batches: &[AgentBatch]) -> Result<Vec<Committed>> {
-        if let Some(batch) = batches.iter().find(|batch| i64::try_from(batch.sequence).is_err()) {
-            return Err(StoreError::Invalid(format!("agent '{}': sequence {} is above {}", batch.agent_id, batch.sequence, i64::MAX)));
-        }
+        batches.iter().try_for_each(check)?;
         let _turn = self.commit_turn.lock().await;
         let mut prepared: Option<(Vec<bool>, Option<Add>)> = None;
         for _ in 0..ATTEMPTS_MAX {
@@ -116,6 +114,10 @@ impl Store {
         let named = async {
             let now_us = now.timestamp_micros();
             let file = append(&self.dims.table, !admission.fresh.is_empty(), || dims::to_batch(&admission.fresh, now_us)).await?;
+            if file.is_none() {
+                // Here too seen is not safe: the names that these facts lean on may be another's, or a commit's of our own that failed at its end.
+                self.dims.table.sync_log().await?;
+            }
             self.dims.insert(&admission.fresh, now_us.div_euclid(DAY_US), file).await;
             Ok(())
         };
@@ -132,10 +134,10 @@ impl Store {
     async fn add_up(&self, batches: &[&AgentBatch], now: DateTime<Utc>) -> Result<(Merge, Admission)> {
         self.dims.refresh().await?;
         let today = now.timestamp_micros().div_euclid(DAY_US);
-        let known = self.dims.read();
-        let (mut facts, mut admission) = (Merge::all(), known.admission(today));
+        let known = self.dims.read_as_of(today);
+        let (mut facts, mut admission) = (Merge::all(), Admission::default());
         for row in batches.iter().flat_map(|batch| &batch.rows).filter(|row| !row.is_empty()) {
-            facts.add_row(known.admit(&mut admission, &row.dims, today, self.config.series_max), row);
+            facts.add_row(known.admit(&mut admission, &row.dims, self.config.series_max), row);
         }
         Ok((facts, admission))
     }
@@ -148,6 +150,14 @@ impl Store {
             self.facts_10s.sync_log().await?;
         }
         Ok(sequence.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(0))
+    }
+}
+
+/// Refuses a batch that can never be stored, so that it alone fails, and not those that it would have been committed with.
+pub(crate) fn check(batch: &AgentBatch) -> Result<()> {
+    match i64::try_from(batch.sequence) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(StoreError::Invalid(format!("agent '{}': sequence {} is above {}", batch.agent_id, batch.sequence, i64::MAX))),
     }
 }
 

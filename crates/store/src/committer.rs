@@ -1,6 +1,7 @@
 //! Commits together what arrives together: one durable commit answers all batches that came while the one before was under way.
 
 use crate::batch::{AgentBatch, Committed};
+use crate::commit::check;
 use crate::counters::add;
 use crate::error::StoreError;
 use crate::store::Store;
@@ -44,6 +45,7 @@ impl Committer {
 
     /// Stores one batch; returns when it is durable. [`StoreError::Busy`] at once if too much is waiting.
     pub async fn commit(&self, batch: AgentBatch) -> Result<Committed, Arc<StoreError>> {
+        check(&batch).map_err(Arc::new)?;
         let kib = kib(&batch).min(QUEUE_KIB_MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
             add(&self.store.counting.queue_refused, 1);

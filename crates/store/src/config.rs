@@ -13,9 +13,11 @@ pub struct StoreConfig {
     pub retention_10s_s: u64,
     /// Seconds that one-minute rows are kept; alerts and incidents as long.
     pub retention_1m_s: u64,
-    /// Most bytes of data files; over it the oldest rows go, with a notice. 0: no limit.
+    /// Most bytes of data files; over it the oldest rows go, with a notice. Files that were replaced or dropped stay on the disk until nobody can
+    /// be reading them, about fifteen minutes. 0: no limit.
     pub max_bytes: u64,
-    /// Most edges of one environment that are active within a day; what exceeds them is summed under "other".
+    /// Most edges of one environment that are active today or were yesterday (UTC), the forms without pods that roll-ups use included; what exceeds
+    /// them is summed under "other".
     pub series_max: usize,
     /// Seconds between two runs of the background work (roll-up, compaction, expiry). 0: only when asked.
     pub maintenance_interval_s: u64,
@@ -45,7 +47,7 @@ impl Default for StoreConfig {
             retention_1m_s: 30 * DAY_S,
             // About four weeks of a thousand edges at 60 bytes a row.
             max_bytes: 20 << 30,
-            // 20,000 edges of 25 small integers and their names are about 10 MB in memory.
+            // An edge takes some 200 bytes in memory and its pods' names as much again: 20,000 are 8 MB for each environment.
             series_max: 20_000,
             maintenance_interval_s: 10,
             query: QueryLimits::default(),

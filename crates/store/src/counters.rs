@@ -37,7 +37,7 @@ counters! {
     duplicates,
     /// Fact rows of the batches, before they were added up.
     rows,
-    /// Rows summed under "other" since their key stands for another edge.
+    /// Rows summed under "other" since their key stands for another edge, and edges whose minutes are summed under another for that reason.
     collisions,
     /// Rows summed under "other" since their environment has `series_max` edges.
     series_capped,
@@ -51,7 +51,7 @@ counters! {
     maintenance_failures,
     /// One-minute rows written by roll-ups.
     rolled_rows,
-    /// Log versions that went before they were rolled up: their rows are in the ten-second table only.
+    /// Log versions and files that went, or could not be read, before they were rolled up: minutes miss their rows.
     rollup_gaps,
     /// Files that compaction replaced.
     compacted_files,
@@ -61,13 +61,15 @@ counters! {
     evicted_files,
     /// Unreferenced files deleted from the disk.
     vacuumed_files,
-    /// Bytes of active data files. A gauge.
+    /// Bytes of active data files: what `max_bytes` bounds. A gauge.
     bytes,
+    /// Bytes of all files, those that were replaced or dropped and wait for their last readers included. A gauge.
+    disk_bytes,
     /// Active data files. A gauge.
     files,
     /// Known edges, rolled-up forms included. A gauge.
     edges,
-    /// Queries answered.
+    /// Queries that ended within their limits, well or with an error.
     queries,
     /// Queries given up for time.
     query_timeouts,
@@ -75,6 +77,10 @@ counters! {
     query_memory,
     /// Histogram cells that could not be read.
     unreadable_histograms,
+    /// Rows of `endpoints` whose address could not be read.
+    unreadable_endpoints,
+    /// Data files of `edge_dims` that could not be read: their edges are without names until they are seen again.
+    unreadable_dims,
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {

@@ -51,6 +51,14 @@ pub(crate) struct Dims {
     texts: Texts,
     edges: Vec<Edge>,
     index: HashMap<i64, u32>,
+    active: Active,
+}
+
+/// Active edges by environment, as of a day.
+#[derive(Default)]
+struct Active {
+    today: i64,
+    edges: HashMap<Arc<str>, usize>,
 }
 
 /// What a commit has to know and to write before its facts.
@@ -58,11 +66,12 @@ pub(crate) struct Dims {
 pub(crate) struct Admission {
     /// Edges to be written to `edge_dims`: new, or not written today.
     pub fresh: HashMap<i64, EdgeDims>,
-    /// Rows whose key already stands for other dimensions.
+    /// Rows whose key, and edges whose key in roll-ups, already stand for other dimensions.
     pub collisions: u64,
     /// Rows summed under "other" since their environment has as many edges as it may.
     pub capped: u64,
-    active: HashMap<String, usize>,
+    /// New ones by environment.
+    new: HashMap<String, usize>,
 }
 
 impl Dims {
@@ -108,52 +117,88 @@ impl Dims {
 
     /// Takes an edge in, or its later day of activity.
     pub(crate) fn insert(&mut self, key: i64, dims: &EdgeDims, day: i64) {
-        if let Some(&at) = self.index.get(&key) {
-            let edge = &mut self.edges[at as usize];
-            edge.day = edge.day.max(day);
-            return;
+        let at = match self.index.get(&key) {
+            Some(&at) => at as usize,
+            None => {
+                let values = stored_dims().map(|dim| self.texts.id(&value(dims, dim))).collect();
+                self.push(Edge { key, rolled: dims.rolled_up().key(), values, day: i64::MIN })
+            }
+        };
+        let before = self.edges[at].day;
+        self.edges[at].day = before.max(day);
+        if !is_active(before, self.active.today) && is_active(day, self.active.today) {
+            self.count(at);
         }
-        let values = stored_dims().map(|dim| self.texts.id(&value(dims, dim))).collect();
-        self.index.insert(key, self.edges.len() as u32);
-        self.edges.push(Edge { key, rolled: dims.rolled_up().key(), values, day });
+    }
+
+    fn push(&mut self, edge: Edge) -> usize {
+        self.index.insert(edge.key, self.edges.len() as u32);
+        self.edges.push(edge);
+        self.edges.len() - 1
+    }
+
+    fn count(&mut self, at: usize) {
+        use edgescope_model::dims::EndField::Environment;
+        let Place::Stored(place) = Place::of(Dim::Source(Environment)) else { return };
+        let environment = &self.texts.texts[self.edges[at].values[place] as usize];
+        *self.active.edges.entry(Arc::clone(environment)).or_default() += 1;
+    }
+
+    /// Day as of which active edges are counted.
+    pub(crate) fn today(&self) -> i64 {
+        self.active.today
+    }
+
+    /// Counts active edges as of another day.
+    pub(crate) fn turn_to(&mut self, today: i64) {
+        self.active = Active { today, edges: HashMap::new() };
+        for at in 0..self.edges.len() {
+            if is_active(self.edges[at].day, today) {
+                self.count(at);
+            }
+        }
+    }
+
+    /// Whether [`Self::without`] would leave any out.
+    pub(crate) fn has_before(&self, day: i64) -> bool {
+        self.edges.iter().any(|edge| edge.day < day)
+    }
+
+    /// The same without edges that were last active before a day, and without the texts that only they had.
+    pub(crate) fn without(self, day: i64) -> Self {
+        let Self { texts, edges, active, .. } = self;
+        let mut kept = Self::default();
+        for edge in edges.into_iter().filter(|edge| edge.day >= day) {
+            let values = edge.values.iter().map(|&id| kept.texts.id(&texts.texts[id as usize])).collect();
+            kept.push(Edge { values, ..edge });
+        }
+        kept.turn_to(active.today);
+        kept
     }
 
     fn is(&self, edge: &Edge, dims: &EdgeDims) -> bool {
         stored_dims().zip(&edge.values).all(|(dim, &id)| *self.texts.texts[id as usize] == *value(dims, dim))
     }
 
-    /// Starts to take in the edges of a commit on this day.
-    pub(crate) fn admission(&self, today: i64) -> Admission {
-        use edgescope_model::dims::EndField::Environment;
-        let (mut active, place) = (HashMap::new(), Place::of(Dim::Source(Environment)));
-        for edge in self.edges.iter().filter(|edge| edge.day + 1 >= today) {
-            let environment = self.text(edge, place);
-            match active.get_mut(environment) {
-                Some(count) => *count += 1,
-                None => drop(active.insert(environment.to_owned(), 1)),
-            }
-        }
-        Admission { active, ..Admission::default() }
-    }
-
     /// The key under which a row of these dimensions is stored: its own, or "other".
-    pub(crate) fn admit(&self, admission: &mut Admission, dims: &EdgeDims, today: i64, series_max: usize) -> i64 {
-        let key = dims.key();
+    pub(crate) fn admit(&self, admission: &mut Admission, dims: &EdgeDims, series_max: usize) -> i64 {
+        let (key, today) = (dims.key(), self.active.today);
         match (admission.fresh.get(&key), self.edge(key)) {
             (Some(fresh), _) if fresh == dims => return key,
             (None, Some(edge)) if self.is(edge, dims) => {
                 if edge.day < today {
                     admission.fresh.insert(key, dims.clone());
-                    self.admit_rolled(admission, dims, today);
+                    self.admit_rolled(admission, dims);
                 }
                 return key;
             }
             (None, None) => {
-                let active = admission.active.entry(dims.source.environment.clone()).or_default();
-                if *active < series_max {
-                    *active += 1;
+                let environment = dims.source.environment.as_str();
+                let new = admission.new.entry(environment.to_owned()).or_default();
+                if self.active.edges.get(environment).copied().unwrap_or(0) + *new < series_max {
+                    *new += 1;
                     admission.fresh.insert(key, dims.clone());
-                    self.admit_rolled(admission, dims, today);
+                    self.admit_rolled(admission, dims);
                     return key;
                 }
                 admission.capped += 1;
@@ -168,13 +213,26 @@ impl Dims {
         key
     }
 
-    fn admit_rolled(&self, admission: &mut Admission, dims: &EdgeDims, today: i64) {
+    fn admit_rolled(&self, admission: &mut Admission, dims: &EdgeDims) {
         let rolled = dims.rolled_up();
         let key = rolled.key();
-        if self.edge(key).is_none_or(|edge| edge.day < today) {
-            admission.fresh.entry(key).or_insert(rolled);
+        match (admission.fresh.get(&key), self.edge(key)) {
+            (Some(fresh), _) if *fresh == rolled => {}
+            (None, Some(edge)) if self.is(edge, &rolled) => {
+                if edge.day < self.active.today {
+                    admission.fresh.insert(key, rolled);
+                }
+            }
+            (None, None) => drop(admission.fresh.insert(key, rolled)),
+            // The edge's minutes go under another's name: there is no second key for them.
+            _ => admission.collisions += 1,
         }
     }
+}
+
+/// Whether an edge counts as active: it was seen on the day or the day before.
+fn is_active(day: i64, today: i64) -> bool {
+    day >= today - 1
 }
 
 /// The edge that a row goes to when its own has no place.

@@ -13,12 +13,13 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Age at which a hidden file has nobody who writes it.
@@ -42,11 +43,24 @@ pub(crate) type Faults = Arc<dyn Fn(Step, &FsPath) -> io::Result<()> + Send + Sy
 pub(crate) struct Durable {
     inner: Arc<LocalFileSystem>,
     faults: Option<Faults>,
+    /// Directories whose names are safe in their parents. That one is there does not say so: who made it may have failed to sync.
+    named: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl Durable {
     pub(crate) fn new(faults: Option<Faults>) -> Self {
-        Self { inner: Arc::new(LocalFileSystem::new()), faults }
+        Self { inner: Arc::new(LocalFileSystem::new()), faults, named: Arc::default() }
+    }
+
+    /// Makes a directory, absolute, with those above it that are missing.
+    pub(crate) async fn make(&self, directory: PathBuf) -> io::Result<()> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.make_directory(&directory)).await.map_err(io::Error::other)?
+    }
+
+    /// Bytes of all files in a directory and in those right below it.
+    pub(crate) async fn bytes_below(&self, directory: PathBuf) -> Result<u64> {
+        blocking(move || bytes_below_now(&directory, 1).map_err(|e| failed(&directory, e))).await
     }
 
     /// Syncs a directory: names that any process gave in it before are safe when this returns.
@@ -71,18 +85,29 @@ impl Durable {
 
     /// Makes a directory and those above it, each safely named in its parent.
     fn make_directory(&self, directory: &FsPath) -> io::Result<()> {
-        if directory.is_dir() {
+        if self.is_named(directory) {
             return Ok(());
         }
-        if let Some(parent) = directory.parent() {
+        let Some(parent) = directory.parent() else { return Ok(()) };
+        let there = directory.is_dir();
+        if !there {
             self.make_directory(parent)?;
             match fs::create_dir(directory) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
                 other => other?,
             }
-            self.sync_directory_now(parent)?;
         }
+        match self.sync_directory_now(parent) {
+            // Where we may not look we have made nothing.
+            Err(e) if there && e.kind() == io::ErrorKind::PermissionDenied => {}
+            other => other?,
+        }
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(directory.to_owned());
         Ok(())
+    }
+
+    fn is_named(&self, directory: &FsPath) -> bool {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).contains(directory)
     }
 
     fn put(&self, target: &FsPath, payload: &[Bytes], create: bool) -> Result<()> {
@@ -134,6 +159,21 @@ fn sweep_now(directory: &FsPath) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Files may come and go meanwhile: what is gone counts nothing.
+fn bytes_below_now(directory: &FsPath, depth: usize) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(found) if found.is_dir() && depth > 0 => bytes += bytes_below_now(&entry.path(), depth - 1)?,
+            Ok(found) => bytes += found.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(bytes)
 }
 
 fn failed(path: &FsPath, source: io::Error) -> Error {

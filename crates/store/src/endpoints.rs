@@ -47,17 +47,22 @@ pub(crate) fn to_batch(rows: &[EndpointRow], now: DateTime<Utc>) -> Result<Recor
     RecordBatch::try_new(spec::endpoints().schema, columns)
 }
 
-/// Reads rows with the moment each was written. A row whose address cannot be read is left out.
-pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Vec<(DateTime<Utc>, EndpointRow)>, ArrowError> {
+/// Rows with the moment each was written, and how many were left out since their address cannot be read.
+type Read = (Vec<(DateTime<Utc>, EndpointRow)>, u64);
+
+pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Read, ArrowError> {
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")));
     let moment = |name: &str| Ok::<_, ArrowError>(column(name)?.as_primitive::<TimestampMicrosecondType>());
     let (updated, from, to) = (moment(spec::UPDATED)?, moment("from_time")?, moment("to_time")?);
     let (addresses, agents, ports) =
         (column("address")?.as_string::<i32>(), column("agent")?.as_string::<i32>(), column("port")?.as_primitive::<Int32Type>());
     let shared = column("shared")?.as_boolean();
-    let mut rows = Vec::with_capacity(batch.num_rows());
+    let (mut rows, mut unreadable) = (Vec::with_capacity(batch.num_rows()), 0);
     for at in 0..batch.num_rows() {
-        let Ok(address) = addresses.value(at).parse() else { continue };
+        let Ok(address) = addresses.value(at).parse() else {
+            unreadable += 1;
+            continue;
+        };
         let mut owner = EndDims::default();
         for (name, _, set) in OWNER {
             *set(&mut owner) = column(name)?.as_string::<i32>().value(at).to_owned();
@@ -73,5 +78,5 @@ pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Vec<(DateTime<Utc>, Endp
         };
         rows.push((from_micros(updated.value(at)), row));
     }
-    Ok(rows)
+    Ok((rows, unreadable))
 }

@@ -25,6 +25,8 @@ pub(crate) struct DataFile {
     /// Relative to the table.
     pub path: String,
     pub bytes: u64,
+    /// 0 if the file does not say.
+    pub rows: u64,
     /// Least and greatest moment of the table's time column, microseconds; `None` if the file does not say.
     pub span_us: Option<(i64, i64)>,
 }
@@ -35,6 +37,7 @@ impl DataFile {
         Self {
             path: view.path().into_owned(),
             bytes: u64::try_from(view.size()).unwrap_or(0),
+            rows: stats["numRecords"].as_u64().unwrap_or(0),
             span_us: only_moment(&stats["minValues"]).zip(only_moment(&stats["maxValues"])),
         }
     }

@@ -14,7 +14,7 @@
 //! | `edges_1m` | the same by minute, without pods and addresses | `retention_1m_s` |
 //! | `edge_dims` | the dimensions of an edge's key | two days longer than the facts |
 //! | `endpoints` | who held an address, as an agent said | `retention_1m_s` |
-//! | `agent_windows` | what arrived from an agent for a window, and what was lost | `retention_10s_s` |
+//! | `agent_windows` | what arrived from an agent for a window, and what was lost | as long as any facts |
 //! | `agents`, `alerts`, `incidents` | one version of a record | `retention_1m_s`, agents longer |
 //!
 //! In between works [`Store::maintain`]: it rolls up, compacts, expires, keeps under `max_bytes`, checkpoints, cleans the logs and vacuums.
@@ -55,4 +55,4 @@ pub use config::{QueryLimits, StoreConfig};
 pub use counters::Counters;
 pub use error::{Result, StoreError};
 pub use sql::SqlTable;
-pub use store::{LifeFilter, Store};
+pub use store::{LifeFilter, Store, TableSize};

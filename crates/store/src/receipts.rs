@@ -11,6 +11,7 @@ use datafusion::arrow::error::ArrowError;
 use edgescope_model::query::Coverage;
 use edgescope_model::time::from_micros;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -20,12 +21,16 @@ const GRACE_S: i64 = 10;
 const FORGET_S: i64 = 3600;
 /// Interval of an agent that has not said it.
 const INTERVAL_S: i64 = 10;
+/// Shortest interval that an agent is taken at its word for: it makes the number of windows of a range.
+const INTERVAL_MIN_US: i64 = 1_000_000;
 /// An agent is silent when its last window ended this many intervals before the range's end.
 const SILENT_INTERVALS: i64 = 3;
 
 /// The table and what it says of each agent.
 pub(crate) struct Receipts {
     pub table: Arc<Table>,
+    /// Where the facts go, with which a receipt begins to count.
+    facts: Arc<Table>,
     cache: Mutex<Cache>,
 }
 
@@ -34,6 +39,8 @@ struct Cache {
     version: Option<u64>,
     files: HashSet<String>,
     agents: HashMap<String, Life>,
+    /// Receipts whose facts were not stored when they were read.
+    waiting: Vec<Waiting>,
 }
 
 /// First start and last end of an agent's windows, microseconds.
@@ -43,57 +50,107 @@ struct Life {
     last_us: i64,
 }
 
-struct Row {
+/// A receipt, of what of it is read.
+struct Row<'a> {
+    agent: &'a str,
+    sequence: i64,
+    start_us: i64,
+    end_us: i64,
+    losses: &'a str,
+}
+
+/// A receipt whose facts are not stored.
+struct Waiting {
     agent: String,
     sequence: i64,
     start_us: i64,
     end_us: i64,
-    losses: String,
+}
+
+/// An agent of which windows are due in a range, and what came.
+struct Expected {
+    life: Life,
+    interval_us: i64,
+    wanted: Range<i64>,
+    /// A bit for each of the wanted windows.
+    got: Vec<u64>,
+    reports: bool,
+}
+
+impl Expected {
+    fn new(life: Life, interval_us: i64, from_us: i64, settled_us: i64) -> Self {
+        let wanted = grid(from_us.max(life.first_us), settled_us, interval_us);
+        let got = vec![0; usize::try_from(wanted.end - wanted.start).unwrap_or(0).div_ceil(64)];
+        Self { life, interval_us, wanted, got, reports: false }
+    }
+
+    fn take(&mut self, start_us: i64) {
+        self.reports = true;
+        let window = start_us.div_euclid(self.interval_us);
+        if self.wanted.contains(&window) {
+            let bit = (window - self.wanted.start) as usize;
+            self.got[bit / 64] |= 1 << (bit % 64);
+        }
+    }
 }
 
 impl Receipts {
-    pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, cache: Mutex::default() }
+    pub(crate) fn new(table: Arc<Table>, facts: Arc<Table>) -> Self {
+        Self { table, facts, cache: Mutex::default() }
     }
 
     /// How much of what should have arrived between two moments did, as of `now`. `agents` are those that ever said hello.
     pub(crate) async fn coverage(&self, agents: &[AgentFacts], from: DateTime<Utc>, to: DateTime<Utc>, now: DateTime<Utc>) -> Result<Coverage> {
         let head = self.table.refresh().await?;
+        let (from_us, to_us) = (from.timestamp_micros(), to.timestamp_micros());
+        let settled_us = to_us.min((now - Duration::seconds(GRACE_S)).timestamp_micros());
         let mut lives = self.lives(&head).await?;
         let mut intervals_us = HashMap::new();
         for agent in agents {
-            let hello = Life { first_us: agent.first_seen.timestamp_micros(), last_us: agent.first_seen.timestamp_micros() };
-            lives.entry(agent.agent_id.clone()).or_insert(hello);
+            let hello_us = agent.first_seen.timestamp_micros();
+            let life = lives.entry(agent.agent_id.clone()).or_insert(Life { first_us: hello_us, last_us: hello_us });
+            if life.first_us - hello_us > FORGET_S * 1_000_000 {
+                // So long before its first receipt: those of then are gone, and what they spoke of with them.
+                life.first_us = hello_us;
+            }
             if agent.interval_ms > 0 {
-                intervals_us.insert(agent.agent_id.as_str(), i64::from(agent.interval_ms) * 1000);
+                intervals_us.insert(agent.agent_id.as_str(), (i64::from(agent.interval_ms) * 1000).max(INTERVAL_MIN_US));
             }
         }
-        let received = self.rows(&head, from.timestamp_micros(), to.timestamp_micros()).await?;
-        let settled = to.min(now - Duration::seconds(GRACE_S));
-        let forgotten = (from - Duration::seconds(FORGET_S)).timestamp_micros();
-        let mut coverage = Coverage { losses: losses(&received), ..Coverage::default() };
-        let (mut windows, mut expected) = (0, 0);
-        for (agent, life) in &lives {
-            if life.first_us >= to.timestamp_micros() || life.last_us < forgotten {
-                continue;
-            }
+        let due = |life: &Life| life.first_us < to_us && life.last_us >= from_us - FORGET_S * 1_000_000;
+        let mut expected: HashMap<&str, Expected> = HashMap::new();
+        for (agent, life) in lives.iter().filter(|(_, life)| due(life)) {
             let interval_us = intervals_us.get(agent.as_str()).copied().unwrap_or(INTERVAL_S * 1_000_000);
-            coverage.agents_expected += 1;
-            let wanted = grid(from.timestamp_micros().max(life.first_us), settled.timestamp_micros(), interval_us);
-            let got: HashSet<i64> = received.iter().filter(|row| row.agent == *agent).map(|row| row.start_us.div_euclid(interval_us)).collect();
-            coverage.agents_reporting += usize::from(!got.is_empty());
-            expected += wanted.end - wanted.start;
-            windows += wanted.filter(|window| got.contains(window)).count() as i64;
-            if life.last_us + SILENT_INTERVALS * interval_us < settled.timestamp_micros() {
-                coverage.silent.insert(agent.clone(), from_micros(life.last_us));
+            expected.insert(agent, Expected::new(*life, interval_us, from_us, settled_us));
+        }
+        let losses = self.receive(&head, from_us..to_us, &mut expected).await?;
+        Ok(sum_up(&expected, losses, settled_us))
+    }
+
+    /// Gives each agent the windows of a range whose receipts are there and whose facts are stored; returns what was lost, by reason.
+    async fn receive(&self, head: &Head, range_us: Range<i64>, expected: &mut HashMap<&str, Expected>) -> Result<BTreeMap<String, u64>> {
+        let mut losses = BTreeMap::new();
+        // One can be written again, when its facts' commit failed.
+        let mut counted = HashSet::new();
+        for file in head.files().iter().filter(|file| file.overlaps(range_us.start, range_us.end)) {
+            let batches = self.table.read(&file.path).await?;
+            let highest = self.highest(agents_of(&batches).map_err(|e| StoreError::file(self.table.name(), &file.path, e))?).await?;
+            for batch in &batches {
+                let take = |row: Row<'_>| {
+                    if !range_us.contains(&row.start_us) || !is_stored(row.agent, row.sequence, &highest) {
+                        return;
+                    }
+                    if let Some(agent) = expected.get_mut(row.agent) {
+                        agent.take(row.start_us);
+                    }
+                    if row.losses != "{}" && counted.insert((row.agent.to_owned(), row.sequence)) {
+                        add_losses(&mut losses, row.losses);
+                    }
+                };
+                each(batch, take).map_err(|e| StoreError::file(self.table.name(), &file.path, e))?;
             }
         }
-        coverage.fraction = match (expected, coverage.agents_reporting) {
-            // Nothing is due yet: whoever reports is all that can be.
-            (0, reporting) => f64::from(u8::from(reporting > 0)),
-            _ => windows as f64 / expected as f64,
-        };
-        Ok(coverage)
+        Ok(losses)
     }
 
     /// When each agent's windows began and ended, over all that is kept.
@@ -104,52 +161,109 @@ impl Receipts {
                 if cache.files.contains(&file.path) {
                     continue;
                 }
-                for row in self.read(&file.path).await? {
-                    let life = cache.agents.entry(row.agent).or_insert(Life { first_us: row.start_us, last_us: row.end_us });
-                    *life = Life { first_us: life.first_us.min(row.start_us), last_us: life.last_us.max(row.end_us) };
+                let fail = |e| StoreError::file(self.table.name(), &file.path, e);
+                let batches = self.table.read(&file.path).await?;
+                let highest = self.highest(agents_of(&batches).map_err(fail)?).await?;
+                for batch in &batches {
+                    each(batch, |row| cache.take(&row, &highest)).map_err(fail)?;
                 }
+                cache.files.insert(file.path.clone());
             }
             cache.files = head.files().iter().map(|file| file.path.clone()).collect();
             cache.version = Some(head.version);
         }
+        if !cache.waiting.is_empty() {
+            let highest = self.highest(cache.waiting.iter().map(|row| row.agent.clone()).collect()).await?;
+            cache.settle(&highest);
+        }
         Ok(cache.agents.clone())
     }
 
-    /// Receipts of windows that start in a range, each sequence once: one can be written again when its facts' commit failed.
-    async fn rows(&self, head: &Head, from_us: i64, to_us: i64) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        let mut seen = HashSet::new();
-        for file in head.files().iter().filter(|file| file.overlaps(from_us, to_us)) {
-            let read = self.read(&file.path).await?;
-            rows.extend(read.into_iter().filter(|row| (from_us..to_us).contains(&row.start_us) && seen.insert((row.agent.clone(), row.sequence))));
+    /// The highest sequence of each of the agents whose facts are stored.
+    async fn highest(&self, agents: HashSet<String>) -> Result<HashMap<String, i64>> {
+        self.facts.refresh().await?;
+        let mut highest = HashMap::new();
+        for agent in agents {
+            let sequence = self.facts.transaction(&agent).await?.unwrap_or(0);
+            highest.insert(agent, sequence);
         }
-        Ok(rows)
+        Ok(highest)
     }
 
-    async fn read(&self, path: &str) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        for batch in self.table.read(path).await? {
-            rows.extend(from_batch(&batch).map_err(|e| StoreError::file(self.table.name(), path, e))?);
-        }
-        Ok(rows)
+    /// Forgets agents whose last window ended before a moment; their files go by themselves.
+    pub(crate) async fn forget(&self, before: DateTime<Utc>) {
+        let before_us = before.timestamp_micros();
+        let mut cache = self.cache.lock().await;
+        cache.agents.retain(|_, life| life.last_us >= before_us);
+        cache.waiting.retain(|row| row.end_us >= before_us);
     }
 }
 
+impl Cache {
+    fn take(&mut self, row: &Row<'_>, highest: &HashMap<String, i64>) {
+        if is_stored(row.agent, row.sequence, highest) {
+            self.live(row.agent, row.start_us, row.end_us);
+        } else {
+            self.waiting.push(Waiting { agent: row.agent.to_owned(), sequence: row.sequence, start_us: row.start_us, end_us: row.end_us });
+        }
+    }
+
+    fn live(&mut self, agent: &str, first_us: i64, last_us: i64) {
+        match self.agents.get_mut(agent) {
+            Some(life) => *life = Life { first_us: life.first_us.min(first_us), last_us: life.last_us.max(last_us) },
+            None => drop(self.agents.insert(agent.to_owned(), Life { first_us, last_us })),
+        }
+    }
+
+    /// Lets those count whose facts are stored by now. Of those that wait one a sequence is enough: each attempt writes one.
+    fn settle(&mut self, highest: &HashMap<String, i64>) {
+        let mut waiting = HashMap::new();
+        for row in std::mem::take(&mut self.waiting) {
+            if is_stored(&row.agent, row.sequence, highest) {
+                self.live(&row.agent, row.start_us, row.end_us);
+            } else {
+                waiting.insert((row.agent.clone(), row.sequence), row);
+            }
+        }
+        self.waiting = waiting.into_values().collect();
+    }
+}
+
+/// Receipts are committed before facts: while facts fail, nothing is covered.
+fn is_stored(agent: &str, sequence: i64, highest: &HashMap<String, i64>) -> bool {
+    highest.get(agent).is_some_and(|highest| sequence <= *highest)
+}
+
+fn sum_up(expected: &HashMap<&str, Expected>, losses: BTreeMap<String, u64>, settled_us: i64) -> Coverage {
+    let mut coverage = Coverage { losses, agents_expected: expected.len(), ..Coverage::default() };
+    let (mut windows, mut wanted) = (0, 0);
+    for (agent, seen) in expected {
+        coverage.agents_reporting += usize::from(seen.reports);
+        wanted += seen.wanted.end - seen.wanted.start;
+        windows += seen.got.iter().map(|bits| i64::from(bits.count_ones())).sum::<i64>();
+        if seen.life.last_us + SILENT_INTERVALS * seen.interval_us < settled_us {
+            coverage.silent.insert((*agent).to_owned(), from_micros(seen.life.last_us));
+        }
+    }
+    coverage.fraction = match (wanted, coverage.agents_reporting) {
+        // Nothing is due yet: whoever reports is all that can be.
+        (0, reporting) => f64::from(u8::from(reporting > 0)),
+        _ => windows as f64 / wanted as f64,
+    };
+    coverage
+}
+
 /// Windows, as multiples of the interval, that begin at `from_us` or later and end by `to_us`.
-fn grid(from_us: i64, to_us: i64, interval_us: i64) -> std::ops::Range<i64> {
+fn grid(from_us: i64, to_us: i64, interval_us: i64) -> Range<i64> {
     let first = -(-from_us).div_euclid(interval_us);
     first..to_us.div_euclid(interval_us).max(first)
 }
 
-fn losses(rows: &[Row]) -> BTreeMap<String, u64> {
-    let mut all = BTreeMap::<String, u64>::new();
-    for row in rows.iter().filter(|row| row.losses != "{}") {
-        match serde_json::from_str::<BTreeMap<String, u64>>(&row.losses) {
-            Ok(losses) => losses.into_iter().for_each(|(reason, count)| *all.entry(reason).or_default() += count),
-            Err(_) => *all.entry("unreadable_receipt".to_owned()).or_default() += 1,
-        }
+fn add_losses(all: &mut BTreeMap<String, u64>, losses: &str) {
+    match serde_json::from_str::<BTreeMap<String, u64>>(losses) {
+        Ok(losses) => losses.into_iter().for_each(|(reason, count)| *all.entry(reason).or_default() += count),
+        Err(_) => *all.entry("unreadable_receipt".to_owned()).or_default() += 1,
     }
-    all
 }
 
 pub(crate) fn to_batch(batches: &[&AgentBatch]) -> Result<RecordBatch, ArrowError> {
@@ -173,18 +287,29 @@ pub(crate) fn to_batch(batches: &[&AgentBatch]) -> Result<RecordBatch, ArrowErro
     RecordBatch::try_new(agent_windows().schema, columns)
 }
 
-fn from_batch(batch: &RecordBatch) -> Result<Vec<Row>, ArrowError> {
+/// Who sent the receipts.
+fn agents_of(batches: &[RecordBatch]) -> Result<HashSet<String>, ArrowError> {
+    let mut agents = HashSet::new();
+    for batch in batches {
+        each(batch, |row| {
+            if !agents.contains(row.agent) {
+                agents.insert(row.agent.to_owned());
+            }
+        })?;
+    }
+    Ok(agents)
+}
+
+/// Gives every row of a batch away, by reference: there are as many as windows of all agents.
+fn each(batch: &RecordBatch, mut take: impl FnMut(Row<'_>)) -> Result<(), ArrowError> {
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")));
     let (starts, ends) =
         (column(WINDOW)?.as_primitive::<TimestampMicrosecondType>(), column("window_end")?.as_primitive::<TimestampMicrosecondType>());
     let (agents, sequences, losses) =
         (column("agent")?.as_string::<i32>(), column("sequence")?.as_primitive::<Int64Type>(), column("losses")?.as_string::<i32>());
-    let row = |at| Row {
-        agent: agents.value(at).to_owned(),
-        sequence: sequences.value(at),
-        start_us: starts.value(at),
-        end_us: ends.value(at),
-        losses: losses.value(at).to_owned(),
-    };
-    Ok((0..batch.num_rows()).map(row).collect())
+    for at in 0..batch.num_rows() {
+        let (start_us, end_us) = (starts.value(at), ends.value(at));
+        take(Row { agent: agents.value(at), sequence: sequences.value(at), start_us, end_us, losses: losses.value(at) });
+    }
+    Ok(())
 }

@@ -5,22 +5,28 @@
 //! minute, none is missed or doubled, and of two processes that roll up at once one finds itself late.
 
 use crate::error::Result;
-use crate::table::Table;
+use crate::table::{Head, Table};
 use deltalake::kernel::Action;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Application id of the roll-up's transactions in its target table.
 pub(crate) const ROLLUP: &str = "edgescope.rollup";
 
-/// The version of the source that the target has consumed; `None` before the first roll-up.
-pub(crate) async fn consumed(target: &Table) -> Result<Option<u64>> {
-    Ok(target.transaction(ROLLUP).await?.and_then(|version| u64::try_from(version).ok()))
+/// The target's newest version, and the version of the source that it has consumed: one belongs to the other. `None` before the first roll-up.
+pub(crate) async fn consumed(target: &Table) -> Result<(Arc<Head>, Option<u64>)> {
+    let (head, version) = target.refresh_with(ROLLUP).await?;
+    Ok((head, version.and_then(|version| u64::try_from(version).ok())))
 }
 
-/// Files with new rows that the source's versions up to `upto` added and the target has not consumed.
-pub(crate) async fn pending(source: &Table, target: &Table, upto: u64) -> Result<HashSet<String>> {
-    let first = consumed(target).await?.map_or(0, |version| version + 1);
-    Ok(added(source, first, upto).await?.files.into_iter().collect())
+/// Files with new rows that the source's versions after the consumed one and up to `upto` added.
+pub(crate) async fn pending(source: &Table, consumed: Option<u64>, upto: u64) -> Result<HashSet<String>> {
+    let added = added(source, consumed.map_or(0, |version| version + 1), upto).await?;
+    if added.gaps > 0 {
+        // The roll-up counts them when it comes to them.
+        tracing::warn!(table = source.name(), versions = added.gaps, "log entries went before they were rolled up: their files cannot be told");
+    }
+    Ok(added.files.into_iter().collect())
 }
 
 /// What some versions of a table added.

@@ -70,6 +70,25 @@ pub(crate) fn edge_dims() -> TableSpec {
     spec("edge_dims", UPDATED, 30 * 86_400, [moment(UPDATED), long(EDGE), long("rolled")].into_iter().chain(dims).collect())
 }
 
+/// What makes an address's owner: all but how long. The same that the server takes the last word by, and when it began.
+pub(crate) const ENDPOINT_KEY: [&str; 15] = [
+    "address",
+    "port",
+    "agent",
+    "from_time",
+    "shared",
+    "workload",
+    "namespace",
+    "pod",
+    "process",
+    "node",
+    "zone",
+    "region",
+    "environment",
+    "image",
+    "resolution_type",
+];
+
 /// `endpoints`: who held an address from when to when, as an agent said.
 pub(crate) fn endpoints() -> TableSpec {
     let owner = ["workload", "namespace", "pod", "process", "node", "zone", "region", "environment", "image", "resolution_type"].map(text);

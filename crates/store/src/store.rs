@@ -2,7 +2,7 @@
 
 use crate::batch::{AgentFacts, EndpointRow};
 use crate::config::StoreConfig;
-use crate::counters::{Counters, Counting, set};
+use crate::counters::{Counters, Counting, add, set};
 use crate::dim_cache::DimCache;
 use crate::durable::{Durable, Faults};
 use crate::error::{Result, StoreError};
@@ -14,7 +14,7 @@ use crate::{commit, endpoints, maintain, spec};
 use chrono::{DateTime, Utc};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_model::query::Coverage;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
@@ -36,10 +36,22 @@ pub struct Store {
     pub(crate) incidents: Records,
     /// One commit of facts at a time in a process; others gather behind it.
     pub(crate) commit_turn: Mutex<()>,
-    pub(crate) maintenance_turn: Mutex<()>,
+    pub(crate) maintenance_turn: Mutex<maintain::Turn>,
     pub(crate) readers: Readers,
     clock: Clock,
     pub(crate) queries: Semaphore,
+}
+
+/// What one table holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSize {
+    pub table: &'static str,
+    /// Active data files, their rows and bytes.
+    pub files: usize,
+    pub rows: u64,
+    pub bytes: u64,
+    /// All its files on the disk: also those that nothing names any more, and the log.
+    pub disk_bytes: u64,
 }
 
 /// Which alerts or incidents to list; what is absent does not limit.
@@ -62,8 +74,8 @@ impl Store {
 
     /// Opens with a disk that may fail and a clock of one's own: for tests.
     pub(crate) async fn open_with(config: &StoreConfig, faults: Option<Faults>, clock: Clock) -> Result<Arc<Self>> {
-        let root = directory(&config.path)?;
         let durable = Durable::new(faults);
+        let root = directory(&durable, &config.path).await?;
         let open = |spec| async { Table::open(&durable, &root, spec).await.map(Arc::new) };
         // The span of a compacted file bounds what one compaction holds in memory: an hour of 20,000 edges in ten-second rows is 7 million rows
         // at worst, a quarter of a day in one-minute rows the same.
@@ -79,6 +91,7 @@ impl Store {
             open(spec::records("alerts")),
             open(spec::records("incidents"))
         )?;
+        let receipts = Receipts::new(windows, Arc::clone(&facts_10s));
         let store = Arc::new(Self {
             config: config.clone(),
             counting: Counting::default(),
@@ -86,12 +99,12 @@ impl Store {
             facts_1m,
             dims: DimCache::open(edge_dims).await?,
             endpoints,
-            receipts: Receipts::new(windows),
+            receipts,
             agents: Records::new(agents),
             alerts: Records::new(alerts),
             incidents: Records::new(incidents),
             commit_turn: Mutex::new(()),
-            maintenance_turn: Mutex::new(()),
+            maintenance_turn: Mutex::default(),
             readers: Readers::default(),
             clock,
             queries: Semaphore::new(config.query.concurrent_max.max(1)),
@@ -120,9 +133,26 @@ impl Store {
         ]
     }
 
+    /// What each table holds now.
+    pub async fn sizes(&self) -> Result<Vec<TableSize>> {
+        let mut sizes = Vec::new();
+        for table in self.tables() {
+            let files = table.refresh().await?.files();
+            sizes.push(TableSize {
+                table: table.name(),
+                files: files.len(),
+                rows: files.iter().map(|file| file.rows).sum(),
+                bytes: files.iter().map(|file| file.bytes).sum(),
+                disk_bytes: table.disk_bytes().await?,
+            });
+        }
+        Ok(sizes)
+    }
+
     /// What the store counted so far; gauges as of the last commit or background run.
     pub fn counters(&self) -> Counters {
         set(&self.counting.edges, self.dims.read().len() as u64);
+        set(&self.counting.unreadable_dims, self.dims.unreadable());
         self.counting.snapshot()
     }
 
@@ -163,7 +193,9 @@ impl Store {
         let mut rows = Vec::new();
         for file in head.files().iter().filter(|file| file.overlaps(since.timestamp_micros(), i64::MAX)) {
             for batch in self.endpoints.read(&file.path).await? {
-                rows.extend(endpoints::from_batch(&batch).map_err(|e| StoreError::file(self.endpoints.name(), &file.path, e))?);
+                let (read, unreadable) = endpoints::from_batch(&batch).map_err(|e| StoreError::file(self.endpoints.name(), &file.path, e))?;
+                rows.extend(read);
+                add(&self.counting.unreadable_endpoints, unreadable);
             }
         }
         rows.retain(|(updated, _)| *updated >= since);
@@ -217,11 +249,12 @@ impl LifeFilter {
 }
 
 /// The absolute directory of `store.path`, made if missing.
-fn directory(path: &str) -> Result<PathBuf> {
+async fn directory(durable: &Durable, path: &str) -> Result<PathBuf> {
     let fail = |reason: String| StoreError::Path { path: path.to_owned(), reason };
     if let Some((scheme, _)) = path.split_once("://") {
         return Err(fail(format!("{scheme}:// is not supported by this build: give a local directory")));
     }
-    std::fs::create_dir_all(path).map_err(|e| fail(format!("cannot make the directory: {e}")))?;
-    Path::new(path).canonicalize().map_err(|e| fail(e.to_string()))
+    let absolute = std::path::absolute(path).map_err(|e| fail(e.to_string()))?;
+    durable.make(absolute.clone()).await.map_err(|e| fail(format!("cannot make the directory: {e}")))?;
+    absolute.canonicalize().map_err(|e| fail(e.to_string()))
 }

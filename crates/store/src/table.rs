@@ -97,6 +97,10 @@ impl Table {
         let inner = Mutex::new(Inner { head: Head::new(state), transactions: HashMap::new(), searched: Instant::now() });
         let table = Self { spec, log, durable: durable.clone(), directory, inner };
         table.add_missing_columns().await?;
+        let unknown = table.unknown_columns(&*table.refresh().await?);
+        if !unknown.is_empty() {
+            tracing::warn!(table = table.name(), ?unknown, "a newer program added columns: this one leaves the table's files as they are");
+        }
         Ok(table)
     }
 
@@ -109,6 +113,14 @@ impl Table {
         let mut inner = self.inner.lock().await;
         self.refresh_locked(&mut inner).await?;
         Ok(Arc::clone(&inner.head))
+    }
+
+    /// The newest version there is, and the latest committed version of an application's transactions as of it.
+    pub(crate) async fn refresh_with(&self, application: &str) -> Result<(Arc<Head>, Option<i64>)> {
+        let mut inner = self.inner.lock().await;
+        self.refresh_locked(&mut inner).await?;
+        let transaction = self.transaction_locked(&mut inner, application).await?;
+        Ok((Arc::clone(&inner.head), transaction))
     }
 
     /// Reads the newest version from the newest checkpoint on: what this process knows then leans on no log entry before it.
@@ -163,6 +175,10 @@ impl Table {
     /// The latest committed version of an application's transactions; never older than any [`Head`] handed out before.
     pub(crate) async fn transaction(&self, application: &str) -> Result<Option<i64>> {
         let mut inner = self.inner.lock().await;
+        self.transaction_locked(&mut inner, application).await
+    }
+
+    async fn transaction_locked(&self, inner: &mut Inner, application: &str) -> Result<Option<i64>> {
         if let Some(known) = inner.transactions.get(application) {
             return Ok(*known);
         }
@@ -243,6 +259,17 @@ impl Table {
         table
     }
 
+    /// Columns that a newer program added: whatever this one rewrites loses them.
+    pub(crate) fn unknown_columns(&self, head: &Head) -> Vec<String> {
+        let present = head.state.snapshot().arrow_schema();
+        present.fields().iter().filter(|f| self.spec.schema.field_with_name(f.name()).is_err()).map(|f| f.name().clone()).collect()
+    }
+
+    /// What the table takes on the disk, files that nothing names any more and the log included.
+    pub(crate) async fn disk_bytes(&self) -> Result<u64> {
+        self.durable.bytes_below(self.directory.clone()).await.map_err(|e| StoreError::io(self.name(), e))
+    }
+
     /// Adds columns of the catalogue that an older program did not know.
     async fn add_missing_columns(&self) -> Result<()> {
         for _ in 0..ATTEMPTS_MAX {
@@ -255,7 +282,9 @@ impl Table {
             let schema = datafusion::arrow::datatypes::Schema::new(missing);
             let fields: StructType = (&schema).try_into_kernel().map_err(|e| StoreError::Invalid(format!("table '{}': {e}", self.name())))?;
             match self.delta(&head).add_columns().with_fields(fields.fields().cloned().collect::<Vec<_>>()).await {
-                Ok(_) | Err(DeltaTableError::Transaction { .. } | DeltaTableError::VersionAlreadyExists(_)) => {}
+                // Another writer was first, perhaps with the same columns: look again.
+                Ok(_) | Err(DeltaTableError::VersionAlreadyExists(_)) => {}
+                Err(DeltaTableError::Transaction { source: TransactionError::MaxCommitAttempts(_) | TransactionError::CommitConflict(_) }) => {}
                 Err(e) => return Err(StoreError::delta(self.name(), e)),
             }
         }

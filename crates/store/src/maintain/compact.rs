@@ -1,10 +1,11 @@
 //! Many small files become few larger ones, ordered by time.
 
+use super::Failures;
 use super::rewrite::Rewrite;
 use crate::counters::add;
 use crate::error::{Result, StoreError};
 use crate::files::{DataFile, Effort};
-use crate::rollup::pending;
+use crate::rollup::{consumed, pending};
 use crate::store::Store;
 use crate::table::{Attempt, Change, Table};
 use chrono::{DateTime, Utc};
@@ -17,8 +18,9 @@ const FAN_IN: usize = 8;
 const CLASS_BYTES: u64 = 32 << 10;
 /// Files this large are left alone.
 const LARGE_BYTES: u64 = 16 << 20;
-/// Most bytes that one compaction reads. At 50 bytes a row they are half a million rows, which take some 500 bytes each in memory: 250 MB.
+/// Most bytes and rows that one compaction reads. A row takes some 500 bytes in memory, however few it takes in its file: 250 MB.
 const READ_BYTES_MAX: u64 = 24 << 20;
+const READ_ROWS_MAX: u64 = 500_000;
 /// Seconds after a span's end in which late rows are still waited for.
 const SETTLE_S: i64 = 600;
 
@@ -26,12 +28,17 @@ impl Store {
     /// Compacts whatever in the table has become too small-grained.
     pub(crate) async fn compact(&self, table: &Arc<Table>, rewrite: &Rewrite, now: DateTime<Utc>) -> Result<()> {
         let head = table.refresh().await?;
+        if !table.unknown_columns(&head).is_empty() {
+            // Said when the table was opened. Who knows the columns compacts.
+            return Ok(());
+        }
         let keep = self.not_rolled_up(table, head.version).await?;
         let files: Vec<DataFile> = head.files().iter().filter(|file| !keep.contains(&file.path)).cloned().collect();
+        let mut failures = Failures::default();
         for group in groups(&files, table.spec.span_s * 1_000_000, now.timestamp_micros()) {
-            self.compact_group(table, *rewrite, &group, now).await?;
+            failures.note(self.compact_group(table, *rewrite, &group, now).await);
         }
-        Ok(())
+        failures.first.map_or(Ok(()), Err)
     }
 
     /// Files of the ten-second table that must stay as they are until the roll-up has consumed them.
@@ -39,8 +46,8 @@ impl Store {
         if !Arc::ptr_eq(table, &self.facts_10s) {
             return Ok(HashSet::new());
         }
-        self.facts_1m.refresh().await?;
-        pending(&self.facts_10s, &self.facts_1m, version).await
+        let (_, consumed) = consumed(&self.facts_1m).await?;
+        pending(&self.facts_10s, consumed, version).await
     }
 
     async fn compact_group(&self, table: &Arc<Table>, rewrite: Rewrite, group: &[DataFile], now: DateTime<Utc>) -> Result<()> {
@@ -88,7 +95,9 @@ fn groups(files: &[DataFile], span_us: i64, now_us: i64) -> Vec<Vec<DataFile>> {
     let mut groups = Vec::new();
     for (span, files) in spans {
         if (span + 1) * span_us + SETTLE_S * 1_000_000 < now_us {
-            groups.extend(bounded(files).into_iter().filter(|group| group.len() > 1));
+            // A file that reaches out of its span, late rows among others, is cut even if it is alone: it would neither expire nor tell what is kept.
+            let wide = |file: &DataFile| file.span_us.is_some_and(|(_, greatest)| greatest >= (span + 1) * span_us);
+            groups.extend(bounded(files).into_iter().filter(|group| group.len() > 1 || group.iter().any(wide)));
             continue;
         }
         let mut classes = BTreeMap::<u32, Vec<&DataFile>>::new();
@@ -103,16 +112,43 @@ fn groups(files: &[DataFile], span_us: i64, now_us: i64) -> Vec<Vec<DataFile>> {
 }
 
 fn bounded(files: Vec<&DataFile>) -> Vec<Vec<DataFile>> {
-    let (mut groups, mut bytes) = (Vec::<Vec<DataFile>>::new(), u64::MAX);
+    let (mut groups, mut bytes, mut rows) = (Vec::<Vec<DataFile>>::new(), 0, 0);
     for file in files {
-        if bytes.saturating_add(file.bytes) > READ_BYTES_MAX {
+        if groups.is_empty() || bytes + file.bytes > READ_BYTES_MAX || rows + file.rows > READ_ROWS_MAX {
             groups.push(Vec::new());
-            bytes = 0;
+            (bytes, rows) = (0, 0);
         }
         bytes += file.bytes;
+        rows += file.rows;
         if let Some(group) = groups.last_mut() {
             group.push(file.clone());
         }
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(rows: u64, span_s: (i64, i64)) -> DataFile {
+        DataFile { path: format!("{rows}-{span_s:?}"), bytes: 100_000, rows, span_us: Some((span_s.0 * 1_000_000, span_s.1 * 1_000_000)) }
+    }
+
+    fn sizes(files: &[DataFile]) -> Vec<usize> {
+        groups(files, 3_600_000_000, 86_400_000_000).iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn a_compaction_reads_no_more_rows_than_fit_memory() {
+        let files: Vec<DataFile> = (0..8).map(|i| file(200_000, (i, i + 1))).collect();
+        assert_eq!(sizes(&files), [2, 2, 2, 2]);
+        assert_eq!(sizes(&[file(400_000, (0, 1)), file(400_000, (1, 2))]), [0; 0]);
+    }
+
+    #[test]
+    fn a_lone_file_is_cut_if_it_reaches_out_of_its_span() {
+        assert_eq!(sizes(&[file(10, (0, 3599))]), [0; 0]);
+        assert_eq!(sizes(&[file(10, (0, 3600))]), [1]);
+    }
 }

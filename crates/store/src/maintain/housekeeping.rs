@@ -30,22 +30,22 @@ impl Clock for At {
 }
 
 impl Store {
+    /// Writes a checkpoint when it is due, and deletes log entries that one holds.
     pub(crate) async fn keep_house(&self, table: &Arc<Table>, now: DateTime<Utc>) -> Result<()> {
         let head = table.refresh().await?;
         let fail = |e| StoreError::delta(table.name(), e);
-        let due = head.version >= table.checkpointed().await? + CHECKPOINT_VERSIONS;
-        if due {
+        if head.version >= table.checkpointed().await? + CHECKPOINT_VERSIONS {
             create_checkpoint(&table.delta(&head), None).await.map_err(fail)?;
             // The library reads some answers (tombstones, transactions) from the log entries that a view began with: not from those that go now.
             table.reload().await?;
         }
         let mut keep = head.version;
         if Arc::ptr_eq(table, &self.facts_10s) {
-            keep = keep.min(consumed(&self.facts_1m).await?.unwrap_or(0));
+            keep = keep.min(consumed(&self.facts_1m).await?.1.unwrap_or(0));
         }
         let before = (now - Duration::seconds(LOG_KEEP_S)).timestamp_millis();
         cleanup_expired_logs_for(keep, table.log.as_ref(), before, None).await.map_err(fail)?;
-        if due { self.vacuum(table, now).await } else { Ok(()) }
+        Ok(())
     }
 
     /// Deletes files that nothing names for long enough that no query, whose time is limited, still reads them.

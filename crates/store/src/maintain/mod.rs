@@ -10,12 +10,17 @@ mod rewrite;
 mod rollup;
 
 use crate::counters::{add, set};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
+use crate::spec;
 use crate::store::Store;
 use chrono::{DateTime, Utc};
+pub(crate) use expire::before;
 use rewrite::Rewrite;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+/// Time between two searches for files that nothing names: each lists the directories.
+const VACUUM_EVERY: chrono::Duration = chrono::Duration::seconds(300);
 
 impl Store {
     /// Does the background work once, now. The store does it by itself every `maintenance_interval_s`.
@@ -24,29 +29,50 @@ impl Store {
     }
 
     pub(crate) async fn maintain_at(&self, now: DateTime<Utc>) -> Result<()> {
-        let _turn = self.maintenance_turn.lock().await;
-        let done = self.maintain_in_turn(now).await;
+        let mut turn = self.maintenance_turn.lock().await;
+        let done = self.maintain_in_turn(&mut turn, now).await;
         add(if done.is_ok() { &self.counting.maintenance_runs } else { &self.counting.maintenance_failures }, 1);
         done
     }
 
-    async fn maintain_in_turn(&self, now: DateTime<Utc>) -> Result<()> {
-        self.roll_up().await?;
-        self.expire(now).await?;
-        self.evict(now).await?;
+    /// Does each part, whether or not those before it could: on a full disk nothing can be rolled up, but what is deleted makes room.
+    async fn maintain_in_turn(&self, turn: &mut Turn, now: DateTime<Utc>) -> Result<()> {
+        let mut failures = Failures::default();
+        failures.note(self.roll_up().await);
+        failures.note(self.expire(now).await);
+        failures.note(self.evict(now).await);
         for (table, rewrite) in self.rewrites() {
-            self.compact(table, &rewrite, now).await?;
+            failures.note(self.compact(table, &rewrite, now).await);
         }
         for table in self.tables() {
-            self.keep_house(table, now).await?;
+            failures.note(self.keep_house(table, now).await);
         }
-        let mut totals = (0, 0);
-        for table in self.tables() {
-            let files = table.refresh().await?.files();
-            totals = (totals.0 + files.iter().map(|file| file.bytes).sum::<u64>(), totals.1 + files.len() as u64);
+        if failures.full || turn.vacuumed.is_none_or(|at| now - at >= VACUUM_EVERY || now < at) {
+            for table in self.tables() {
+                failures.note(self.vacuum(table, now).await);
+            }
+            turn.vacuumed = Some(now);
         }
-        set(&self.counting.bytes, totals.0);
-        set(&self.counting.files, totals.1);
+        failures.note(self.measure().await);
+        failures.first.map_or(Ok(()), Err)
+    }
+
+    /// Sets the gauges of the store's size, and says when the disk holds more than it may.
+    async fn measure(&self) -> Result<()> {
+        let sizes = self.sizes().await?;
+        let disk_bytes = sizes.iter().map(|size| size.disk_bytes).sum();
+        set(&self.counting.bytes, sizes.iter().map(|size| size.bytes).sum());
+        set(&self.counting.files, sizes.iter().map(|size| size.files as u64).sum());
+        set(&self.counting.disk_bytes, disk_bytes);
+        let max_bytes = self.config.max_bytes;
+        // What was replaced within the last quarter of an hour is some percent.
+        if max_bytes > 0 && disk_bytes / 5 > max_bytes / 4 {
+            tracing::warn!(
+                disk_bytes,
+                max_bytes,
+                "the store's directory holds a quarter more than max_bytes: files that nothing names wait to be deleted"
+            );
+        }
         Ok(())
     }
 
@@ -56,12 +82,39 @@ impl Store {
             (&self.facts_10s, Rewrite::AddUp),
             (&self.facts_1m, Rewrite::AddUp),
             (&self.dims.table, Rewrite::Latest(&["edge"])),
-            (&self.endpoints, Rewrite::Latest(&["address", "port", "agent", "from_time"])),
+            (&self.endpoints, Rewrite::Latest(&spec::ENDPOINT_KEY)),
             (&self.receipts.table, Rewrite::Latest(&["agent", "sequence"])),
             (&self.agents.table, Rewrite::Latest(&["id"])),
             (&self.alerts.table, Rewrite::Latest(&["id"])),
             (&self.incidents.table, Rewrite::Latest(&["id"])),
         ]
+    }
+}
+
+/// What the background work remembers from run to run.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// When unnamed files were last looked for.
+    vacuumed: Option<DateTime<Utc>>,
+}
+
+/// What went wrong in one run: the first is its answer, the others are logged.
+#[derive(Default)]
+struct Failures {
+    first: Option<StoreError>,
+    /// Whether for lack of space.
+    full: bool,
+}
+
+impl Failures {
+    fn note(&mut self, done: Result<()>) {
+        let Err(error) = done else { return };
+        self.full |= error.is_full();
+        if self.first.is_some() {
+            tracing::warn!(%error, "another part of the background work failed too");
+        } else {
+            self.first = Some(error);
+        }
     }
 }
 

@@ -19,8 +19,8 @@ impl Store {
     pub(crate) async fn roll_up(&self) -> Result<()> {
         for _ in 0..ATTEMPTS_MAX {
             let source = self.facts_10s.refresh().await?;
-            let target = self.facts_1m.refresh().await?;
-            let first = consumed(&self.facts_1m).await?.map_or(0, |version| version + 1);
+            let (target, done) = consumed(&self.facts_1m).await?;
+            let first = done.map_or(0, |version| version + 1);
             if first > source.version {
                 return Ok(());
             }
@@ -42,7 +42,7 @@ impl Store {
                     add(&self.counting.rolled_rows, rows);
                     add(&self.counting.rollup_gaps, new.gaps + lost);
                     if new.gaps + lost > 0 {
-                        tracing::warn!(versions = new.gaps, files = lost, "rows went before they were rolled up: ranges over three hours miss them");
+                        tracing::warn!(versions = new.gaps, files = lost, "rows went before they were rolled up: minutes miss them");
                     }
                 }
                 Attempt::Conflict => {
@@ -55,14 +55,16 @@ impl Store {
         Ok(())
     }
 
-    /// Rows of the files by minute and rolled-up edge, and how many files are gone.
+    /// Rows of the files by minute and rolled-up edge, and how many files cannot be read (any more).
     async fn minutes(&self, files: &[String]) -> Result<(Merge, u64)> {
         let minute_s = Resolution::Minute.seconds();
         let (mut merge, mut lost) = (Merge::all(), 0);
         for path in files {
             let batches = match self.facts_10s.read(path).await {
                 Ok(batches) => batches,
-                Err(StoreError::Io { source: object_store::Error::NotFound { .. }, .. }) => {
+                // Gone, or no longer what was written: it must not stop all that come after it.
+                Err(error @ (StoreError::Io { source: object_store::Error::NotFound { .. }, .. } | StoreError::File { .. })) => {
+                    tracing::warn!(%error, "a file of ten-second rows cannot be rolled up");
                     lost += 1;
                     continue;
                 }

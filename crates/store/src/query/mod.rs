@@ -19,7 +19,9 @@ use groups::Groups;
 use measures::measure;
 use plan::{Plan, Range};
 use scan::{Memory, Scan};
+use sources::Sources;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -58,10 +60,17 @@ impl Store {
     async fn answer(&self, query: &EdgeQuery, plan: &Plan) -> Result<EdgeTable, QueryError> {
         let range = Range::of(query.from, query.to);
         let sources = self.sources(plan, range).await?;
+        let earlier = match (query.compare_from, query.compare_to) {
+            (Some(from), Some(to)) => Some((Range::of(from, to), self.sources(plan, Range::of(from, to)).await?)),
+            _ => None,
+        };
         // After the sources: whatever edge they name is known now.
         self.dims.refresh().await?;
         let groups = Groups::of(&self.dims.read(), &plan.dims, &plan.filter.dims)?;
         let resolution_s = sources.resolution.seconds();
+        // Both ranges by the coarser windows, so that sums over them compare.
+        let window_s = earlier.as_ref().map_or(resolution_s, |(_, earlier)| earlier.resolution.seconds().max(resolution_s));
+        let range = range.aligned(window_s, self.now());
         // A step that cuts windows would hold now one more, now one less of them.
         let step_s = plan.step_s.map(|step_s| (step_s + resolution_s - 1).div_euclid(resolution_s) * resolution_s);
         let scan = Scan {
@@ -74,14 +83,18 @@ impl Store {
         };
         let facts = scan.run(&sources.parts).await?;
         add(&self.counting.unreadable_histograms, facts.unreadable);
-        let mut totals = passing(totals(plan, &facts, step_s, range), plan)?;
+        let compare = match &earlier {
+            Some((range, sources)) => Some(self.compare(plan, range.aligned(window_s, self.now()), sources, &scan).await?),
+            None => None,
+        };
+        let mut all = totals(plan, &facts, step_s, range);
+        if let Some(compare) = &compare {
+            compare.add_vanished(&mut all);
+        }
+        let mut totals = passing(all, plan)?;
         order(&mut totals, query, &groups.keys);
         let groups_total = totals.len();
         totals.truncate(query.limit.unwrap_or(LIMIT_MAX));
-        let compare = match (query.compare_from, query.compare_to) {
-            (Some(from), Some(to)) => Some(self.compare(plan, Range::of(from, to), &scan).await?),
-            _ => None,
-        };
         if let Some(step_s) = step_s {
             let cells = totals.len() * query.measures.len() * (range.seconds() / step_s + 1) as usize;
             scan.memory.take(cells * size_of::<Option<f64>>())?;
@@ -94,8 +107,8 @@ impl Store {
             series: series.as_ref().map_or_else(Vec::new, |series| series.rows[at].clone()),
         });
         Ok(EdgeTable {
-            from: query.from,
-            to: query.to,
+            from: from_seconds(range.from_s),
+            to: from_seconds(range.to_s),
             step_s: step_s.and_then(|step_s| u32::try_from(step_s).ok()),
             steps: series.as_ref().map_or_else(Vec::new, |series| series.starts.iter().map(|s| from_seconds(*s)).collect()),
             group_by: query.group_by.clone(),
@@ -107,8 +120,7 @@ impl Store {
     }
 
     /// Totals of the same groups over another range.
-    async fn compare(&self, plan: &Plan, range: Range, scan: &Scan) -> Result<Compared, QueryError> {
-        let sources = self.sources(plan, range).await?;
+    async fn compare(&self, plan: &Plan, range: Range, sources: &Sources, scan: &Scan) -> Result<Compared, QueryError> {
         let facts = Scan { range, step_s: None, ..scan.clone() }.run(&sources.parts).await?;
         Ok(Compared(totals(plan, &facts, None, range)))
     }
@@ -117,6 +129,13 @@ impl Store {
 struct Compared(Vec<Total>);
 
 impl Compared {
+    /// Adds the groups that had facts then and have none now: traffic that vanished is what a comparison is for.
+    fn add_vanished(&self, totals: &mut Vec<Total>) {
+        let now: HashSet<u32> = totals.iter().map(|total| total.group).collect();
+        let vanished = self.0.iter().filter(|then| !now.contains(&then.group));
+        totals.extend(vanished.map(|then| Total { group: then.group, values: vec![None; then.values.len()] }));
+    }
+
     fn of(&self, group: u32, measures: usize) -> Vec<Option<f64>> {
         match self.0.binary_search_by_key(&group, |total| total.group) {
             Ok(at) => self.0[at].values[..measures].to_vec(),

@@ -6,6 +6,7 @@ use edgescope_model::dims::{Dim, EndField};
 use edgescope_model::fact::column_of;
 use edgescope_model::query::{EdgeQuery, QueryError};
 use edgescope_model::signal::{Measure, Side, Signal};
+use edgescope_model::time::Resolution;
 use std::collections::BTreeSet;
 
 /// Longest range that ten-second rows answer where one-minute rows could: 1,080 windows.
@@ -19,8 +20,10 @@ pub(crate) struct Plan {
     pub filter: Filter,
     /// Catalogue columns to read.
     pub columns: BTreeSet<u16>,
-    /// Only ten-second rows can answer: they alone have pods and addresses, or steps so short.
+    /// Only ten-second rows can answer: they alone have pods and addresses.
     pub ten_seconds_only: bool,
+    /// Ten-second rows should answer as long as there are any: minutes have no steps so short.
+    pub ten_seconds_rather: bool,
     pub step_s: Option<i64>,
 }
 
@@ -32,10 +35,16 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// Rounded up to whole seconds on both sides: windows start on whole seconds, so the same ones are in it.
+    /// Rounded outwards to whole seconds.
     pub(crate) fn of(from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
-        let up = |moment: DateTime<Utc>| moment.timestamp() + i64::from(moment.timestamp_subsec_nanos() > 0);
-        Self { from_s: up(from), to_s: up(to) }
+        Self { from_s: from.timestamp(), to_s: up(to) }
+    }
+
+    /// With the windows that it cuts in it whole, so that what is counted and the time by which a rate divides belong together. A window that still
+    /// runs has no more than there was until now.
+    pub(crate) fn aligned(self, window_s: i64, now: DateTime<Utc>) -> Self {
+        let end_s = (self.to_s + window_s - 1).div_euclid(window_s) * window_s;
+        Self { from_s: self.from_s.div_euclid(window_s) * window_s, to_s: end_s.min(self.to_s.max(up(now))) }
     }
 
     pub(crate) fn seconds(&self) -> i64 {
@@ -48,24 +57,21 @@ impl Range {
     }
 }
 
+fn up(moment: DateTime<Utc>) -> i64 {
+    moment.timestamp() + i64::from(moment.timestamp_subsec_nanos() > 0)
+}
+
 impl Plan {
     pub(crate) fn of(query: &EdgeQuery) -> Result<Self, QueryError> {
         let (dims, mut measures) = query.check()?;
         let filter = query.filter.as_deref().filter(|text| !text.trim().is_empty()).map_or_else(|| Ok(Filter::default()), Filter::parse)?;
-        if query.compare_from.is_some() != query.compare_to.is_some() {
-            return Err(QueryError::Store("compare_from and compare_to go together".to_owned()));
-        }
-        if let (Some(from), Some(to)) = (query.compare_from, query.compare_to)
-            && from >= to
-        {
-            return Err(QueryError::Range { from, to });
-        }
         measures.extend(filter.measures.reads.iter().map(|(_, measure)| *measure));
         let fine = |dim: &Dim| matches!(dim, Dim::Source(EndField::Pod | EndField::Ip) | Dim::Dest(EndField::Pod | EndField::Ip));
         let step_s = query.step_s.map(i64::from);
         Ok(Self {
             columns: measures.iter().flat_map(columns).collect(),
-            ten_seconds_only: dims.iter().any(fine) || filter.dims.reads.iter().any(|(_, dim)| fine(dim)) || step_s.is_some_and(|s| s < 60),
+            ten_seconds_only: dims.iter().any(fine) || filter.dims.reads.iter().any(|(_, dim)| fine(dim)),
+            ten_seconds_rather: step_s.is_some_and(|s| s < Resolution::Minute.seconds()),
             dims,
             measures,
             filter,
@@ -93,4 +99,19 @@ pub(crate) fn part(name: &str) -> Option<(Signal, Side)> {
 
 fn part_column(name: &str) -> Option<u16> {
     part(name).and_then(|(signal, side)| column_of(&signal, side))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgescope_model::time::from_seconds;
+
+    #[test]
+    fn ranges_hold_whole_windows_and_no_future() {
+        let range = Range { from_s: 130, to_s: 250 };
+        for (window_s, now_s, aligned) in [(10, 1000, (130, 250)), (60, 1000, (120, 300)), (60, 255, (120, 255)), (60, 200, (120, 250))] {
+            let got = range.aligned(window_s, from_seconds(now_s));
+            assert_eq!((got.from_s, got.to_s), aligned, "windows of {window_s} s at {now_s}");
+        }
+    }
 }

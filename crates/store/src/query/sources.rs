@@ -2,9 +2,11 @@
 
 use super::plan::{Plan, Range};
 use crate::error::Result;
-use crate::rollup::pending;
+use crate::maintain::before;
+use crate::rollup::{consumed, pending};
 use crate::store::Store;
 use crate::table::{Head, Table};
+use chrono::{DateTime, Utc};
 use edgescope_model::time::Resolution;
 use std::sync::Arc;
 
@@ -25,19 +27,23 @@ impl Store {
     /// Chooses the resolution for a range and its files. Long ranges, and those that began before the kept ten-second rows, are answered by one-minute
     /// rows and those ten-second rows that are not rolled up yet.
     pub(crate) async fn sources(&self, plan: &Plan, range: Range) -> Result<Sources> {
-        // In this order: every ten-second file that its version names and that the later-read roll-up has not consumed is there as it was committed.
+        // In this order, and the minutes with what they have consumed at one time: every ten-second file that its version names is in one of the two.
         let fine = self.facts_10s.refresh().await?;
-        let coarse = self.facts_1m.refresh().await?;
+        let (coarse, consumed) = consumed(&self.facts_1m).await?;
         let first_us = |head: &Head| head.files().iter().filter_map(|file| file.span_us).map(|(least, _)| least).min().unwrap_or(i64::MAX);
         // The first minute begins up to a minute before its first ten seconds.
         let older = first_us(&coarse).saturating_add(Resolution::Minute.seconds() * 1_000_000) <= first_us(&fine);
-        let expired = older && range.from_s * 1_000_000 < first_us(&fine);
-        if plan.ten_seconds_only || !(range.is_long() || expired) {
-            let parts = vec![source(&self.facts_10s, fine, range, |_| true)];
+        // As far as windows can reach out of the range.
+        let reach = range.aligned(Resolution::Minute.seconds(), DateTime::<Utc>::MAX_UTC);
+        // A late row can be older than all that is kept around it.
+        let kept_us = before(self.now(), self.config.retention_10s_s).timestamp_micros().max(first_us(&fine));
+        let expired = older && range.from_s * 1_000_000 < kept_us;
+        if plan.ten_seconds_only || !expired && (plan.ten_seconds_rather || !range.is_long()) {
+            let parts = vec![source(&self.facts_10s, fine, reach, |_| true)];
             return Ok(Sources { parts, resolution: Resolution::TenSeconds });
         }
-        let pending = pending(&self.facts_10s, &self.facts_1m, fine.version).await?;
-        let parts = vec![source(&self.facts_1m, coarse, range, |_| true), source(&self.facts_10s, fine, range, |path| pending.contains(path))];
+        let pending = pending(&self.facts_10s, consumed, fine.version).await?;
+        let parts = vec![source(&self.facts_1m, coarse, reach, |_| true), source(&self.facts_10s, fine, reach, |path| pending.contains(path))];
         Ok(Sources { parts, resolution: Resolution::Minute })
     }
 }

@@ -4,14 +4,17 @@
 //! of their edges and values in shown units, columns named as the catalogue names them (`"tcp.bytes"`). Nothing can be changed, and no file, address or
 //! setting reached.
 
+mod allowed;
 mod cooperative;
 mod functions;
 mod json;
 
+use self::allowed::Forbidden;
 use self::cooperative::CooperativeJoins;
 use crate::error::StoreError;
 use crate::spec::{EDGE, WINDOW, stored_dims};
 use crate::store::Store;
+use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -19,7 +22,7 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{ObjectName, Statement as SqlStatement, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Statement as SqlStatement, Visit};
 use deltalake::delta_datafusion::TableProviderBuilder;
 use edgescope_model::dims::Dim;
 use edgescope_model::query::QueryError;
@@ -59,6 +62,7 @@ impl Store {
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let fail = |e: DataFusionError| match e.find_root() {
             DataFusionError::ResourcesExhausted(_) => QueryError::Memory(self.config.query.memory_mib),
+            root if is_the_statements(root) => QueryError::Sql(e.strip_backtrace()),
             _ => QueryError::Store(format!("sql: {}", e.strip_backtrace())),
         };
         let frame = context.sql_with_options(text, options).await.map_err(fail)?;
@@ -90,7 +94,10 @@ impl Store {
         let config = SessionConfig::new().with_information_schema(false).with_collect_statistics(false);
         // Cells as the functions over histograms take them.
         let config = config.set_bool("datafusion.execution.parquet.schema_force_view_types", false);
+        // Rows out of nothing.
+        let config = config.set_bool("datafusion.execution.enable_recursive_ctes", false);
         let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime.build_arc().map_err(fail)?).with_default_features();
+        let state = state.with_scalar_functions(allowed::functions()).with_higher_order_functions(Vec::new());
         let context = SessionContext::new_with_state(state.with_physical_optimizer_rule(Arc::new(CooperativeJoins)).build());
         let session = Arc::new(context.state());
         functions::register(&context);
@@ -109,9 +116,26 @@ impl Store {
     }
 }
 
+/// Whether an error comes from what was asked, and not from the disk or a defect.
+fn is_the_statements(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Execution(_)
+        | DataFusionError::Configuration(_) => true,
+        DataFusionError::ArrowError(error, _) => {
+            !matches!(**error, ArrowError::IoError(..) | ArrowError::ExternalError(_) | ArrowError::ParquetError(_) | ArrowError::IpcError(_))
+        }
+        DataFusionError::Diagnostic(_, error) => is_the_statements(error),
+        _ => false,
+    }
+}
+
 /// Refuses what is not one plain `SELECT` over the tables.
 fn check(text: &str) -> Result<(), QueryError> {
-    let refuse = |reason: String| Err(QueryError::Store(format!("sql: {reason}")));
+    let refuse = |reason: String| Err(QueryError::Sql(reason));
     if text.len() > LENGTH_MAX {
         return refuse(format!("{} bytes long, at most {LENGTH_MAX}", text.len()));
     }
@@ -122,29 +146,14 @@ fn check(text: &str) -> Result<(), QueryError> {
     };
     match (statements.len(), statements.front()) {
         (1, Some(Statement::Statement(statement))) => match statement.as_ref() {
-            SqlStatement::Query(query) => match query.visit(&mut TableFunctions) {
+            SqlStatement::Query(query) => match query.visit(&mut Forbidden::default()) {
                 ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(function) => refuse(format!("table function '{function}' is not allowed: select from the tables")),
+                ControlFlow::Break(reason) => refuse(reason),
             },
             _ => refuse("only SELECT is allowed".to_owned()),
         },
         (1, _) => refuse("only SELECT is allowed".to_owned()),
         (count, _) => refuse(format!("one statement a call, not {count}")),
-    }
-}
-
-/// Finds functions used as tables: they make rows out of nothing, or out of files.
-struct TableFunctions;
-
-impl Visitor for TableFunctions {
-    type Break = ObjectName;
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<ObjectName> {
-        match factor {
-            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => ControlFlow::Break(name.clone()),
-            TableFactor::TableFunction { expr, .. } => ControlFlow::Break(ObjectName::from(vec![expr.to_string().as_str().into()])),
-            _ => ControlFlow::Continue(()),
-        }
     }
 }
 

@@ -50,7 +50,8 @@ async fn four_writers_store_each_batch_once() {
     let agents = 5;
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..4u64 {
-        let store = open(&directory).await;
+        // By the real clock, as processes have it: files that the others are about to name are young by it.
+        let store = Store::open(&config(&directory)).await.unwrap();
         writers.spawn(async move {
             let mut now = 0;
             for sequence in 1..=12u64 {
@@ -89,6 +90,42 @@ async fn the_committer_answers_each_batch_after_a_common_commit() {
     assert!(waiting.join_all().await.iter().all(|c| *c == Committed::Now));
     assert_eq!(bytes(&store, 0, 10).await, 50);
     assert!(store.counters().commits < 25, "{:?}", store.counters());
+}
+
+#[tokio::test]
+async fn a_batch_that_can_never_be_stored_fails_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let committer = Committer::start(Arc::clone(&store));
+    let (bad, good) = tokio::join!(
+        committer.commit(batch("bad", u64::MAX, vec![row(T0, edge(0), 1)])),
+        committer.commit(batch("good", 1, vec![row(T0, edge(0), 2)]))
+    );
+    assert!(bad.unwrap_err().to_string().contains("18446744073709551615"));
+    assert_eq!(good.unwrap(), Committed::Now);
+    assert_eq!(bytes(&store, 0, 10).await, 2);
+}
+
+/// Receipts are committed before facts: while facts fail, or after they are gone, nothing of them counts as covered.
+#[tokio::test]
+async fn coverage_is_of_facts_that_are_stored() {
+    use crate::AgentFacts;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let hello = AgentFacts { agent_id: "a".to_owned(), interval_ms: 10_000, first_seen: from_seconds(T0), ..AgentFacts::default() };
+    store.put_agent(hello).await.unwrap();
+    store.commit(&[batch("a", 1, vec![row(T0, edge(0), 1)])]).await.unwrap();
+    // The receipt of a batch whose facts did not get in, written twice.
+    let failed = batch("a", 2, vec![row(T0 + 10, edge(0), 1)]);
+    for _ in 0..2 {
+        crate::commit::append(&store.receipts.table, true, || crate::receipts::to_batch(&[&failed])).await.unwrap();
+    }
+    let coverage = store.coverage_at(from_seconds(T0), from_seconds(T0 + 50), from_seconds(T0 + 300)).await.unwrap();
+    assert!((coverage.fraction - 0.2).abs() < 1e-9, "{coverage:?}");
+    assert_eq!(coverage.silent, BTreeMap::from([("a".to_owned(), from_seconds(T0 + 10))]));
+    store.commit(&[failed]).await.unwrap();
+    let coverage = store.coverage_at(from_seconds(T0), from_seconds(T0 + 50), from_seconds(T0 + 300)).await.unwrap();
+    assert!((coverage.fraction - 0.4).abs() < 1e-9 && coverage.silent.is_empty(), "{coverage:?}");
 }
 
 #[tokio::test]

@@ -152,6 +152,98 @@ async fn files_are_synced_before_they_are_named_and_named_before_the_acknowledge
     assert!(last_receipt < entry, "names and receipts are safe before the facts");
 }
 
+/// A directory whose syncs fail while this is set.
+#[derive(Default)]
+struct Unsynced(Mutex<Option<&'static str>>);
+
+impl Unsynced {
+    fn faults(self: &Arc<Self>) -> Option<Faults> {
+        let this = Arc::clone(self);
+        Some(Arc::new(move |step, path: &std::path::Path| match *this.0.lock().unwrap() {
+            Some(end) if step == Step::SyncDirectory && path.ends_with(end) => Err(io::Error::other("no sync, says the test")),
+            _ => Ok(()),
+        }))
+    }
+
+    fn set(&self, end: Option<&'static str>) {
+        *self.0.lock().unwrap() = end;
+    }
+}
+
+/// Names that can be seen but may be lost with the power: facts that lean on them are not acknowledged.
+#[tokio::test]
+async fn a_fact_waits_until_its_name_is_safe() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Unsynced::default());
+    let store = Store::open_with(&config(&directory), disk.faults(), clock).await.unwrap();
+    disk.set(Some("edge_dims/_delta_log"));
+    let first = batch("a", 1, vec![row(T0, edge(0), 1)]);
+    store.commit(std::slice::from_ref(&first)).await.unwrap_err();
+    // The entry is there and read, its name in the directory not safe.
+    store.dims.refresh().await.unwrap();
+    assert!(store.dims.read().edge(edge(0).key()).is_some());
+    store.commit(std::slice::from_ref(&first)).await.unwrap_err();
+    assert_eq!(bytes(&store, 0, 10).await, 0);
+    disk.set(None);
+    assert_eq!(store.commit(&[first]).await.unwrap(), [Committed::Now]);
+}
+
+/// A directory that was made and whose name is not safe is not taken for one that is.
+#[tokio::test]
+async fn a_directory_is_named_safely_before_anything_is_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("new/data");
+    let disk = Arc::new(Unsynced::default());
+    disk.set(Some("new"));
+    let config = StoreConfig { path: path.display().to_string(), ..config(&directory) };
+    for _ in 0..2 {
+        let error = Store::open_with(&config, disk.faults(), clock).await.err().unwrap();
+        assert!(error.to_string().contains("no sync"), "{error}");
+        assert!(path.is_dir(), "made all the same");
+    }
+    disk.set(None);
+    Store::open_with(&config, disk.faults(), clock).await.unwrap();
+}
+
+/// Whatever cannot be written, what only deletes is done: a disk that the store filled gets room again.
+#[tokio::test]
+async fn background_work_that_cannot_write_still_deletes() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::new(true);
+    let store = Store::open_with(&config(&directory), disk.faults(), clock).await.unwrap();
+    for sequence in 1..=8u64 {
+        store.commit(&[batch("a", sequence, vec![row(T0, edge(sequence), 1)])]).await.unwrap();
+    }
+    let now = chrono::Utc::now();
+    store.maintain_at(now).await.unwrap();
+    store.commit(&[batch("a", 9, vec![row(T0, edge(0), 1)])]).await.unwrap();
+    disk.break_after(0);
+    let error = store.maintain_at(now + chrono::Duration::seconds(3600)).await.unwrap_err();
+    assert!(error.is_full(), "{error}");
+    assert!(store.counters().vacuumed_files >= 8, "{:?}", store.counters());
+    disk.repair();
+    assert_eq!(bytes(&store, 0, 10).await, 9);
+}
+
+/// Names that cannot be read any more do not take the facts with them, and come back with the edges.
+#[tokio::test]
+async fn an_unreadable_file_of_names_does_not_stop_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    store.commit(&[batch("a", 1, vec![row(T0, edge(0), 1)])]).await.unwrap();
+    drop(store);
+    for file in std::fs::read_dir(directory.path().join("edge_dims")).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_some_and(|end| end == "parquet") {
+            std::fs::write(file, b"no parquet").unwrap();
+        }
+    }
+    let store = open(&directory).await;
+    assert_eq!((bytes(&store, 0, 10).await, store.counters().unreadable_dims), (1, 1));
+    store.commit(&[batch("a", 2, vec![row(T0, edge(0), 2)])]).await.unwrap();
+    assert!(store.dims.read().edge(edge(0).key()).is_some());
+    assert_eq!(bytes(&store, 0, 10).await, 3);
+}
+
 /// A small file system of its own; gone with the value.
 struct Tmpfs(tempfile::TempDir);
 

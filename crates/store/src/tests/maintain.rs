@@ -50,6 +50,103 @@ async fn minutes_equal_ten_seconds_with_late_rows_and_two_who_roll_up() {
     assert!(rolled > 0 && store.counters().rollup_gaps == 0);
 }
 
+/// While roll-ups are committed, a range that minutes answer never lacks what was acknowledged before it was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_row_is_missed_or_doubled_while_it_is_rolled_up() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let (stored, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let (store, stored, done) = (Arc::clone(&store), Arc::clone(&stored), Arc::clone(&done));
+        readers.spawn(async move {
+            while done.load(Ordering::SeqCst) == 0 {
+                let before = stored.load(Ordering::SeqCst);
+                let seen = bytes(&store, 0, 86_400).await;
+                // One commit may have come to its end and not been counted yet.
+                let after = stored.load(Ordering::SeqCst) + 1;
+                assert!((before..=after).contains(&seen), "{seen}, not {before} to {after}");
+            }
+        });
+    }
+    for sequence in 1..=60u64 {
+        store.commit(&[batch("a", sequence, vec![row(T0 + 10 * sequence as i64, edge(sequence % 4), 1)])]).await.unwrap();
+        stored.store(sequence, Ordering::SeqCst);
+        store.roll_up().await.unwrap();
+    }
+    done.store(1, Ordering::SeqCst);
+    readers.join_all().await;
+}
+
+/// What an older program does not know it does not rewrite.
+#[tokio::test]
+async fn a_table_with_columns_of_a_newer_program_is_not_compacted() {
+    use deltalake::kernel::{DataType, StructField};
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    for sequence in 1..=8u64 {
+        store.commit(&[batch("a", sequence, vec![row(T0 + 10 * sequence as i64, edge(0), 1)])]).await.unwrap();
+    }
+    let table = &store.facts_10s;
+    let newer = [StructField::new("from_the_future", DataType::LONG, true)];
+    table.delta(&*table.refresh().await.unwrap()).add_columns().with_fields(newer).await.unwrap();
+    store.maintain().await.unwrap();
+    assert_eq!(table.refresh().await.unwrap().files().len(), 8);
+    assert_eq!(bytes(&store, 0, 100).await, 8);
+}
+
+/// A row that comes hours late lies in a file with younger ones. The file is cut, so that the old part expires and nobody takes it for all of that time.
+#[tokio::test]
+async fn a_late_row_does_not_hide_that_older_ten_seconds_are_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    store.commit(&[batch("a", 1, vec![row(T0, edge(0), 1), row(T0 + 5 * 3600, edge(0), 2)])]).await.unwrap();
+    store.maintain_at(from_seconds(T0 + 86_400)).await.unwrap();
+    let files = store.facts_10s.refresh().await.unwrap().files();
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert_eq!(bytes(&store, 0, 86_400).await, 3);
+}
+
+/// Edges that are long gone leave memory as they leave the table.
+#[tokio::test]
+async fn expired_edges_and_agents_are_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(&StoreConfig { retention_10s_s: 7200, retention_1m_s: 86_400, ..config(&directory) }).await;
+    store.commit(&[batch("a", 1, vec![row(T0, edge(0), 1)])]).await.unwrap();
+    let known = store.dims.read().len();
+    store.maintain_at(from_seconds(T0 + 2 * 86_400)).await.unwrap();
+    assert_eq!(store.dims.read().len(), known, "names outlive facts");
+    store.maintain_at(from_seconds(T0 + 5 * 86_400)).await.unwrap();
+    assert_eq!(store.dims.read().len(), 0);
+    store.commit(&[batch("a", 2, vec![row(T0 + 10, edge(0), 1)])]).await.unwrap();
+    assert_eq!(store.dims.read().len(), known);
+}
+
+/// Two owners of one address that began at one time are two, before and after a compaction.
+#[tokio::test]
+async fn compaction_keeps_every_owner_of_a_shared_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    for i in 0..8u64 {
+        let row = crate::EndpointRow {
+            address: "10.0.0.1".parse().unwrap(),
+            port: 0,
+            owner: edge(i % 2).source,
+            agent_id: "a".to_owned(),
+            from: from_seconds(T0),
+            to: None,
+            shared: true,
+        };
+        store.put_endpoints(&[row]).await.unwrap();
+    }
+    store.maintain_at(from_seconds(T0 + 100)).await.unwrap();
+    assert_eq!(store.endpoints.refresh().await.unwrap().files().len(), 1);
+    let mut pods: Vec<_> = store.endpoints_since(from_seconds(T0)).await.unwrap().into_iter().map(|row| row.owner.pod).collect();
+    pods.sort();
+    assert_eq!(pods, ["client-0", "client-1"]);
+}
+
 #[tokio::test]
 async fn compaction_leaves_one_file_a_span_and_the_same_answers() {
     let directory = tempfile::tempdir().unwrap();
@@ -133,7 +230,13 @@ async fn rows_expire_by_their_tables_retention_and_edges_after_their_facts() {
     let short = EdgeQuery::totals(from_seconds(T0), from_seconds(T0 + 6000), &[], &["tcp.bytes"]);
     let table = store.edges(&short).await.unwrap();
     assert_eq!((table.resolution_s, table.rows[0].totals[0]), (60, Some(3.0)));
-    assert_eq!(store.counters().expired_files, 2, "facts and receipt of the first batch");
+    // So short a step too: better minutes than nothing.
+    let fine = EdgeQuery { step_s: Some(10), ..EdgeQuery::totals(from_seconds(T0), from_seconds(T0 + 60), &[], &["tcp.bytes"]) };
+    let table = store.edges(&fine).await.unwrap();
+    assert_eq!((table.resolution_s, table.step_s, table.rows[0].series[0].clone()), (60, Some(60), vec![Some(1.0)]));
+    assert_eq!(store.counters().expired_files, 1, "facts of the first batch; its receipt is kept with the minutes");
+    let coverage = store.coverage_at(from_seconds(T0), from_seconds(T0 + 10), from_seconds(T0 + 7300)).await.unwrap();
+    assert_eq!(coverage.fraction, 1.0);
     store.maintain_at(from_seconds(T0 + 2 * 86_400)).await.unwrap();
     assert!(store.edges(&short).await.unwrap().rows.is_empty());
 }
@@ -160,6 +263,24 @@ async fn over_its_size_the_store_drops_the_oldest_facts_that_are_rolled_up() {
         ..EdgeQuery::totals(from_seconds(T0), from_seconds(T0 + 7200), &[], &["tcp.bytes"])
     };
     assert!(store.edges(&pods).await.unwrap().rows.is_empty(), "the oldest go");
+    let minutes = store.sql("SELECT min(window_start) FROM edges_1m").await.unwrap().rows[0][0].clone();
+    let receipts = store.sql("SELECT min(window_start) FROM agent_windows").await.unwrap().rows[0][0].clone();
+    assert!(receipts.as_str().unwrap() >= minutes.as_str().unwrap(), "what is gone is not covered: {receipts}, {minutes}");
+}
+
+/// A roll-up that cannot go on does not keep the store from its size.
+#[tokio::test]
+async fn over_its_size_the_store_drops_rows_that_are_not_rolled_up_at_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(&StoreConfig { max_bytes: 1, ..config(&directory) }).await;
+    for sequence in 1..=3u64 {
+        store.commit(&[batch("a", sequence, vec![row(T0 + 10 * sequence as i64, edge(0), 1)])]).await.unwrap();
+    }
+    store.evict(from_seconds(T0 + 100)).await.unwrap();
+    assert!(store.facts_10s.refresh().await.unwrap().files().is_empty());
+    let sizes = store.sizes().await.unwrap();
+    assert_eq!((sizes[0].table, sizes[0].rows, sizes[0].bytes), ("edges_10s", 0, 0));
+    assert!(sizes[0].disk_bytes > 0, "dropped files wait for their readers");
 }
 
 /// A hundred commits and more: checkpoint, clean log, and an opening that still knows every sequence.

@@ -179,6 +179,8 @@ fn assert_only_grows(before: &Counters, after: &Counters) {
 #[test]
 fn retransmissions_are_those_of_nstat() {
     let net = Net::new();
+    // Else two small segments that were lost may be repeated as one.
+    [&net.client, &net.server].into_iter().for_each(|side| side.sysctl("net.ipv4.tcp_retrans_collapse", "0"));
     let mut probe = net.probe();
     let at = addr(SERVER4, 80);
     let server = serve(&net, at, 40, 200_000);
@@ -198,7 +200,8 @@ fn retransmissions_are_those_of_nstat() {
     assert_eq!((client.bytes_sent, server.bytes_received), (4_000_000, 4_000_000));
     assert_eq!((client.bytes_received, server.bytes_sent), (8_000_000, 8_000_000));
     assert!(client.retrans_bytes > 0 && server.retrans_bytes > 0);
-    assert!(server.rto > 0 && server.rto <= net.server.nstat("TcpExtTCPTimeouts"), "{server:?}");
+    // Mostly repaired before a time-out: whether there is one is luck.
+    assert!(server.rto <= net.server.nstat("TcpExtTCPTimeouts"), "{server:?}");
     // nstat counts buffers, which hold several segments when they had to wait for the socket.
     let buffers = net.client.nstat("TcpExtTCPOFOQueue");
     assert!((buffers..=client.segs_received).contains(&client.out_of_order), "{buffers} buffers: {client:?}");
@@ -227,6 +230,9 @@ fn a_blackhole_shows_as_stalled_and_ends() {
     thread::sleep(Duration::from_millis(500));
     let pass = probe.read(3).unwrap();
     assert!(stalled(&pass) >= first + 500, "{} after {first}", stalled(&pass));
+    // Nothing but time-outs repeats what is never acknowledged.
+    let rto = net.client_sum(&pass, 80).rto;
+    assert!((2..=net.client.nstat("TcpExtTCPTimeouts")).contains(&rto), "{rto} time-outs");
     net.no_filter();
     server.read_exact(&mut [0; 13]).unwrap();
     let healed = stalled(&read_until(&mut probe, "the bytes", |pass| net.client_sum(pass, 80).bytes_sent == 18));

@@ -7,7 +7,7 @@
 #define EDGESCOPE_H
 
 /* Raise with every change of a struct below or of a counter's meaning: pinned maps of another layout are replaced. */
-#define EDGESCOPE_LAYOUT 1
+#define EDGESCOPE_LAYOUT 2
 
 #define COMM_LEN 16
 #define ADDRESS_LEN 16
@@ -118,7 +118,7 @@ struct control {
 	__u32 rtt_callback;
 	/* The first ephemeral port of this host. */
 	__u32 ephemeral_from;
-	/* Which build of the programs is attached. */
+	/* Which build of the programs counts; others that are attached stand still. */
 	__u64 programs;
 	/* When the pass that runs now, or ran last, was started; CLOCK_MONOTONIC. */
 	__u64 pass_us;
@@ -142,7 +142,6 @@ enum loss {
 	LOSS_HANDSHAKES_FULL,	/* handshake time lost */
 	LOSS_EXTREME_CONTENDED,	/* window maximum or minimum lost to other CPUs */
 	LOSS_OWNER_UNKNOWN,	/* accepted from a listener that the probe has not seen */
-	LOSS_RESET_UNATTRIBUTED, /* reset sent for no known socket or service */
 	LOSS_DROPS_FULL,	/* drop not counted: too many (namespace, reason) pairs */
 	LOSS_COUNT,
 };

@@ -94,6 +94,9 @@ static __always_inline void read_bytes(struct reading *r, const struct tcp_sock 
 
 	barrier();
 	unsure = live && in_use(sk);
+	/* After the counters: a state from before them could miss a FIN that they hold, and that byte would stay. */
+	if (live)
+		state = sk->__sk_common.skc_state;
 	barrier();
 	fin_received = sk->__sk_common.skc_flags & (1UL << SOCK_DONE);
 	if (acked && fin_queued(state) && (unsure || tp->snd_una == tp->write_seq))

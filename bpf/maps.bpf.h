@@ -166,11 +166,19 @@ static __always_inline void lose(u32 reason)
 		__sync_fetch_and_add(count, 1);
 }
 
+/* Names this build of the programs; user space sets it before loading. */
+const volatile u64 this_build SEC(".rodata.build");
+
+/*
+ * NULL for programs of a build that is not the one in charge: they stand still. While one build replaces another both are
+ * attached, and one write to `control` hands over, so that every event has exactly one of them.
+ */
 static __always_inline struct control *controls(void)
 {
 	u32 only = 0;
+	struct control *ctl = bpf_map_lookup_elem(&control, &only);
 
-	return bpf_map_lookup_elem(&control, &only);
+	return ctl && ctl->programs == this_build ? ctl : NULL;
 }
 
 static __always_inline struct tally *tally(void)

@@ -79,10 +79,8 @@ static __always_inline struct flow *flow_of_segment(const struct control *ctl, s
 	if (ctl->scope_mode == SCOPE_NAMESPACES && !bpf_map_lookup_elem(&scope, &at.netns))
 		return NULL;
 	service = bpf_map_lookup_elem(&services, &at);
-	if (!service) {
-		lose(LOSS_RESET_UNATTRIBUTED);
+	if (!service)
 		return NULL;
-	}
 	key.cgroup = service->owner.cgroup;
 	copy_comm(key.comm, service->owner.comm);
 	flow = bpf_map_lookup_elem(&flows, &key);
@@ -100,6 +98,8 @@ int BPF_PROG(on_send_reset, struct sock *sk, struct sk_buff *skb)
 	if (sk) {
 		/* May be a mini socket without more than its common part; the look-up of a record then finds none. */
 		flow = flow_of_socket(known(sk));
+		if (flow && !in_scope(ctl, sk))
+			return 0;
 		if (!flow && sk->__sk_common.skc_state != TCP_LISTEN)
 			return 0;
 	}

@@ -3,16 +3,10 @@
 #ifndef RTT_BPF_H
 #define RTT_BPF_H
 
-static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_ops *ctx)
-{
-	struct bpf_sock *sk = ctx->sk;
-
-	return sk ? bpf_skc_to_tcp_sock(sk) : NULL;
-}
-
 static __always_inline void ask_for_rtt(struct bpf_sock_ops *ctx, const struct control *ctl)
 {
-	struct tcp_sock *tp = tcp_of(ctx);
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 
 	if (tp && in_scope(ctl, &tp->inet_conn.icsk_inet.sk))
 		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG);
@@ -28,13 +22,14 @@ static __always_inline void take_rtt(struct bpf_sock_ops *ctx, const struct cont
 
 	if (!sk)
 		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp || !in_scope(ctl, &tp->inet_conn.icsk_inet.sk))
+		return;
 	s = bpf_sk_storage_get(&socks, sk, NULL, 0);
 	if (!s || s->phase != PHASE_OPEN)
 		return;
-	if (!rtt_us) { /* Linux before 6.10 gives no argument */
-		tp = bpf_skc_to_tcp_sock(sk);
-		rtt_us = tp ? tp->rack.rtt_us : 0;
-	}
+	if (!rtt_us) /* Linux before 6.10 gives no argument */
+		rtt_us = tp->rack.rtt_us;
 	if (rtt_us)
 		observe(&rtts, &s->key, rtt_us, ctl->window, LOSS_RTTS_FULL);
 }

@@ -6,6 +6,7 @@
 #define EPROTO 71
 #define ENOPROTOOPT 92
 #define EACCES 13
+#define ENETDOWN 100
 #define ENETUNREACH 101
 #define ECONNRESET 104
 #define ETIMEDOUT 110
@@ -195,7 +196,10 @@ static __always_inline void stop_serving(const struct socket_state *s)
 		__sync_fetch_and_add(&service->listeners, -1);
 }
 
-/* A client that gives up before the kernel does leaves no error: that it repeated its SYN tells it from a change of mind. */
+/*
+ * A client that gives up before the kernel does leaves no error: that it repeated its SYN tells it from a change of mind. Nor does
+ * an attempt that never got as far as a SYN, as without a free port: it is nothing that the network did, and counts as cancelled.
+ */
 static __always_inline void count_outcome(struct flow *flow, const struct socket_state *s, const struct sock *sk,
 					  const struct tcp_sock *tp)
 {
@@ -211,6 +215,7 @@ static __always_inline void count_outcome(struct flow *flow, const struct socket
 		return;
 	case EHOSTUNREACH:
 	case ENETUNREACH:
+	case ENETDOWN:
 	case EHOSTDOWN:
 	case ENONET:
 	case EACCES:

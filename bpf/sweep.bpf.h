@@ -53,8 +53,9 @@ static __always_inline void sample_rtt(const struct control *ctl, struct flow *f
 		return;
 	add(flow, srtt_us_sum, srtt_us);
 	add(flow, srtt_samples, 1);
+	/* A pass raises the window before it looks: what it sees is of the one that ended. */
 	if (!ctl->rtt_callback)
-		observe(&rtts, key, srtt_us, ctl->window, LOSS_RTTS_FULL);
+		observe(&rtts, key, srtt_us, ctl->window - 1, LOSS_RTTS_FULL);
 }
 
 /* Time goes by for an open socket whether it moves or not. */
@@ -167,6 +168,13 @@ static __always_inline void sweep_listener(struct seq_file *seq, struct socket_s
 	touch(flow, now_ms(), s->tgid);
 }
 
+/* Its scope is another now: nothing of it counts any more, until a marking finds it in scope again. */
+static __always_inline void leave(struct socket_state *s)
+{
+	if (__sync_lock_test_and_set(&s->phase, PHASE_NEW) == PHASE_LISTENING)
+		stop_serving(s);
+}
+
 SEC("iter/bpf_sk_storage_map")
 int sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
@@ -176,6 +184,10 @@ int sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 
 	if (!ctl || !s || !sk)
 		return 0;
+	if (!in_scope(ctl, sk)) {
+		leave(s);
+		return 0;
+	}
 	switch (s->phase) {
 	case PHASE_OPEN:
 		sweep_open(ctl, s, sk);

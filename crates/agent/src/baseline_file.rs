@@ -36,6 +36,11 @@ pub struct Record {
     flows: Vec<Flow>,
     #[prost(btree_map = "string, uint64", tag = "8")]
     losses: std::collections::BTreeMap<String, u64>,
+    #[prost(btree_map = "string, uint64", tag = "9")]
+    drops: std::collections::BTreeMap<String, u64>,
+    /// A later file has the baseline.
+    #[prost(bool, tag = "10")]
+    without_baseline: bool,
 }
 
 /// A flow's key and what has been told of it.
@@ -89,6 +94,8 @@ impl Record {
             counters: NAMES.iter().map(|&name| name.to_owned()).collect(),
             flows: checkpoint.baseline.flows.iter().map(|(key, told)| stored(key, told)).collect(),
             losses: checkpoint.losses.clone(),
+            drops: checkpoint.drops.clone(),
+            without_baseline: false,
         };
         record.set_batches(batches);
         record
@@ -103,17 +110,26 @@ impl Record {
         (self.first, self.first + self.batches.len() as u64 - 1)
     }
 
-    /// What has been told with these batches.
-    pub fn checkpoint(self) -> Checkpoint {
+    /// Only the batches: for a file that a later one has followed.
+    pub fn without_baseline(self) -> Self {
+        Self { first: self.first, batches: self.batches, without_baseline: true, ..Self::default() }
+    }
+
+    /// What has been told with these batches; `None` if a later file would say.
+    pub fn checkpoint(self) -> Option<Checkpoint> {
+        if self.without_baseline {
+            return None;
+        }
         let positions: Vec<Option<usize>> = self.counters.iter().map(|stored| NAMES.iter().position(|name| name == stored)).collect();
         let flows: HashMap<FlowKey, Told> = self.flows.into_iter().filter_map(|flow| restored(flow, &positions)).collect();
-        Checkpoint {
+        Some(Checkpoint {
             epoch: self.epoch,
             baseline: Baseline { flows },
             window_end_us: self.window_end_us,
             clock_offset_us: self.clock_offset_us,
             losses: self.losses,
-        }
+            drops: self.drops,
+        })
     }
 }
 

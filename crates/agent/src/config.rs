@@ -39,6 +39,8 @@ pub struct AgentConfig {
     pub pin: bool,
     /// One raw round-trip sample a round trip; else the smoothed one, once a window.
     pub rtt: bool,
+    /// Count the packets that the kernel drops, by its reason; costs something for a dropped packet only.
+    pub drops: bool,
     pub limits: Limits,
     /// Address of a page with the agent's own numbers (`/metrics`); loopback only. Default: none.
     pub metrics_listen: Option<SocketAddr>,
@@ -90,6 +92,7 @@ impl Default for AgentConfig {
             environment: String::new(),
             pin: true,
             rtt: true,
+            drops: true,
             limits: Limits::default(),
             metrics_listen: None,
             clock_skew: 0,

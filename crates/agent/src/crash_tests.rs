@@ -13,7 +13,7 @@ use edgescope_identity::directory::Span;
 use edgescope_identity::local::Namer;
 use edgescope_model::signal::TCP_BYTES;
 use edgescope_model::wire::Batch;
-use edgescope_probe::{Counters, FlowKey, FlowReading, Hist, Losses, Pass, ProbeError};
+use edgescope_probe::{Counters, Drops, FlowKey, FlowReading, Hist, Losses, Pass, ProbeError};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::io;
@@ -38,6 +38,8 @@ struct Kernel {
     read: bool,
     /// Round trips ever sampled.
     samples: u64,
+    drops: u64,
+    missed_runs: u64,
     /// Everything ever counted, forgotten flows included.
     truth: HashMap<FlowKey, u64>,
 }
@@ -79,7 +81,7 @@ impl Source for ModelSource {
     }
 
     fn look_around(&mut self) -> Result<Areas, ProbeError> {
-        Ok(Areas { areas: vec![Area { inode: 1, name: None, addresses: vec![[10, 0, 0, 1].into()] }], failed: vec![] })
+        Ok(Areas { areas: vec![Area { inode: 1, name: None, addresses: vec![[10, 0, 0, 1].into()] }], ..Areas::default() })
     }
 
     fn read(&mut self, _: u32) -> Result<Pass, ProbeError> {
@@ -90,12 +92,13 @@ impl Source for ModelSource {
         Ok(Pass {
             flows,
             losses: Losses::default(),
+            missed_runs: kernel.missed_runs,
             sockets: 0,
             took: Duration::ZERO,
             listeners: vec![],
             rtt_sampled: false,
             previous_window,
-            drops: vec![],
+            drops: [1, 2].map(|netns| Drops { netns, reason: "netfilter_drop".to_owned(), count: kernel.drops }).to_vec(),
         })
     }
 
@@ -361,6 +364,48 @@ fn a_damaged_file_is_set_aside_and_nothing_is_told_twice() {
     let (spool, stored) = Spool::open(node.directory.path(), node.limits).unwrap();
     assert!(stored.is_none() && spool.corrupt() == 1);
     assert!(newest.with_extension("damaged").exists());
+}
+
+#[test]
+fn drops_and_losses_from_elsewhere_are_told_once() {
+    let node = Node::new();
+    let (spool, stored) = Spool::open(node.directory.path(), node.limits).unwrap();
+    let (spool, metrics) = (Arc::new(Mutex::new(spool)), Arc::new(Metrics::default()));
+    let naming = Naming::new(Namer::default(), false);
+    let mut observer = Observer::start(node.kernel.clone(), Arc::clone(&spool), stored, naming, 3, Arc::clone(&metrics), node.span()).unwrap();
+    spool.lock().unwrap().contact(0).unwrap();
+    let mut told = Vec::new();
+    for (drops, missed_runs, refused) in [(4, 1, 0), (4, 1, 2), (9, 1, 0)] {
+        {
+            let mut kernel = node.kernel.0.lock().unwrap();
+            (kernel.drops, kernel.missed_runs) = (drops, missed_runs);
+        }
+        metrics.lost("batches_refused", refused);
+        observer.window(node.span(), 0).unwrap();
+        let mut spool = spool.lock().unwrap();
+        let batch = spool.next().unwrap().unwrap();
+        spool.acknowledge(batch.sequence);
+        let losses = ["kernel_missed_runs", "batches_refused"].map(|reason| batch.losses.get(reason).copied().unwrap_or(0));
+        told.push((batch.drops.iter().map(|of| of.count).sum::<u64>(), losses));
+    }
+    assert_eq!(told, [(8, [1, 0]), (0, [0, 2]), (10, [0, 0])]);
+    assert!(metrics.text().contains("edgescope_agent_kernel_drops_total{reason=\"netfilter_drop\"} 18"));
+}
+
+/// Where the kernel side had to be made anew, or its programs were gone, "back" says so, and so does the next batch.
+#[test]
+fn only_who_saw_every_event_has_counted_on() {
+    for (adopted, expected) in [(true, 0), (false, 1)] {
+        let (mut node, mut server) = (Node::new(), Server::default());
+        node.live(&mut server, 1, &never(), 0, |kernel| kernel.send(1, 10)).unwrap();
+        node.kernel.0.lock().unwrap().adopted = adopted;
+        let (spool, stored) = Spool::open(node.directory.path(), node.limits).unwrap();
+        let (spool, metrics) = (Arc::new(Mutex::new(spool)), Arc::new(Metrics::default()));
+        let naming = Naming::new(Namer::default(), false);
+        let observer = Observer::start(node.kernel.clone(), spool, stored, naming, 3, Arc::clone(&metrics), node.span()).unwrap();
+        assert_eq!(observer.returned().counted_on, adopted);
+        assert_eq!(metrics.untold().get("kernel_counted_anew").copied().unwrap_or(0), expected);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 macro_rules! numbers {
     ($(#[$doc:meta])* $kind:ident { $($variant:ident = $name:literal, $help:literal;)* }) => {
@@ -46,8 +46,8 @@ numbers! {
     }
 }
 
-/// Most reasons of loss.
-const REASONS_MAX: usize = 64;
+/// Most reasons of loss, and of dropped packets: Linux 6.18 knows about 120.
+const REASONS_MAX: usize = 160;
 
 /// The numbers. Cheap to change from any thread.
 #[derive(Debug, Default)]
@@ -56,6 +56,9 @@ pub struct Metrics {
     gauges: [AtomicU64; Gauge::ALL.len()],
     clock_offset_us: std::sync::atomic::AtomicI64,
     lost: Mutex<BTreeMap<String, u64>>,
+    /// The part of `lost` that no batch has told of yet.
+    untold: Mutex<BTreeMap<String, u64>>,
+    drops: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Metrics {
@@ -79,11 +82,33 @@ impl Metrics {
         self.clock_offset_us.store(offset_us, Ordering::Relaxed);
     }
 
-    /// Counts a loss by reason.
+    /// Counts a loss by reason; the next batch tells of it.
     pub fn lost(&self, reason: &str, count: u64) {
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = if lost.len() < REASONS_MAX || lost.contains_key(reason) { reason } else { "other" };
-        *lost.entry(reason.to_owned()).or_default() += count;
+        if count > 0 {
+            add_bounded(&self.lost, reason, count);
+            add_bounded(&self.untold, reason, count);
+        }
+    }
+
+    /// Losses that no batch has told of yet.
+    pub fn untold(&self) -> BTreeMap<String, u64> {
+        lock(&self.untold).clone()
+    }
+
+    /// A batch that tells of these losses is durable.
+    pub fn told(&self, losses: &BTreeMap<String, u64>) {
+        let mut untold = lock(&self.untold);
+        for (reason, count) in losses {
+            if let Some(left) = untold.get_mut(reason) {
+                *left = left.saturating_sub(*count);
+            }
+        }
+        untold.retain(|_, left| *left > 0);
+    }
+
+    /// Counts packets that the kernel dropped, by its reason.
+    pub fn dropped(&self, reason: &str, count: u64) {
+        add_bounded(&self.drops, reason, count);
     }
 
     /// Prometheus text format, version 0.0.4.
@@ -101,13 +126,28 @@ impl Metrics {
         }
         let offset_s = self.clock_offset_us.load(Ordering::Relaxed) as f64 / 1e6;
         put("edgescope_agent_clock_offset_seconds", "server clock less this node's wall clock", "gauge", &offset_s);
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        out.push_str("# HELP edgescope_agent_lost_total what was not counted or not named, by reason\n# TYPE edgescope_agent_lost_total counter\n");
-        for (reason, count) in lost.iter() {
-            let _ = writeln!(out, "edgescope_agent_lost_total{{reason=\"{reason}\"}} {count}");
+        for (name, help, reasons) in [
+            ("edgescope_agent_lost_total", "what was not counted or not named, by reason", &self.lost),
+            ("edgescope_agent_kernel_drops_total", "packets that the kernel dropped, by its reason", &self.drops),
+        ] {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
+            for (reason, count) in lock(reasons).iter() {
+                let _ = writeln!(out, "{name}{{reason=\"{reason}\"}} {count}");
+            }
         }
         out
     }
+}
+
+/// What exceeds the bound is summed under `other`.
+fn add_bounded(counts: &Mutex<BTreeMap<String, u64>>, reason: &str, count: u64) {
+    let mut counts = lock(counts);
+    let reason = if counts.len() < REASONS_MAX || counts.contains_key(reason) { reason } else { "other" };
+    *counts.entry(reason.to_owned()).or_default() += count;
+}
+
+fn lock(counts: &Mutex<BTreeMap<String, u64>>) -> MutexGuard<'_, BTreeMap<String, u64>> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -120,15 +160,29 @@ mod tests {
         metrics.add(Total::Windows, 3);
         metrics.set(Gauge::Flows, 7);
         metrics.lost("kernel_flows_full", 2);
+        metrics.dropped("netfilter_drop", 5);
         metrics.set_clock_offset_us(-1_500_000);
         let text = metrics.text();
         for line in [
             "edgescope_agent_windows_total 3",
             "edgescope_agent_flows 7",
             "edgescope_agent_lost_total{reason=\"kernel_flows_full\"} 2",
+            "edgescope_agent_kernel_drops_total{reason=\"netfilter_drop\"} 5",
             "edgescope_agent_clock_offset_seconds -1.5",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn losses_are_told_once() {
+        let metrics = Metrics::default();
+        metrics.lost("batches_refused", 2);
+        let told = metrics.untold();
+        // Of a batch that could not be stored nothing was told.
+        assert_eq!(metrics.untold(), told);
+        metrics.lost("batches_refused", 1);
+        metrics.told(&told);
+        assert_eq!(metrics.untold(), BTreeMap::from([("batches_refused".to_owned(), 1)]));
     }
 }

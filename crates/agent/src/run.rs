@@ -43,6 +43,9 @@ pub enum AgentError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot read this host's name: {0}")]
     Hostname(std::io::Error),
+    /// Whoever keeps the agent running starts it again; the kernel counts on meanwhile.
+    #[error("a part of the agent has died: {0}")]
+    Died(String),
 }
 
 /// Runs an agent on this node's kernel until `shutdown` completes. What the kernel counts after that is told by the next run, if `agent.pin` is set.
@@ -54,6 +57,8 @@ pub async fn run(config: AgentConfig, metrics: Arc<Metrics>, shutdown: impl Futu
     let loading = config.clone();
     let (source, marked) = blocking(move || KernelSource::load(&loading)).await?;
     tracing::info!(agent = config.id, scope = %config.scope, ?marked, "kernel side loaded");
+    metrics.lost("namespaces_unreached", marked.failed.len() as u64);
+    metrics.lost("sockets_without_rtt", marked.without_rtt);
     run_source(config, source, metrics, shutdown).await
 }
 
@@ -96,11 +101,14 @@ pub async fn run_source(
     if let Some(listener) = page {
         beside.spawn(crate::page::serve(listener, counted));
     }
-    observe(observer, Arc::clone(&shared), interval_us, shutdown).await;
+    let died = tokio::select! {
+        () = observe(observer, Arc::clone(&shared), interval_us, shutdown) => None,
+        Some(ended) = beside.join_next() => Some(ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string())),
+    };
     beside.shutdown().await;
     // Work on files that was handed to other threads may still be under way: the next agent must not find it there.
     shared.spool().close();
-    Ok(())
+    died.map_or(Ok(()), |why| Err(AgentError::Died(why)))
 }
 
 /// Removes what an agent of this id has left in the kernel; an empty id is that of an agent which was given none.

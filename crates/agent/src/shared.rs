@@ -83,7 +83,13 @@ impl Shared {
     pub fn set_split(&self, addresses: &[Vec<u8>]) {
         /// A server that names more is wrong.
         const SPLIT_MAX: usize = 1_024;
-        *lock(&self.split) = addresses.iter().take(SPLIT_MAX).filter_map(|bytes| address::from_bytes(bytes)).collect();
+        let told: Vec<IpAddr> = addresses.iter().take(SPLIT_MAX).filter_map(|bytes| address::from_bytes(bytes)).collect();
+        let mut split = lock(&self.split);
+        // Every reply has the list: what is left out counts once.
+        if *split != told {
+            self.metrics.lost("split_addresses_cut", addresses.len().saturating_sub(told.len()) as u64);
+            *split = told;
+        }
     }
 
     pub fn spool(&self) -> MutexGuard<'_, Spool> {

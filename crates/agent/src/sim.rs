@@ -261,7 +261,7 @@ impl Source for SimSource {
     }
 
     fn look_around(&mut self) -> Result<Areas, ProbeError> {
-        Ok(Areas { areas: self.areas.clone(), failed: Vec::new() })
+        Ok(Areas { areas: self.areas.clone(), ..Areas::default() })
     }
 
     fn read(&mut self, _window: u32) -> Result<Pass, ProbeError> {
@@ -278,6 +278,7 @@ impl Source for SimSource {
         Ok(Pass {
             flows: flows.collect(),
             losses: Losses::default(),
+            missed_runs: 0,
             sockets: state.talks.iter().filter(|(talk, _)| self.sees(talk.client.netns)).map(|(talk, _)| u64::from(talk.kept_open)).sum(),
             took: started.elapsed(),
             listeners: listeners.into_iter().filter(|(netns, ..)| self.sees(*netns)).map(listener).collect(),

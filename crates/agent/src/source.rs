@@ -6,6 +6,7 @@ use edgescope_identity::host::{self, Namespace};
 use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +24,8 @@ pub struct Areas {
     pub areas: Vec<Area>,
     /// Namespaces that could not be looked into, with the reason.
     pub failed: Vec<(String, String)>,
+    /// The cgroup in scope is not there: nothing can be seen until it comes back.
+    pub scope_missing: bool,
 }
 
 /// Gives cumulative readings of flows, and the facts needed to name them.
@@ -33,6 +36,10 @@ pub trait Source: Send + 'static {
     fn epoch(&self) -> u64;
     /// Counters that ran on while no agent was there.
     fn adopted(&self) -> bool;
+    /// Every event since the counters began has been seen, also those between two agents.
+    fn counted_on(&self) -> bool {
+        self.adopted()
+    }
     /// Takes namespaces that came or went into account, and says what there is.
     ///
     /// # Errors
@@ -69,6 +76,8 @@ pub struct KernelSource {
     known: BTreeMap<u32, Namespace>,
     /// When a name under `/run/netns` last came or went, as of the last look around.
     named_at: Option<SystemTime>,
+    /// Inode of the cgroup in scope, as the kernel side knows it; a unit that starts again has another.
+    cgroup: Option<u64>,
 }
 
 impl KernelSource {
@@ -78,6 +87,7 @@ impl KernelSource {
     /// Says what the kernel lacks, and what to do about it.
     pub fn load(config: &AgentConfig) -> Result<(Self, MarkReport), ProbeError> {
         let known = in_scope(&config.scope);
+        let cgroup = cgroup_in_scope(&config.scope);
         let probe_config = ProbeConfig {
             agent_id: config.id.clone(),
             scope: probe_scope(&config.scope, &known),
@@ -85,13 +95,32 @@ impl KernelSource {
             flows_max: config.limits.flows_max,
             rtts_max: config.limits.histograms_max,
             sk_rtt: config.rtt,
-            drops: false,
+            drops: config.drops,
         };
         let mut probe = Probe::load(&probe_config)?;
         // An adopted probe still has the scope of its last agent.
         probe.set_scope(&probe_config.scope)?;
         let report = probe.mark_existing()?;
-        Ok((Self { probe, scope: config.scope.clone(), known, named_at: None }, report))
+        Ok((Self { probe, scope: config.scope.clone(), known, named_at: None, cgroup }, report))
+    }
+
+    /// Follows the cgroup in scope to its next life; says whether it is missing.
+    fn follow_cgroup(&mut self, failed: &mut Vec<(String, String)>) -> Result<bool, ProbeError> {
+        let ScopeConfig::Cgroup(path) = &self.scope else { return Ok(false) };
+        let Some(now) = cgroup_in_scope(&self.scope) else { return Ok(true) };
+        if self.cgroup == Some(now) {
+            return Ok(false);
+        }
+        match self.probe.set_scope(&probe_scope(&self.scope, &self.known)) {
+            Ok(()) => {}
+            // Gone again in this very moment.
+            Err(ProbeError::BadCgroup { .. }) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        tracing::info!(path, "the cgroup in scope is another one now");
+        failed.extend(failures(self.probe.mark_existing()?));
+        self.cgroup = Some(now);
+        Ok(false)
     }
 }
 
@@ -105,10 +134,17 @@ impl Source for KernelSource {
     }
 
     fn adopted(&self) -> bool {
-        self.probe.hooks().iter().any(|hook| hook.state == HookState::Adopted)
+        self.probe.hooks().iter().any(|hook| matches!(hook.state, HookState::Adopted | HookState::Replaced))
+    }
+
+    fn counted_on(&self) -> bool {
+        self.probe.hooks().iter().any(|hook| hook.name == STATE_HOOK && matches!(hook.state, HookState::Adopted | HookState::Replaced))
     }
 
     fn has_moved(&mut self) -> bool {
+        if matches!(self.scope, ScopeConfig::Cgroup(_)) {
+            return cgroup_in_scope(&self.scope) != self.cgroup;
+        }
         if !matches!(self.scope, ScopeConfig::Namespaces(_)) {
             return false;
         }
@@ -127,14 +163,14 @@ impl Source for KernelSource {
                 self.probe.set_scope(&probe_scope(&self.scope, &now))?;
             }
             if now.keys().any(|inode| !self.known.contains_key(inode)) {
-                let report = self.probe.mark_existing()?;
-                failed.extend(report.failed.into_iter().map(|(inode, reason)| (format!("namespace {inode}"), reason)));
+                failed.extend(failures(self.probe.mark_existing()?));
             }
             self.known = now;
         }
+        let scope_missing = self.follow_cgroup(&mut failed)?;
         let (areas, unreached) = addresses_in(self.known.values().cloned().collect());
         failed.extend(unreached);
-        Ok(Areas { areas, failed })
+        Ok(Areas { areas, failed, scope_missing })
     }
 
     fn read(&mut self, window: u32) -> Result<Pass, ProbeError> {
@@ -163,14 +199,28 @@ fn in_scope(scope: &ScopeConfig) -> BTreeMap<u32, Namespace> {
     all.filter(|namespace| scope.has_namespace(namespace.name.as_deref())).map(|namespace| (namespace.inode, namespace)).collect()
 }
 
+/// Without its events nothing else is right.
+const STATE_HOOK: &str = "on_state";
+
+fn failures(report: MarkReport) -> impl Iterator<Item = (String, String)> {
+    report.failed.into_iter().map(|(inode, reason)| (format!("namespace {inode}"), reason))
+}
+
+fn cgroup_in_scope(scope: &ScopeConfig) -> Option<u64> {
+    let ScopeConfig::Cgroup(path) = scope else { return None };
+    std::fs::metadata(cgroup_path(path)).ok().map(|found| found.ino())
+}
+
+fn cgroup_path(path: &str) -> PathBuf {
+    let root = host::cgroup_root().unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"));
+    root.join(path.trim_start_matches('/'))
+}
+
 fn probe_scope(scope: &ScopeConfig, namespaces: &BTreeMap<u32, Namespace>) -> Scope {
     match scope {
         ScopeConfig::All => Scope::All,
         ScopeConfig::Namespaces(_) => Scope::Namespaces(namespaces.keys().copied().collect()),
-        ScopeConfig::Cgroup(path) => {
-            let root = host::cgroup_root().unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"));
-            Scope::Cgroup(root.join(path.trim_start_matches('/')))
-        }
+        ScopeConfig::Cgroup(path) => Scope::Cgroup(cgroup_path(path)),
     }
 }
 
@@ -178,6 +228,7 @@ fn hook_text(hook: &HookStatus) -> String {
     match &hook.state {
         HookState::Attached => format!("{}: attached", hook.name),
         HookState::Adopted => format!("{}: adopted", hook.name),
+        HookState::Replaced => format!("{}: attached, in place of another build's", hook.name),
         HookState::Off => format!("{}: off", hook.name),
         HookState::Refused(reason) => format!("{}: refused, {reason}", hook.name),
     }

@@ -3,6 +3,7 @@
 //! A file holds the batches of a window **and** the baseline that they lead to. It is written beside its place, synced, renamed into it, and the directory
 //! synced; so at any moment the newest file says exactly what has been told so far, and an agent that is killed anywhere goes on
 //! from there: what it had not written it reads again from the kernel's running counters, what it had written it sends again under the same sequence.
+//! The baseline of a file that another has followed is taken out of it: it is many times larger than the batches.
 //!
 //! Batches are numbered by **ordinals** from 1 on; the sequence on the wire is the ordinal plus a base, which is the server's highest sequence at the first
 //! contact. So an agent that has lost its state begins above what the server has. Acknowledged files go, but for the newest. Both
@@ -20,6 +21,11 @@ use std::path::{Path, PathBuf};
 const SUFFIX: &str = "spool";
 const TEMPORARY: &str = "next.tmp";
 const BASE: &str = "base";
+const DAMAGED: &str = "damaged";
+/// Most damaged files kept for whoever wants to look at them.
+const DAMAGED_MAX: usize = 4;
+/// No agent gives a higher sequence, and sums of one with ordinals stay in their type.
+const SEQUENCE_MAX: u64 = 1 << 62;
 
 /// Bounds of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +54,8 @@ pub struct Checkpoint {
     pub clock_offset_us: i64,
     /// The kernel's cumulative counts of what it lost, as told.
     pub losses: BTreeMap<String, u64>,
+    /// The kernel's cumulative counts of packets that it dropped, as told.
+    pub drops: BTreeMap<String, u64>,
 }
 
 /// Why the spool cannot be used.
@@ -57,6 +65,10 @@ pub enum SpoolError {
     Io { path: PathBuf, what: &'static str, source: io::Error },
     #[error("agent.state_dir {}: in use by another agent: stop it, or give this one another agent.id or agent.state_dir", path.display())]
     InUse { path: PathBuf },
+    #[error("agent.state_dir {}: base is not a number that an agent wrote: restore it, or remove the directory to begin anew", path.display())]
+    Base { path: PathBuf },
+    #[error("the server claims to have sequence {0}, which no agent gave")]
+    Sequence(u64),
 }
 
 /// A step of writing, in order; tests stop the agent before any of them.
@@ -134,9 +146,9 @@ impl Spool {
             failpoint,
             lock: Some(lock),
         };
-        spool.base = spool.read_base().map_err(|e| failed("read its base", e))?;
+        spool.base = spool.read_base()?;
         let newest = spool.scan().map_err(|e| failed("read it", e))?;
-        Ok((spool, newest.map(|record| record.checkpoint())))
+        Ok((spool, newest.and_then(Record::checkpoint)))
     }
 
     /// Writes the batches of a window with the baseline that they lead to; returns once that is durable. If it fails nothing has changed: the caller keeps its old
@@ -166,6 +178,19 @@ impl Spool {
             self.remove_oldest();
         }
         self.remove_acknowledged();
+        if let Err(error) = self.slim_followed() {
+            // It only stays larger than it need be.
+            tracing::warn!(path = %self.directory.display(), %error, "cannot take a baseline that is not needed any more out of the spool");
+        }
+        Ok(())
+    }
+
+    /// Takes the baseline out of the file before the newest, if it still waits.
+    fn slim_followed(&mut self) -> io::Result<()> {
+        let Some(at) = self.entries.len().checked_sub(2) else { return Ok(()) };
+        let path = self.path_of(self.entries[at].number);
+        let Some(record) = file::unframed(&fs::read(&path)?) else { return Ok(()) };
+        self.entries[at].bytes = self.write(&path, &file::framed(&record.without_baseline()))?;
         Ok(())
     }
 
@@ -196,8 +221,11 @@ impl Spool {
     /// What the server says that it has, at each first contact: the base follows from it, durably, before anything is sent.
     ///
     /// # Errors
-    /// If the base cannot be written.
+    /// If the base cannot be written, or the number is none that an agent gave.
     pub fn contact(&mut self, committed: u64) -> Result<(), SpoolError> {
+        if committed > SEQUENCE_MAX {
+            return Err(SpoolError::Sequence(committed));
+        }
         let base = match self.base {
             None => committed,
             // The server has more than this state ever gave: it is an old copy. What it holds may all be there; go on above it.
@@ -229,11 +257,6 @@ impl Spool {
     /// Lets the directory go: whoever still holds this spool changes nothing in it any more.
     pub fn close(&mut self) {
         self.lock = None;
-    }
-
-    /// Gives up a batch that the server refuses for good.
-    pub fn give_up(&mut self, sequence: u64) {
-        self.acknowledge(sequence);
     }
 
     /// Highest sequence ever given; 0 if unknown.
@@ -336,25 +359,21 @@ impl Spool {
         Ok(file::batch_of(&content, (ordinal - entry.first) as usize))
     }
 
-    fn read_base(&self) -> io::Result<Option<u64>> {
+    /// `None` before the first contact. One that cannot be read is an error: another base would tell what waits under other sequences, so twice.
+    fn read_base(&self) -> Result<Option<u64>, SpoolError> {
         match fs::read_to_string(self.directory.join(BASE)) {
-            Ok(text) => Ok(text.trim().parse().ok()),
+            Ok(text) => {
+                let base = text.trim().parse().ok().filter(|base| *base <= SEQUENCE_MAX);
+                base.map(Some).ok_or_else(|| SpoolError::Base { path: self.directory.clone() })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(self.failed("read its base", error)),
         }
     }
 
     /// Lists the files, oldest first, and returns the newest if it can be read.
     fn scan(&mut self) -> io::Result<Option<Record>> {
-        let mut numbers: Vec<u64> = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let path = entry?.path();
-            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-            if let Some(number) = number.filter(|_| path.extension().is_some_and(|e| e == SUFFIX)) {
-                numbers.push(number);
-            }
-        }
-        numbers.sort_unstable();
+        let numbers = self.numbers(SUFFIX)?;
         let mut newest = None;
         for number in numbers {
             let content = fs::read(self.path_of(number))?;
@@ -378,7 +397,22 @@ impl Spool {
         let path = self.path_of(number);
         tracing::error!(path = %path.display(), "this file of the spool is damaged: set aside");
         self.corrupt += 1;
-        fs::rename(&path, path.with_extension("damaged"))
+        fs::rename(&path, path.with_extension(DAMAGED))?;
+        let damaged = self.numbers(DAMAGED)?;
+        let surplus = damaged.len().saturating_sub(DAMAGED_MAX);
+        damaged[..surplus].iter().try_for_each(|number| fs::remove_file(self.path_of(*number).with_extension(DAMAGED)))
+    }
+
+    /// Of the files with this ending, in their order.
+    fn numbers(&self, ending: &str) -> io::Result<Vec<u64>> {
+        let mut numbers: Vec<u64> = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+            numbers.extend(number.filter(|_| path.extension().is_some_and(|e| e == ending)));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     fn path_of(&self, number: u64) -> PathBuf {
@@ -395,3 +429,7 @@ struct Dropped {
     files: usize,
     batches: u64,
 }
+
+#[cfg(test)]
+#[path = "spool_tests.rs"]
+mod tests;

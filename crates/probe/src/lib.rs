@@ -7,8 +7,8 @@
 //! kernel, not names: who an address is, and differences between two passes, are the agent's business.
 //!
 //! Parts: `layout` mirrors the structs of `bpf/edgescope.h`, `types` is what callers see, `load` opens, adopts and attaches,
-//! `pins` is the directory in bpffs, `maps` reads maps in batches, `mark` finds sockets older than the probe, `report` tells what
-//! this kernel can do. All `unsafe` code of the project is here.
+//! `pins` is the directory in bpffs, `maps` reads maps in batches, `mark` finds sockets older than the probe, `reasons` names why packets were
+//! dropped, `report` tells what this kernel can do. All `unsafe` code of the project is here.
 
 mod error;
 mod layout;
@@ -17,6 +17,7 @@ mod maps;
 mod mark;
 mod pins;
 mod probe;
+mod reasons;
 mod report;
 mod scope;
 mod types;
@@ -24,7 +25,7 @@ mod types;
 pub use error::ProbeError;
 pub use pins::RemoveReport;
 pub use probe::Probe;
-pub use report::{KernelReport, Tier, kernel_report};
+pub use report::{KernelReport, Tier, hook_report, kernel_report};
 pub use types::{
     Comm, Counters, Drops, FlowKey, FlowReading, Hist, HookState, HookStatus, Listener, Losses, MarkReport, Pass, ProbeConfig, ProgramCost, Role,
     Scope,

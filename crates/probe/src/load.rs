@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramMut};
 
@@ -34,6 +34,8 @@ const HOOKS: &[Hook] = &[
     Hook { program: "on_drop", mandatory: false, wanted: |config| config.drops },
 ];
 const SOCKOPS: &str = "on_sockops";
+/// The map with the constant that tells the programs their build.
+const THIS_BUILD: &str = ".rodata.build";
 
 /// Loaded by every process anew, run when it asks.
 const SWEEP: &str = "sweep";
@@ -54,37 +56,42 @@ pub struct Loaded {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     Nothing,
-    /// Maps of this layout, attached programs of another build.
-    Maps,
-    /// Maps and programs exactly like ours.
-    All,
+    /// Maps of this layout, and which build of the programs counts into them.
+    Counting {
+        build: u64,
+    },
 }
 
-pub fn load(config: &ProbeConfig) -> Result<Loaded, ProbeError> {
+/// Loads everything, then hands over: one write to `control` puts this `build` in charge, until which another build that is attached counts on.
+/// So every event has exactly one of them, and a process that dies anywhere on the way, or whose programs the kernel refuses, leaves one
+/// that counts.
+pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
     capture_messages();
     let scope = scope::control_of(&config.scope)?;
     let pins = config.pin.then(|| Pins::open(&config.agent_id)).transpose()?;
     let found = pins.as_ref().map_or(Ok(Found::Nothing), find)?;
     let mut hooks = Vec::new();
-    let (mut object, refused) = load_what_works(config, pins.as_ref(), found)?;
+    let place = Place { pins: pins.as_ref(), found, build };
+    let (mut object, refused) = load_what_works(config, &place)?;
     let maps = take_maps(&object)?;
     let mut control = if found == Found::Nothing { new_control()? } else { maps.control()? };
-    (control.scope_mode, control.scope_cgroup, control.scope_level) = scope;
-    control.programs = build();
-    control.ephemeral_from = ephemeral_from();
-    scope::write_namespaces(&maps, &config.scope)?;
     maps.set_control(&control)?;
     if let Some(pins) = pins.as_ref().filter(|_| found == Found::Nothing) {
         pin_maps(&maps, pins)?;
     }
     let mut links = Vec::new();
     for hook in HOOKS {
-        let (state, link) = attach(hook, config, &mut object, pins.as_ref(), found, &refused)?;
+        let (state, link) = attach(hook, config, &mut object, &place, &refused)?;
         links.extend(link.map(|link| (hook.program, link)));
         hooks.push(HookStatus { name: hook.program, state });
     }
+    (control.scope_mode, control.scope_cgroup, control.scope_level) = scope;
+    control.ephemeral_from = ephemeral_from();
     control.rtt_callback = u32::from(links.iter().any(|(name, _)| *name == SOCKOPS));
+    control.programs = build;
+    scope::write_namespaces(&maps, &config.scope)?;
     maps.set_control(&control)?;
+    place.unpin_all_but(&links)?;
     let sweep = program(&mut object, SWEEP)
         .and_then(|program| program.attach_iter(maps.socks.as_fd()).map_err(|error| error.to_string()))
         .map_err(|reason| ProbeError::Refused { hook: SWEEP, reason })?;
@@ -93,46 +100,76 @@ pub fn load(config: &ProbeConfig) -> Result<Loaded, ProbeError> {
     Ok(Loaded { maps, links, sweep, markers, hooks, _pins: pins })
 }
 
-/// Decides what can be adopted; takes away what cannot.
+/// Decides what can be adopted; takes away what cannot. What cannot be told is an error: to begin anew would lose what was counted.
 fn find(pins: &Pins) -> Result<Found, ProbeError> {
-    let control = MapHandle::from_pinned_path(pins.at("control")).ok().and_then(|map| {
-        let value = map.lookup(&0u32.to_ne_bytes(), libbpf_rs::MapFlags::ANY).ok()??;
-        crate::layout::Plain::from_bytes(&value)
-    });
+    let control = pinned_control(pins)?;
     let complete = PINNED.iter().all(|map| pins.has(map));
-    match control {
-        Some(RawControl { layout: LAYOUT, programs, .. }) if complete && programs == build() => Ok(Found::All),
-        Some(RawControl { layout: LAYOUT, .. }) if complete => {
-            tracing::info!("adopting counters of another build; its programs are replaced");
-            for hook in HOOKS {
-                pins.unpin(&link_name(hook.program))?;
-            }
-            Ok(Found::Maps)
-        }
-        _ => {
-            let cleared = pins.clear()?;
-            if !cleared.is_empty() {
-                tracing::warn!(?cleared, layout = LAYOUT, "pinned maps of another layout or incomplete: replaced, their counters are lost");
-            }
-            Ok(Found::Nothing)
-        }
+    if let Some(RawControl { layout: LAYOUT, programs, .. }) = control.filter(|_| complete) {
+        return Ok(Found::Counting { build: programs });
+    }
+    let cleared = pins.clear()?;
+    if !cleared.is_empty() {
+        tracing::warn!(?cleared, layout = LAYOUT, "pinned maps of another layout or incomplete: replaced, their counters are lost");
+    }
+    Ok(Found::Nothing)
+}
+
+/// `None` if there is none, or one of another layout.
+fn pinned_control(pins: &Pins) -> Result<Option<RawControl>, ProbeError> {
+    let path = pins.at("control");
+    if !pins.has("control") {
+        return Ok(None);
+    }
+    let failed = |error: libbpf_rs::Error| ProbeError::Bpffs { path: path.clone(), source: std::io::Error::other(error.to_string()) };
+    let map = MapHandle::from_pinned_path(&path).map_err(failed)?;
+    let value = map.lookup(&0u32.to_ne_bytes(), libbpf_rs::MapFlags::ANY).map_err(failed)?;
+    Ok(value.and_then(|value| crate::layout::Plain::from_bytes(&value)))
+}
+
+/// Where a build's links are, and what else is there.
+struct Place<'a> {
+    pins: Option<&'a Pins>,
+    found: Found,
+    build: u64,
+}
+
+impl Place<'_> {
+    /// The pinned link of a hook, if its program counts now and is of this build.
+    fn adoptable(&self, hook: &str) -> Option<PathBuf> {
+        let pins = self.pins.filter(|_| self.found == Found::Counting { build: self.build })?;
+        let name = link_name(hook, self.build);
+        pins.has(&name).then(|| pins.at(&name))
+    }
+
+    /// Whether another build counts this hook's events now.
+    fn replaces(&self, hook: &str) -> bool {
+        let Found::Counting { build } = self.found else { return false };
+        build != self.build && self.pins.is_some_and(|pins| pins.has(&link_name(hook, build)))
+    }
+
+    /// Takes away links of other builds, and of hooks that are not wanted any more.
+    fn unpin_all_but(&self, links: &[(&'static str, Link)]) -> Result<(), ProbeError> {
+        let Some(pins) = self.pins else { return Ok(()) };
+        let kept: Vec<String> = links.iter().map(|(hook, _)| link_name(hook, self.build)).collect();
+        let old = pins.names()?.into_iter().filter(|name| name.starts_with(LINK) && !kept.contains(name));
+        old.into_iter().try_for_each(|name| pins.unpin(&name))
     }
 }
 
 type Refused = Vec<(&'static str, String)>;
 
 /// Loads all programs; if the kernel refuses, finds out which, and loads the others.
-fn load_what_works(config: &ProbeConfig, pins: Option<&Pins>, found: Found) -> Result<(Object, Refused), ProbeError> {
-    let adopted = |name: &str| found == Found::All && pins.is_some_and(|pins| pins.has(&link_name(name)));
-    let hooks = HOOKS.iter().filter(|hook| (hook.wanted)(config) && !adopted(hook.program)).map(|hook| hook.program);
+fn load_what_works(config: &ProbeConfig, place: &Place<'_>) -> Result<(Object, Refused), ProbeError> {
+    let hooks = HOOKS.iter().filter(|hook| (hook.wanted)(config) && place.adoptable(hook.program).is_none()).map(|hook| hook.program);
     let mut programs: Vec<&'static str> = hooks.chain(MARKERS).chain([SWEEP]).collect();
-    let reused = pins.filter(|_| found != Found::Nothing);
-    if let Ok(object) = open(config, &programs, reused)?.load() {
+    let open = |programs: &[&str], reused| open(config, programs, reused, place.build);
+    let reused = place.pins.filter(|_| place.found != Found::Nothing);
+    if let Ok(object) = open(&programs, reused)?.load() {
         return Ok((object, Refused::new()));
     }
     let mut refused = Refused::new();
     for name in std::mem::take(&mut programs) {
-        match open(config, &[name], None)?.load() {
+        match open(&[name], None)?.load() {
             Ok(_) => programs.push(name),
             Err(error) => refused.push((name, reason(&error))),
         }
@@ -141,11 +178,11 @@ fn load_what_works(config: &ProbeConfig, pins: Option<&Pins>, found: Found) -> R
     if let Some((hook, reason)) = refused.iter().find(|(name, _)| mandatory(name)) {
         return Err(ProbeError::Refused { hook, reason: reason.clone() });
     }
-    let object = open(config, &programs, reused)?.load().map_err(|error| ProbeError::Load(reason(&error)))?;
+    let object = open(&programs, reused)?.load().map_err(|error| ProbeError::Load(reason(&error)))?;
     Ok((object, refused))
 }
 
-fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>) -> Result<OpenObject, ProbeError> {
+fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u64) -> Result<OpenObject, ProbeError> {
     let failed = |error: libbpf_rs::Error| ProbeError::Load(reason(&error));
     MESSAGES.with_borrow_mut(String::clear);
     let mut object = ObjectBuilder::default().open_memory(OBJECT).map_err(failed)?;
@@ -162,6 +199,7 @@ fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>) -> Resul
         match name.as_str() {
             "flows" => map.set_max_entries(config.flows_max.max(1)).map_err(failed)?,
             "rtts" | "handshakes" => map.set_max_entries(config.rtts_max.max(1)).map_err(failed)?,
+            THIS_BUILD => map.set_initial_value(&build.to_ne_bytes()).map_err(failed)?,
             _ => {}
         }
     }
@@ -204,17 +242,14 @@ fn attach(
     hook: &Hook,
     config: &ProbeConfig,
     object: &mut Object,
-    pins: Option<&Pins>,
-    found: Found,
+    place: &Place<'_>,
     refused: &Refused,
 ) -> Result<(HookState, Option<Link>), ProbeError> {
-    let pinned = link_name(hook.program);
     if !(hook.wanted)(config) {
-        pins.map_or(Ok(()), |pins| pins.unpin(&pinned))?;
         return Ok((HookState::Off, None));
     }
-    if let Some(pins) = pins.filter(|pins| found == Found::All && pins.has(&pinned)) {
-        let link = Link::open(pins.at(&pinned)).map_err(|error| ProbeError::Load(reason(&error)))?;
+    if let Some(pinned) = place.adoptable(hook.program) {
+        let link = Link::open(pinned).map_err(|error| ProbeError::Load(reason(&error)))?;
         return Ok((HookState::Adopted, Some(link)));
     }
     let attached = match refused.iter().find(|(name, _)| *name == hook.program) {
@@ -223,11 +258,15 @@ fn attach(
     };
     match attached {
         Ok(mut link) => {
-            if let Some(pins) = pins {
-                let path = pins.at(&pinned);
-                link.pin(&path).map_err(|error| ProbeError::Bpffs { path, source: std::io::Error::other(error.to_string()) })?;
+            if let Some(pins) = place.pins {
+                let name = link_name(hook.program, place.build);
+                // Of a process that died before it handed over.
+                pins.unpin(&name)?;
+                link.pin(pins.at(&name))
+                    .map_err(|error| ProbeError::Bpffs { path: pins.at(&name), source: std::io::Error::other(error.to_string()) })?;
             }
-            Ok((HookState::Attached, Some(link)))
+            let state = if place.replaces(hook.program) { HookState::Replaced } else { HookState::Attached };
+            Ok((state, Some(link)))
         }
         Err(reason) if hook.mandatory => Err(ProbeError::Refused { hook: hook.program, reason }),
         Err(reason) => {
@@ -269,8 +308,11 @@ fn program<'o>(object: &'o mut Object, name: &str) -> Result<ProgramMut<'o>, Str
     object.progs_mut().find(|program| program.name() == name).ok_or_else(|| format!("the object has no program {name}"))
 }
 
-fn link_name(program: &str) -> String {
-    format!("link_{program}")
+/// Begins the name of every pinned link.
+const LINK: &str = "link_";
+
+fn link_name(program: &str, build: u64) -> String {
+    format!("{LINK}{program}_{build:016x}")
 }
 
 fn new_control() -> Result<RawControl, ProbeError> {
@@ -300,7 +342,7 @@ fn ephemeral_from() -> u32 {
 }
 
 /// Names this build of the programs: FNV-1a of the object.
-fn build() -> u64 {
+pub fn build() -> u64 {
     OBJECT.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 

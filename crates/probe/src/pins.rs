@@ -65,7 +65,7 @@ impl Pins {
         Ok(names)
     }
 
-    fn names(&self) -> Result<Vec<String>, ProbeError> {
+    pub fn names(&self) -> Result<Vec<String>, ProbeError> {
         let bpffs_error = |source| ProbeError::Bpffs { path: self.path.clone(), source };
         fs::read_dir(&self.path)
             .map_err(bpffs_error)?

@@ -9,6 +9,7 @@ use libbpf_rs::MapHandle;
 use crate::layout::{Plain, RawDrop, RawHistogram, RawKey, RawListener};
 use crate::load::{self, Loaded, MARKERS};
 use crate::maps::{self, Maps};
+use crate::reasons::Reasons;
 use crate::{
     Counters, Drops, FlowKey, FlowReading, Hist, HookStatus, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, RemoveReport, Scope,
     mark, pins, report, scope,
@@ -19,6 +20,7 @@ pub struct Probe {
     loaded: Loaded,
     scope: Scope,
     epoch: u64,
+    reasons: Reasons,
 }
 
 impl Probe {
@@ -29,10 +31,17 @@ impl Probe {
     /// Names the missing capability, BTF or kernel version and the remedy; [`ProbeError::Refused`] if the kernel refuses a hook
     /// without which nothing works.
     pub fn load(config: &ProbeConfig) -> Result<Probe, ProbeError> {
+        Self::load_as(config, load::build())
+    }
+
+    /// As [`Probe::load`], for tests: the programs call themselves this build.
+    #[doc(hidden)]
+    pub fn load_as(config: &ProbeConfig, build: u64) -> Result<Probe, ProbeError> {
         report::check()?;
-        let loaded = load::load(config)?;
+        let loaded = load::load(config, build)?;
         let epoch = loaded.maps.control()?.epoch;
-        Ok(Probe { loaded, scope: config.scope.clone(), epoch })
+        let reasons = if config.drops { Reasons::read()? } else { Reasons::default() };
+        Ok(Probe { loaded, scope: config.scope.clone(), epoch, reasons })
     }
 
     /// What was chosen, hook by hook.
@@ -45,7 +54,8 @@ impl Probe {
         self.epoch
     }
 
-    /// Sockets of namespaces that leave the scope count no further events, but keep their flows until [`Probe::forget`].
+    /// What leaves the scope counts no more, not even to its end; its flows stay until [`Probe::forget`]. What comes into it counts from
+    /// [`Probe::mark_existing`] on.
     pub fn set_scope(&mut self, scope: &Scope) -> Result<(), ProbeError> {
         let (mode, cgroup, level) = scope::control_of(scope)?;
         scope::write_namespaces(self.maps(), scope)?;
@@ -107,6 +117,7 @@ impl Probe {
         Ok(Pass {
             flows: self.read_flows(ended)?,
             losses: self.read_losses()?,
+            missed_runs: self.missed_runs()?,
             sockets: self.maps().tally()?.swept,
             listeners: listeners.chunks_exact(size_of::<RawListener>()).filter_map(RawListener::from_bytes).map(|raw| (&raw).into()).collect(),
             rtt_sampled: control.rtt_callback == 0,
@@ -151,7 +162,19 @@ impl Probe {
     pub fn run_stats(&self) -> Result<Vec<ProgramCost>, ProbeError> {
         let iterators = MARKERS.iter().zip(&self.loaded.markers).filter_map(|(name, link)| Some((*name, link.as_ref()?)));
         let links = self.loaded.links.iter().map(|(name, link)| (*name, link));
-        links.chain([("sweep", &self.loaded.sweep)]).chain(iterators).map(|(name, link)| cost(name, link)).collect()
+        links
+            .chain([("sweep", &self.loaded.sweep)])
+            .chain(iterators)
+            .map(|(name, link)| {
+                let of = program_info(name, link)?;
+                Ok(ProgramCost { name: name.into(), run_cnt: of.run_cnt, run_time_ns: of.run_time_ns })
+            })
+            .collect()
+    }
+
+    /// Of the attached hooks.
+    fn missed_runs(&self) -> Result<u64, ProbeError> {
+        self.loaded.links.iter().map(|(name, link)| program_info(name, link).map(|of| of.recursion_misses)).sum()
     }
 
     fn maps(&self) -> &Maps {
@@ -188,7 +211,7 @@ impl Probe {
         let mut drops = Vec::new();
         maps::for_each(&self.maps().drops, "drops", |key, value| {
             if let (Some(key), Some(count)) = (RawDrop::from_bytes(key), Count::from_bytes(value)) {
-                drops.push(Drops { netns: key.netns, reason: key.reason, count: count.0 });
+                drops.push(Drops { netns: key.netns, reason: self.reasons.name(key.reason), count: count.0 });
             }
         })?;
         Ok(drops)
@@ -229,7 +252,7 @@ fn histograms(map: &MapHandle, name: &'static str, window: u32) -> Result<HashMa
     Ok(found)
 }
 
-fn cost(name: &'static str, link: &libbpf_rs::Link) -> Result<ProgramCost, ProbeError> {
+fn program_info(name: &'static str, link: &libbpf_rs::Link) -> Result<libbpf_sys::bpf_prog_info, ProbeError> {
     let failed = |source| ProbeError::Iterator { name, source };
     let info = link.info().map_err(|error| failed(std::io::Error::other(error.to_string())))?;
     let program = libbpf_rs::Program::fd_from_id(info.prog_id).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
@@ -240,6 +263,6 @@ fn cost(name: &'static str, link: &libbpf_rs::Link) -> Result<ProgramCost, Probe
     if unsafe { libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut of, &raw mut size) } != 0 {
         return Err(failed(std::io::Error::last_os_error()));
     }
-    debug_assert!(size as usize >= offset_of!(libbpf_sys::bpf_prog_info, run_cnt) + 8);
-    Ok(ProgramCost { name: name.into(), run_cnt: of.run_cnt, run_time_ns: of.run_time_ns })
+    debug_assert!(size as usize >= offset_of!(libbpf_sys::bpf_prog_info, recursion_misses) + 8);
+    Ok(of)
 }

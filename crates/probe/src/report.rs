@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::ProbeError;
 use crate::pins::bpffs;
 use crate::scope::cgroup_root;
+use crate::{HookStatus, ProbeConfig, ProbeError, Scope};
 
 /// How much of the kernel side works on this kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct KernelReport {
     pub capabilities_held: Vec<&'static str>,
     /// Needed, and not held.
     pub capabilities_missing: Vec<&'static str>,
+    /// Needed to name other users' workloads only, and not held.
+    pub naming_missing: Vec<&'static str>,
     /// Mount point of cgroup v2; without one there is no RTT callback.
     pub cgroup2: Option<PathBuf>,
     /// Mount point of bpffs; `None`: it is mounted when a probe is loaded.
@@ -41,6 +43,9 @@ const CAPABILITIES: &[(u32, &str, bool)] = &[
     (21, "cap_sys_admin", false),
 ];
 
+/// What naming needs beside them: namespaces of other users' processes, and files that only their owners may read.
+const NAMING: &[(u32, &str, bool)] = &[(19, "cap_sys_ptrace", false), (2, "cap_dac_read_search", false)];
+
 pub fn kernel_report() -> KernelReport {
     let release = release();
     let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
@@ -53,9 +58,19 @@ pub fn kernel_report() -> KernelReport {
         btf,
         capabilities_held: names(held),
         capabilities_missing: names(missing),
+        naming_missing: names(NAMING.iter().filter(|(number, ..)| effective & (1 << number) == 0).collect()),
         cgroup2: cgroup_root(),
         bpffs: bpffs(),
     }
+}
+
+/// Which hooks this kernel takes, tried one by one with nothing in scope and taken away again.
+///
+/// # Errors
+/// As [`crate::Probe::load`].
+pub fn hook_report() -> Result<Vec<HookStatus>, ProbeError> {
+    let config = ProbeConfig { scope: Scope::Namespaces(Vec::new()), pin: false, drops: true, ..ProbeConfig::default() };
+    Ok(crate::Probe::load(&config)?.hooks().to_vec())
 }
 
 /// Says in one error what keeps a probe from loading here.

@@ -165,7 +165,8 @@ pub struct Counters {
 pub struct Hist {
     /// (bucket, count) of the buckets that are not empty, by bucket.
     pub buckets: Vec<(u16, u64)>,
-    /// Of the window that this pass ended; `None` if it had no sample.
+    /// Of the window that this pass ended; `None` if it had no sample. The least is that of the samples: the kernel's own minimum
+    /// (`tcp_sock.rtt_min`) is of up to five minutes, and would hide that the path became slower.
     pub max_us: Option<u32>,
     pub min_us: Option<u32>,
 }
@@ -208,19 +209,17 @@ pub struct Losses {
     pub extreme_contended: u64,
     /// Accepted from a listener that the probe has not seen: flow without process name.
     pub owner_unknown: u64,
-    /// Resets sent for no known socket or service.
-    pub reset_unattributed: u64,
     /// Drops not counted.
     pub drops_full: u64,
 }
 
 /// Packets dropped by the kernel in one namespace for one reason, cumulative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drops {
     /// 0 if not known.
     pub netns: u32,
-    /// `enum skb_drop_reason` of the running kernel: its numbers differ between versions.
-    pub reason: u32,
+    /// As `enum skb_drop_reason` of the running kernel names it, in lower case: `netfilter_drop`.
+    pub reason: String,
     pub count: u64,
 }
 
@@ -229,7 +228,9 @@ pub struct Drops {
 pub struct Pass {
     pub flows: Vec<FlowReading>,
     pub losses: Losses,
-    /// Established sockets seen.
+    /// Events that no program saw, since the same program ran on that CPU already; cumulative, anew for every build of the programs.
+    pub missed_runs: u64,
+    /// Established sockets in scope that were seen.
     pub sockets: u64,
     pub took: Duration,
     pub listeners: Vec<Listener>,
@@ -246,6 +247,8 @@ pub enum HookState {
     Attached,
     /// Still attached from an earlier process with this agent id.
     Adopted,
+    /// Took over from another build of the programs, which counted until then: no event was missed.
+    Replaced,
     /// Not in use, by configuration.
     Off,
     /// The kernel would not; what it gave goes without.

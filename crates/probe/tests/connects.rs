@@ -65,6 +65,20 @@ fn each_outcome_is_told_from_the_others() {
     assert_eq!(attempts, net.client.nstat("TcpActiveOpens"));
 }
 
+/// Nothing that the network did.
+#[test]
+fn without_a_free_port_an_attempt_is_cancelled() {
+    let net = Net::new();
+    let mut probe = net.probe();
+    net.client.sysctl("net.ipv4.ip_local_port_range", "40000 40001");
+    let listener = net.server.run(|| TcpListener::bind(addr(SERVER4, 80)).unwrap());
+    let held: Vec<_> = (0..2).map(|_| connect(&net, addr(SERVER4, 80), Duration::from_secs(5)).unwrap()).collect();
+    assert_eq!(connect(&net, addr(SERVER4, 80), Duration::from_secs(5)).unwrap_err().kind(), ErrorKind::AddrNotAvailable);
+    let pass = probe.read(1).unwrap();
+    assert_eq!(outcomes(&net, &pass, 80), [3, 2, 0, 1, 0, 0, 0]);
+    drop((held, listener));
+}
+
 #[test]
 fn the_kernels_own_time_out_is_a_time_out() {
     let net = Net::new();

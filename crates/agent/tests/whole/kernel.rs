@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -274,6 +275,75 @@ async fn two_workloads_on_one_address_and_a_namespace_that_comes_later() {
         };
         wait(|| has([10, 78, 0, 1].into())).await;
         ip(&["netns", "del", &later]);
+    })
+    .await;
+}
+
+/// A cgroup that this test's process can be in; it goes back to where it was.
+struct Cgroup {
+    path: PathBuf,
+    before: PathBuf,
+}
+
+impl Cgroup {
+    fn new(name: &str) -> Self {
+        let root = edgescope_identity::host::cgroup_root().unwrap();
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
+        Self { path: root.join(name), before: root.join(own) }
+    }
+
+    fn enter(&self) {
+        std::fs::create_dir(&self.path).unwrap();
+        std::fs::write(self.path.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    }
+
+    /// As a unit that stops.
+    fn leave(&self) {
+        std::fs::write(self.before.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+        std::fs::remove_dir(&self.path).unwrap();
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if self.path.exists() {
+            self.leave();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_in_scope_that_starts_again_is_seen_again() {
+    let lab = Lab::new();
+    let fake = Fake::default();
+    let life = Life::begin(&fake, None, None).await;
+    let unit = Cgroup::new(&lab.name);
+    let config = AgentConfig { scope: ScopeConfig::Cgroup(format!("/{}", lab.name)), ..lab.config(&life, vec![]) };
+    // The agent itself is in the unit too.
+    let bytes = |port: u32| -> u64 {
+        let book = fake.book();
+        let sent = book.batches.iter().flat_map(|batch| &batch.observations).filter(|o| o.service_port == port).flat_map(|o| &o.sent);
+        sent.filter(|measure| measure.signal == u32::from(TCP_BYTES.id)).map(|measure| measure.value).sum()
+    };
+    let lost = |reason: &str| fake.book().batches.iter().filter_map(|batch| batch.losses.get(reason)).sum::<u64>();
+    unit.enter();
+    lab.serve("10.77.0.2:7001".parse().unwrap(), 100, 3_000);
+    run_while(&config, async {
+        greeted(&fake, 1).await;
+        let mut stream = lab.connect("10.77.0.2:7001".parse().unwrap());
+        ask(&mut stream, 100, 3_000);
+        close(stream);
+        wait(|| bytes(7001) == 3_100).await;
+        unit.leave();
+        wait(|| lost("scope_missing") > 0).await;
+        unit.enter();
+        lab.serve("10.77.0.2:7002".parse().unwrap(), 10, 20);
+        // Seen a second later at the latest; what was open by then counts from then on.
+        let mut stream = lab.connect("10.77.0.2:7002".parse().unwrap());
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        ask(&mut stream, 10, 20);
+        wait(|| bytes(7002) == 30).await;
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! `edgescope doctor`: what this host offers, what is missing, and what to do.
 
 use clap::Args;
-use edgescope_probe::{KernelReport, Tier};
+use edgescope_probe::{HookState, HookStatus, KernelReport, ProbeError, Tier};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,7 +37,8 @@ enum State {
 
 /// Runs the command.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let checks = checks(&edgescope_probe::kernel_report());
+    let mut checks = checks(&edgescope_probe::kernel_report());
+    checks.push(hooks(edgescope_probe::hook_report()));
     let able = checks.iter().all(|c| c.state != State::Missing);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "able": able, "checks": checks }))?);
@@ -102,6 +103,16 @@ fn checks(report: &KernelReport) -> Vec<Check> {
             },
         ),
         check(
+            "naming",
+            if report.naming_missing.is_empty() { State::Ok } else { State::Reduced },
+            if report.naming_missing.is_empty() {
+                "cap_sys_ptrace, cap_dac_read_search".to_owned()
+            } else {
+                format!("lacks {}", report.naming_missing.join(", "))
+            },
+            "run as root, or grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH: other users' namespaces and cgroups stay without a name",
+        ),
+        check(
             "cgroup v2",
             if report.cgroup2.is_some() { State::Ok } else { State::Reduced },
             path(&report.cgroup2),
@@ -114,6 +125,41 @@ fn checks(report: &KernelReport) -> Vec<Check> {
             "",
         ),
     ]
+}
+
+/// What each hook gives, so what is lost where the kernel refuses it.
+fn gives(hook: &str) -> &'static str {
+    match hook {
+        "on_sockops" => "RTT of every round trip; it is sampled at window ends instead",
+        "on_error_report" => "some connection failures by ICMP, which count as timed out or cancelled instead",
+        "on_retransmit_synack" => "repeated SYN-ACKs",
+        "on_receive_reset" => "resets received",
+        "on_send_reset" => "resets sent",
+        "on_drop" => "kernel drops by reason (Linux 6.11)",
+        "mark_owner" => "owners of connections older than the agent",
+        "mark_socket" => "connections older than the agent",
+        _ => "everything",
+    }
+}
+
+/// Which hooks this kernel refuses, as tried just now.
+fn hooks(tried: Result<Vec<HookStatus>, ProbeError>) -> Check {
+    let hooks = match tried {
+        Ok(hooks) => hooks,
+        Err(error) => {
+            return Check { check: "hooks", state: State::Missing, found: error.to_string(), remedy: Some("no agent can load its programs here") };
+        }
+    };
+    let refused = hooks.iter().filter_map(|hook| match &hook.state {
+        HookState::Refused(reason) => Some(format!("{} ({reason}): without {}", hook.name, gives(hook.name))),
+        _ => None,
+    });
+    let refused: Vec<String> = refused.collect();
+    if refused.is_empty() {
+        return Check { check: "hooks", state: State::Ok, found: format!("all {} attach", hooks.len()), remedy: None };
+    }
+    let remedy = Some("an agent runs without them; a newer kernel takes them all");
+    Check { check: "hooks", state: State::Reduced, found: format!("refused: {}", refused.join("; ")), remedy }
 }
 
 /// What keeps an agent from running here, in words; empty if nothing does.
@@ -137,13 +183,24 @@ mod tests {
             tier: Tier::Basic,
             capabilities_held: vec!["cap_bpf"],
             capabilities_missing: vec!["cap_sys_admin"],
+            naming_missing: vec!["cap_sys_ptrace"],
             cgroup2: None,
             bpffs: None,
         };
         let states = |report: &KernelReport| checks(report).iter().map(|c| c.state).collect::<Vec<_>>();
-        assert_eq!(states(&report), [State::Reduced, State::Ok, State::Reduced, State::Reduced, State::Ok]);
+        assert_eq!(states(&report), [State::Reduced, State::Ok, State::Reduced, State::Reduced, State::Reduced, State::Ok]);
         report.capabilities_missing.push("cap_net_admin");
         (report.btf, report.tier) = (false, Tier::Unsupported);
         assert_eq!(states(&report)[..3], [State::Missing, State::Missing, State::Missing]);
+    }
+
+    #[test]
+    fn a_refused_hook_is_told_with_what_is_lost() {
+        let status = |name, state| HookStatus { name, state };
+        let told = hooks(Ok(vec![status("on_state", HookState::Attached), status("on_drop", HookState::Refused("no such argument".into()))]));
+        assert_eq!(told.state, State::Reduced);
+        assert!(told.found.contains("on_drop (no such argument): without kernel drops"), "{}", told.found);
+        assert_eq!(hooks(Ok(vec![status("on_state", HookState::Attached)])).found, "all 1 attach");
+        assert_eq!(hooks(Err(ProbeError::NoBtf { release: "5".into() })).state, State::Missing);
     }
 }

@@ -74,6 +74,7 @@ impl OwnAddresses {
             owners: batch.owners.clone(),
             agent_id: batch.agent_id.clone(),
             losses: Default::default(),
+            drops: Vec::new(),
             endpoints: Vec::new(),
             boot_id: String::new(),
             ..*batch

@@ -25,15 +25,21 @@ struct Args {
     /// Outcomes, one JSON object a line; also what makes the bench resumable.
     #[arg(long)]
     results: PathBuf,
+    /// What is measured: a word that changes with the code. `run` makes it from the sources.
+    #[arg(long, default_value = "unnamed")]
+    program: String,
     /// Only runs whose name contains this, such as `loss:` or `other/`.
     #[arg(long)]
     only: Option<String>,
     /// Runs at the same time: each takes half a core or more.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Run again what was wrong.
+    /// Run again what another program told wrong.
     #[arg(long)]
     again: bool,
+    /// Run again all that this program has not played.
+    #[arg(long)]
+    afresh: bool,
     /// Seeds of the first company's faults.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
     seeds: Vec<u64>,
@@ -54,7 +60,7 @@ fn main() -> ExitCode {
     if let Some(only) = &args.only {
         runs.retain(|run| run.name().contains(only.as_str()));
     }
-    let results = match Results::open(&args.results) {
+    let results = match Results::open(&args.results, &args.program) {
         Ok(results) => results,
         Err(error) => {
             eprintln!("error: {}: {error}", args.results.display());
@@ -79,9 +85,12 @@ fn main() -> ExitCode {
 
 /// Runs what has no outcome yet, a few at once.
 fn play(args: &Args, runs: &[Run], results: &Mutex<Results>) {
-    let results_of = |run: &Run| results.lock().unwrap_or_else(|e| e.into_inner()).right(&run.name());
-    let open = |run: &&Run| results_of(run).is_none_or(|right| args.again && !right);
-    let open: Vec<&Run> = runs.iter().filter(open).take(args.limit.unwrap_or(usize::MAX)).collect();
+    let is_open = |run: &&Run| {
+        let results = results.lock().unwrap_or_else(|e| e.into_inner());
+        let right = results.right(&run.name());
+        right.is_none_or(|right| (args.afresh || (args.again && !right)) && !results.is_of_this_program(&run.name()))
+    };
+    let open: Vec<&Run> = runs.iter().filter(is_open).take(args.limit.unwrap_or(usize::MAX)).collect();
     println!("{} of {} runs to do, {} at a time", open.len(), runs.len(), args.jobs);
     let (next, done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let began = Instant::now();

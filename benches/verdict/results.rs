@@ -1,4 +1,5 @@
-//! The results file: one JSON object a line, appended as runs end; the last line of a run counts.
+//! The results file: one JSON object a line, appended as runs end. Of one program a run counts once, the first time: what was wrong is not
+//! tried again until it is right. Of several programs the newest's outcome counts.
 
 use edgescope_tests::demo::Outcome;
 use serde_json::{Value, json};
@@ -10,12 +11,14 @@ use std::path::Path;
 /// Outcomes by run.
 pub struct Results {
     file: File,
+    /// Of what is being measured: changes with the code that decides.
+    program: String,
     by_name: HashMap<String, Value>,
 }
 
 impl Results {
     /// Reads what is there; a line cut off by a crash is left out, and its run done again.
-    pub fn open(path: &Path) -> io::Result<Results> {
+    pub fn open(path: &Path, program: &str) -> io::Result<Results> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
@@ -24,16 +27,30 @@ impl Results {
         if !text.is_empty() && !text.ends_with('\n') {
             writeln!(file)?;
         }
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let by_name = lines.filter_map(|value| Some((value["run"].as_str()?.to_owned(), value))).collect();
-        Ok(Results { file, by_name })
+        let mut results = Results { file, program: program.to_owned(), by_name: HashMap::new() };
+        text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).for_each(|value| results.take(value));
+        Ok(results)
+    }
+
+    fn take(&mut self, value: Value) {
+        let Some(name) = value["run"].as_str().map(str::to_owned) else { return };
+        let known = self.by_name.get(&name);
+        if known.is_none_or(|known| known["program"] != value["program"]) {
+            self.by_name.insert(name, value);
+        }
     }
 
     pub fn add(&mut self, name: &str, outcome: &Outcome) -> io::Result<()> {
         let json = &outcome.json;
         let verdict = &json["verdict"];
+        let mut truth = json["truth"].clone();
+        // Long, and judged already.
+        if let Some(fields) = truth.as_object_mut() {
+            fields.remove("affected");
+        }
         let value = json!({
             "run": name,
+            "program": self.program,
             "at": chrono::Utc::now(),
             "right": outcome.right,
             "took_s": outcome.took_s,
@@ -42,19 +59,27 @@ impl Results {
                 "verdict": verdict["verdict"], "class": verdict["class"], "culprit": verdict["culprit"], "confidence": verdict["confidence"],
                 "since": verdict["since"], "summary": verdict["summary"], "coverage": verdict["coverage"]["fraction"],
             },
-            "truth": json["truth"],
+            "said": json["said"],
+            "was_asked_for": json["was_asked_for"],
+            "alerts_false": json["alerts_false"].as_array().map(Vec::len),
+            "truth": truth,
             // Only a run without an outcome needs what it told.
             "told": if json.is_null() { Value::from(outcome.told.as_str()) } else { Value::Null },
         });
         let mut line = serde_json::to_vec(&value)?;
         line.push(b'\n');
         self.file.write_all(&line)?;
-        self.by_name.insert(name.to_owned(), value);
+        self.take(value);
         Ok(())
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.by_name.get(name)
+    }
+
+    /// Whether this very program has played the run.
+    pub fn is_of_this_program(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value["program"] == self.program.as_str())
     }
 
     /// Whether the run was right; absent if it was not run.
@@ -68,5 +93,22 @@ impl Results {
             Some(true) => "right",
             Some(false) => "WRONG",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Results;
+    use serde_json::json;
+
+    #[test]
+    fn the_first_outcome_of_the_newest_program_counts() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("results.jsonl");
+        let lines = [("old", true), ("new", false), ("new", true)]
+            .map(|(program, right)| json!({"run": "a", "program": program, "right": right}).to_string());
+        std::fs::write(&path, lines.join("\n")).expect("written");
+        let results = Results::open(&path, "new").expect("opened");
+        assert_eq!((results.right("a"), results.is_of_this_program("a"), results.right("b")), (Some(false), true, None));
     }
 }

@@ -4,6 +4,7 @@ use crate::plan::Run;
 use crate::results::Results;
 use edgescope_testbed::{Kind, Scope};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Network faults whose verdict, class, scope, name and peer are all right, at least.
@@ -30,6 +31,8 @@ type Cell = Option<(usize, usize)>;
 pub struct Summary {
     runs: usize,
     done: usize,
+    /// Outcomes by the program that they are of.
+    programs: BTreeMap<String, usize>,
     criteria: Vec<Criterion>,
     /// Right and done by kind and scope, over all companies and seeds.
     table: Vec<(Kind, Vec<Cell>)>,
@@ -47,7 +50,9 @@ impl Summary {
             }
         }
         let wrong = done.iter().filter(|(_, v)| v["right"] != true).map(|(run, v)| why(run, v)).collect();
-        Summary { runs: runs.len(), done: done.len(), criteria, table: table(&done), wrong }
+        let mut programs = BTreeMap::new();
+        done.iter().for_each(|(_, v)| *programs.entry(v["program"].as_str().unwrap_or("unnamed").to_owned()).or_default() += 1);
+        Summary { runs: runs.len(), done: done.len(), programs, criteria, table: table(&done), wrong }
     }
 
     /// All runs were done and every criterion is met.
@@ -62,9 +67,15 @@ fn criteria_of(topology: &str, done: &[(&Run, &Value)]) -> Vec<Criterion> {
     let others: Vec<&Value> = done.iter().filter(|(run, _)| run.fault.is_some() && !is_network(run)).map(|(_, v)| *v).collect();
     let quiet: Vec<&Value> = done.iter().filter(|(run, _)| run.fault.is_none()).map(|(_, v)| *v).collect();
     let right = |values: &[&Value]| values.iter().filter(|v| v["right"] == true).count();
-    let accused = |values: &[&Value]| values.iter().filter(|v| v["verdict"]["verdict"] == "network").count();
+    // At the end or on the way; a run without an outcome has cleared nobody.
+    let accuses = |v: &&&Value| {
+        let said = v["said"].as_array().is_some_and(|said| said.iter().any(|s| s["verdict"] == "network"));
+        said || v["verdict"]["verdict"] == "network" || v["verdict"]["verdict"].is_null()
+    };
+    let accused = |values: &[&Value]| values.iter().filter(accuses).count();
     let since = network.iter().filter(|v| v["judgement"]["since_right"] == true).count();
     let criterion = |what: &str, asked: String, got: String, is_met: bool| Criterion { what: format!("{topology}: {what}"), asked, got, is_met };
+    let told = |what: &str, got: String| criterion(&format!("{what} (not a criterion)"), "-".to_owned(), got, true);
     let share = |what: &str, count: usize, of: usize, min: f64| {
         criterion(what, format!(">= {:.0} %", min * 100.0), format!("{count} of {of}"), of > 0 && count as f64 >= min * of as f64)
     };
@@ -89,8 +100,25 @@ fn criteria_of(topology: &str, done: &[(&Run, &Value)]) -> Vec<Criterion> {
         pairs("affected pairs, recall", "recall"),
         none("other faults accused of being the network", &others),
         none("quiet runs accused of being the network", &quiet),
-        criterion("other faults told right (not a criterion)", "-".to_owned(), format!("{} of {}", right(&others), others.len()), true),
+        told("other faults told right", format!("{} of {}", right(&others), others.len())),
+        told("network faults that only the question told, no alert", format!("{} of {}", asked_for(&network), network.len())),
+        told("right only as the mirror of the true pair (delays have no direction)", format!("{} of {}", mirrored(&network), right(&network))),
+        told("alerts before there was a fault", format!("{}", false_alarms(done))),
     ]
+}
+
+fn asked_for(values: &[&Value]) -> usize {
+    values.iter().filter(|v| v["was_asked_for"] == true).count()
+}
+
+/// Right verdicts whose names are not the truth's but those that nobody could tell from it.
+fn mirrored(values: &[&Value]) -> usize {
+    let is = |v: &&&Value| v["right"] == true && v["verdict"]["culprit"]["name"] != v["truth"]["name"];
+    values.iter().filter(is).count()
+}
+
+fn false_alarms(done: &[(&Run, &Value)]) -> u64 {
+    done.iter().filter_map(|(_, v)| v["alerts_false"].as_u64()).sum()
 }
 
 /// A run without an alert waited for ever.
@@ -118,7 +146,8 @@ fn why(run: &Run, value: &Value) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} of {} runs done\n", self.done, self.runs)?;
+        let programs: Vec<String> = self.programs.iter().map(|(program, runs)| format!("{runs} of program {program}")).collect();
+        writeln!(f, "{} of {} runs done: {}\n", self.done, self.runs, programs.join(", "))?;
         writeln!(f, "| right of done | {} |", Scope::ALL.iter().map(|s| s.word()).collect::<Vec<_>>().join(" | "))?;
         writeln!(f, "|---|{}", "---|".repeat(Scope::ALL.len()))?;
         for (kind, cells) in &self.table {

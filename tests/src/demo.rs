@@ -6,16 +6,12 @@ use crate::wait::until;
 use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A demo that is asked to end has removed everything by then.
 const END: Duration = Duration::from_secs(30);
 /// Longest that one run may take: calm, alert, verdict, and all that starts and ends.
 const RUN: Duration = Duration::from_secs(420);
-/// Shops at the same time: each takes half a core or more.
-const AT_ONCE: usize = 2;
 /// Where live runs are registered.
 const RUNS: &str = edgescope_testbed::run::RUNS_DIR;
 
@@ -52,33 +48,21 @@ pub fn play(arguments: &[String]) -> Outcome {
     let listen = format!("127.0.0.1:{}", free_port());
     let fixed = ["demo", "--once", "--json", "--listen", &listen].map(str::to_owned);
     let all: Vec<String> = fixed.into_iter().chain(arguments.iter().cloned()).collect();
-    let output = program::run(&all, RUN);
+    let arguments = if arguments.is_empty() { "the default".to_owned() } else { arguments.join(" ") };
+    let output = match program::try_run(&all, RUN) {
+        Ok(output) => output,
+        Err(why) => return Outcome { arguments, right: false, took_s: RUN.as_secs_f64(), json: Value::Null, told: why },
+    };
     let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let said_right = json["right"] == true;
     assert_eq!(output.status.success(), said_right, "exit code and `right` differ: {}, {json}", output.status);
     Outcome {
-        arguments: if arguments.is_empty() { "the default".to_owned() } else { arguments.join(" ") },
+        arguments,
         right: said_right,
         took_s: json["took_s"].as_f64().unwrap_or_default(),
         told: String::from_utf8_lossy(&output.stderr).into_owned(),
         json,
     }
-}
-
-/// Plays all, a few at once; outcomes in the order of the runs.
-pub fn play_all(runs: &[Vec<String>]) -> Vec<Outcome> {
-    let next = AtomicUsize::new(0);
-    let outcomes: Vec<Mutex<Option<Outcome>>> = runs.iter().map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(runs.len()) {
-            scope.spawn(|| {
-                while let Some((run, outcome)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((runs.get(i)?, outcomes.get(i)?))) {
-                    *outcome.lock().unwrap_or_else(|e| e.into_inner()) = Some(play(run));
-                }
-            });
-        }
-    });
-    outcomes.into_iter().filter_map(|o| o.into_inner().unwrap_or_else(|e| e.into_inner())).collect()
 }
 
 /// A demo that runs on. Dropping it ends it as Ctrl-C does, so that nothing of it stays in the kernel.

@@ -50,8 +50,17 @@ pub fn run<S: AsRef<OsStr>>(arguments: &[S], at_most: Duration) -> Output {
     finish(command(arguments), at_most)
 }
 
+/// The same; what it said, if it did not end in time.
+pub fn try_run<S: AsRef<OsStr>>(arguments: &[S], at_most: Duration) -> Result<Output, String> {
+    try_finish(command(arguments), at_most)
+}
+
 /// Runs a command to its end, which must come within `at_most`.
-pub fn finish(mut command: Command, at_most: Duration) -> Output {
+pub fn finish(command: Command, at_most: Duration) -> Output {
+    try_finish(command, at_most).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn try_finish(mut command: Command, at_most: Duration) -> Result<Output, String> {
     let shown = format!("{command:?}");
     let started = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.unwrap_or_else(|e| panic!("cannot run {shown}: {e}"));
@@ -64,8 +73,10 @@ pub fn finish(mut command: Command, at_most: Duration) -> Output {
     }
     let all = |reader: JoinHandle<io::Result<Vec<u8>>>| reader.join().expect("reading does not panic").expect("a pipe can be read");
     let (stdout, stderr) = (all(stdout), all(stderr));
-    let Some(status) = ended else { panic!("{shown} did not end within {at_most:?}; it said: {}", String::from_utf8_lossy(&stderr)) };
-    Output { status, stdout, stderr }
+    match ended {
+        Some(status) => Ok(Output { status, stdout, stderr }),
+        None => Err(format!("{shown} did not end within {at_most:?}; it said: {}", String::from_utf8_lossy(&stderr))),
+    }
 }
 
 fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<io::Result<Vec<u8>>> {

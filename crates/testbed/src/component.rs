@@ -98,7 +98,8 @@ impl Component {
             Component::Pod(p) => peers(topology, &topology.pods[*p].workload).len() >= 2,
             Component::Workload(w) => peers(topology, w).len() >= 2,
             Component::Edge(from, to) => {
-                let rate = topology.call(from, to).map_or(0.0, |c| c.rate_per_s);
+                // Requests one way, answers the other: either may be hit.
+                let rate = topology.call(from, to).or(topology.call(to, from)).map_or(0.0, |c| c.rate_per_s);
                 rate >= EDGE_CALLS_PER_S_MIN && peers(topology, from).len() >= 2 && peers(topology, to).len() >= 2
             }
             Component::Node(_) | Component::Zone(_) | Component::ZonePair(..) => true,
@@ -108,8 +109,10 @@ impl Component {
     /// Whether it can still be told from its neighbours when requests do not get through: a service whose only caller no longer
     /// reaches it asks nobody either, so that the edge to it and the whole of it look the same.
     pub fn is_distinct_when_cut(&self, topology: &Topology) -> bool {
+        let callers = |server: &str| topology.calls.iter().filter(|c| c.to == server).count();
         match self {
-            Component::Workload(w) | Component::Edge(_, w) => topology.calls.iter().filter(|c| c.to == *w).count() >= 2,
+            Component::Workload(w) => callers(w) >= 2,
+            Component::Edge(a, b) => callers(if topology.call(a, b).is_some() { b } else { a }) >= 2,
             Component::Pod(_) | Component::Node(_) | Component::Zone(_) | Component::ZonePair(..) => true,
         }
     }
@@ -185,5 +188,8 @@ mod tests {
         let edge = |to: &str| Component::Edge("checkoutservice".into(), to.into());
         assert!(edge("paymentservice").is_distinct(&topology) && !edge("paymentservice").is_distinct_when_cut(&topology));
         assert!(edge("currencyservice").is_distinct_when_cut(&topology));
+        let answers = |from: &str| Component::Edge(from.into(), "checkoutservice".into());
+        assert!(answers("paymentservice").is_distinct(&topology) && !answers("paymentservice").is_distinct_when_cut(&topology));
+        assert!(answers("currencyservice").is_distinct_when_cut(&topology));
     }
 }

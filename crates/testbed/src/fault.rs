@@ -172,7 +172,7 @@ impl Fault {
         self.check_scope()?;
         let Some(name) = &self.name else {
             let candidates = self.candidates(topology);
-            let mut rng = StdRng::seed_from_u64(seed);
+            let mut rng = StdRng::seed_from_u64(self.dice(seed));
             return Ok(candidates.choose(&mut rng).expect("every built-in fault has a candidate").clone());
         };
         let component = self.named(topology, name)?;
@@ -181,6 +181,13 @@ impl Fault {
             return Err(FaultError::NotHere { kind: self.kind, scope: self.scope, name: name.clone(), why, allowed });
         }
         Ok(component)
+    }
+
+    /// Each kind at each scope throws its own dice: one seed does not hit one and the same edge with every kind.
+    fn dice(&self, seed: u64) -> u64 {
+        let place = |found: Option<usize>| found.unwrap_or_default() as u64;
+        let (kind, scope) = (Kind::ALL.iter().position(|k| *k == self.kind), Scope::ALL.iter().position(|s| *s == self.scope));
+        seed.wrapping_mul(1_000).wrapping_add(place(kind) * 10 + place(scope))
     }
 
     fn named(&self, topology: &Topology, name: &str) -> Result<Component, FaultError> {
@@ -225,7 +232,8 @@ impl Fault {
     pub fn candidates(&self, topology: &Topology) -> Vec<Component> {
         let mut all = Component::all(topology, self.scope);
         all.retain(|c| self.objection(topology, c).is_none());
-        if self.kind != Kind::DemandDrop {
+        // The demand of a load generator is its own: it needs no second peer to be told from.
+        if self.kind != Kind::DemandDrop || self.scope == Scope::Edge {
             all.retain(|c| c.is_distinct(topology));
         }
         if matches!(self.kind, Kind::Blackhole | Kind::Refused) {
@@ -289,6 +297,13 @@ mod tests {
         let fault: Fault = "loss:pod:clear".parse().expect("sound");
         let picked: std::collections::HashSet<_> = (0..20).map(|seed| fault.resolve(&shop(), seed).expect("found").name(&shop())).collect();
         assert!(picked.len() > 5, "{picked:?}");
+    }
+
+    #[test]
+    fn one_seed_picks_different_places_for_different_kinds() {
+        let pick = |kind: &str| format!("{kind}:workload:clear").parse::<Fault>().expect("sound").resolve(&shop(), 1).expect("found").name(&shop());
+        let picked: std::collections::HashSet<_> = ["loss", "congestion", "slow_service", "slow_reader", "crash"].map(pick).into();
+        assert!(picked.len() > 1, "{picked:?}");
     }
 
     proptest! {

@@ -51,6 +51,8 @@ pub struct Metrics {
     pub observations: Counter,
     losses: Reasons,
     loss_reasons: Mutex<BTreeSet<String>>,
+    kernel_drops: Reasons,
+    drop_reasons: Mutex<BTreeSet<String>>,
     cut: Reasons,
     pub batch_bytes: Counter,
     pub ship_seconds: Histogram,
@@ -92,6 +94,8 @@ impl Metrics {
             observations: counter(&mut r, "observations", "Observations in committed batches"),
             losses: family(&mut r, "agent_losses", "What agents reported as lost, by reason"),
             loss_reasons: Mutex::default(),
+            kernel_drops: family(&mut r, "agent_kernel_drops", "Packets that the kernels of agents' nodes dropped, by the kernel's reason"),
+            drop_reasons: Mutex::default(),
             cut: family(&mut r, "values_cut", "Values of agents shortened or left out, by reason"),
             batch_bytes: counter(&mut r, "batch_bytes", "Bytes of batches after decompression"),
             ship_seconds: histogram(&mut r, "ship_seconds", "Time from a batch's arrival to its acknowledgement", seconds()),
@@ -146,16 +150,14 @@ impl Metrics {
         self.cut.get_or_create(&Reason { reason: reason.to_owned() }).inc_by(by);
     }
 
-    /// Counts what an agent lost. The reasons are the agent's words, so their number is bounded.
+    /// Counts what an agent lost.
     pub fn loss(&self, reason: &str, by: u64) {
-        let label = {
-            let mut known = self.loss_reasons.lock().unwrap_or_else(PoisonError::into_inner);
-            if !known.contains(reason) && known.len() < LOSS_REASONS_MAX {
-                known.insert(reason.to_owned());
-            }
-            if known.contains(reason) { reason } else { "other" }
-        };
-        self.losses.get_or_create(&Reason { reason: label.to_owned() }).inc_by(by);
+        count_bounded(&self.losses, &self.loss_reasons, reason, by);
+    }
+
+    /// Counts what an agent's kernel dropped.
+    pub fn kernel_drop(&self, reason: &str, by: u64) {
+        count_bounded(&self.kernel_drops, &self.drop_reasons, reason, by);
     }
 
     /// The text that Prometheus reads.
@@ -167,6 +169,18 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// The reasons are the agent's words, so their number is bounded.
+fn count_bounded(family: &Reasons, known: &Mutex<BTreeSet<String>>, reason: &str, by: u64) {
+    let label = {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(reason) && known.len() < LOSS_REASONS_MAX {
+            known.insert(reason.to_owned());
+        }
+        if known.contains(reason) { reason } else { "other" }
+    };
+    family.get_or_create(&Reason { reason: label.to_owned() }).inc_by(by);
 }
 
 fn inc(family: &Reasons, reason: &str) {

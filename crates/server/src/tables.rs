@@ -42,6 +42,10 @@ pub struct AgentRecord {
     pub sockets: u64,
     /// Everything it lost since this server started, by reason.
     pub losses: BTreeMap<String, u64>,
+    /// Packets that its node's kernel dropped since this server started, by the kernel's reason.
+    pub kernel_drops: BTreeMap<String, u64>,
+    /// Its round-trip times are smoothed ones, sampled at window ends: its kernel gives no sample a round trip.
+    pub rtt_sampled: bool,
 }
 
 /// One agent's window, resolved, as it is committed.

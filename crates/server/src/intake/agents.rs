@@ -74,6 +74,8 @@ impl Agents {
         record.sequence = record.sequence.max(old.sequence);
         record.sockets = old.sockets;
         record.losses = old.losses;
+        record.kernel_drops = old.kernel_drops;
+        record.rtt_sampled = old.rtt_sampled;
         agent.record = record.clone();
         agent.greeted = true;
         Some((record, agent.stored))

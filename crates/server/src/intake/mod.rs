@@ -187,6 +187,8 @@ impl Intake {
     async fn commit(&self, mut batch: Batch, now: DateTime<Utc>) -> Result<u64, Refusal> {
         let observations = batch.observations.len() as u64;
         let losses = bounds::losses(std::mem::take(&mut batch.losses));
+        let drops = bounds::losses(std::mem::take(&mut batch.drops).into_iter().map(|of| (of.reason, of.count)));
+        let rtt_sampled = batch.rtt_sampled;
         let ready = self.resolve(batch, losses);
         let (agent_id, sequence, window_end_us, sockets) = (ready.agent_id.clone(), ready.sequence, ready.window_end_us, ready.sockets);
         let (rows, losses, claims, clock_offset_us) = (ready.rows.len() as u64, ready.losses.clone(), ready.claims.clone(), ready.clock_offset_us);
@@ -199,7 +201,9 @@ impl Intake {
             agent.last_window_end = agent.last_window_end.max(Some(from_micros(window_end_us)));
             agent.sockets = sockets;
             agent.clock_offset_s = clock_offset_us as f64 / 1e6;
+            agent.rtt_sampled = rtt_sampled;
             if committed == Committed::Now {
+                drops.iter().for_each(|(reason, count)| *agent.kernel_drops.entry(reason.clone()).or_default() += count);
                 losses.iter().for_each(|(reason, count)| *agent.losses.entry(reason.clone()).or_default() += count);
             }
         });
@@ -211,6 +215,7 @@ impl Intake {
         self.metrics.rows.inc_by(rows);
         self.metrics.observations.inc_by(observations);
         losses.iter().for_each(|(reason, count)| self.metrics.loss(reason, *count));
+        drops.iter().for_each(|(reason, count)| self.metrics.kernel_drop(reason, *count));
         self.arrivals.send_modify(|n| *n += 1);
         Ok(sequence)
     }

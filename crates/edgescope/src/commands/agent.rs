@@ -30,6 +30,10 @@ pub fn run(args: &AgentArgs, config: Config) -> anyhow::Result<()> {
         );
         return Ok(());
     }
+    // Before any thread is started: a thread keeps what it was started with.
+    if let Err(error) = edgescope_agent::privileges::drop_to_needed() {
+        tracing::warn!(%error, "capabilities that an agent does not need could not be given up");
+    }
     // One thread: an agent mostly sleeps.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -92,8 +92,17 @@ impl Server {
     /// As [`Self::start`], or if the store cannot be opened.
     #[cfg(feature = "store")]
     pub async fn open(config: ServerConfig, store: &edgescope_store::StoreConfig, listeners: Listeners) -> Result<Self, ServerError> {
-        // A wrong configuration is said before a directory is made.
+        // Whatever can be refused is refused before a directory is made.
         config.server.check(&config.intake)?;
+        config.detectors.check()?;
+        Rules::new(config.rules.clone())?;
+        tls::acceptor(&config.server.tls)?;
+        config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
+        let listeners = Listeners {
+            http: Some(bound("server.listen", config.server.listen, listeners.http).await?),
+            intake: Some(bound("intake.listen", config.intake.listen, listeners.intake).await?),
+            ..listeners
+        };
         Self::start(config, crate::delta::DeltaTables::open(store).await?, listeners).await
     }
 

@@ -5,7 +5,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
+use ureq::tls::{PemItem, RootCerts, TlsConfig};
 
+/// Where a server is by default.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8100";
 /// Largest answer read, in bytes: 100,000 rows of 500 bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// A query may take its whole time limit at the server, and then the answer has to travel.
@@ -15,11 +18,14 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Asking {
     /// Server to ask.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8100", env = "EDGESCOPE_SERVER")]
+    #[arg(long, value_name = "URL", default_value = DEFAULT_SERVER, env = "EDGESCOPE_SERVER")]
     pub server: String,
     /// File with the bearer token, where the server wants one.
     #[arg(long, value_name = "FILE", env = "EDGESCOPE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+    /// File with the certificates (PEM) that vouch for the server's, where no public authority does.
+    #[arg(long, value_name = "FILE", env = "EDGESCOPE_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -29,8 +35,8 @@ impl Asking {
     /// GETs `/api/v1{path}` with query parameters.
     pub fn get<T: DeserializeOwned>(&self, path: &str, parameters: &[(&str, String)]) -> anyhow::Result<T> {
         let base = self.server.trim_end_matches('/');
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).max_redirects(0).build().into();
+        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).max_redirects(0);
+        let agent: ureq::Agent = config.tls_config(self.tls()?).build().into();
         let mut request = agent.get(format!("{base}/api/v1{path}"));
         for (name, value) in parameters {
             request = request.query(name, value);
@@ -52,6 +58,23 @@ impl Asking {
         }
         serde_json::from_str(&body)
             .with_context(|| format!("{base} answered something else than this version's API: are client and server of one version?"))
+    }
+}
+
+impl Asking {
+    fn tls(&self) -> anyhow::Result<TlsConfig> {
+        let Some(file) = &self.ca_file else { return Ok(TlsConfig::default()) };
+        let pem = std::fs::read(file).with_context(|| format!("cannot read certificate file {}", file.display()))?;
+        let mut roots = Vec::new();
+        for item in ureq::tls::parse_pem(&pem) {
+            if let PemItem::Certificate(certificate) = item.with_context(|| format!("certificate file {}", file.display()))? {
+                roots.push(certificate);
+            }
+        }
+        if roots.is_empty() {
+            bail!("certificate file {} holds no certificate: give PEM, as in server.tls.cert", file.display());
+        }
+        Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build())
     }
 }
 

@@ -1,28 +1,42 @@
 //! The configuration: defaults, then the file, then `EDGESCOPE_…`, then flags; the last word wins.
 //!
-//! Every scalar key of [`Config`] has a flag and an environment variable, both made from its path: `store.path` is `--store-path` and
-//! `EDGESCOPE_STORE_PATH`. A key that does not exist is an error that names file, line and field.
+//! Every key of [`Config`] but `identity.rules` has a flag and an environment variable, both made from its path: `store.path` is `--store-path` and
+//! `EDGESCOPE_STORE_PATH`. A key that does not exist, or a value that cannot be used, is an error that names file, line and field.
+
+mod help;
+mod lines;
 
 use anyhow::{Context, anyhow, bail};
+use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::Path;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// Largest configuration file read, in bytes: ten thousand identity rules of 100 bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Environment variables that are not configuration keys.
 const RESERVED: &[&str] = &[
-    "EDGESCOPE_CONFIG",
+    "EDGESCOPE_CA_FILE",
     "EDGESCOPE_CACHE",
-    "EDGESCOPE_TOKEN_FILE",
+    "EDGESCOPE_CONFIG",
     "EDGESCOPE_SERVER",
+    "EDGESCOPE_TOKEN_FILE",
     "EDGESCOPE_LOG",
-    // What steers and marks runs of the tests.
+    // What steers and marks builds and runs of the tests.
     "EDGESCOPE_BIN",
     "EDGESCOPE_LONG",
+    "EDGESCOPE_PROGRESS_SECONDS",
+    "EDGESCOPE_SHOTS",
+    "EDGESCOPE_SKIP_BPF",
     "EDGESCOPE_TEST_RUN",
 ];
+/// Keys without flag and variable: lists of more than text.
+const FILE_ONLY: &[&str] = &["identity.rules"];
+/// Name of the flag that gives the file.
+const FILE_FLAG: &str = "config";
 
 /// All that can be configured. The sections belong to the parts of the product that read them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -47,19 +61,51 @@ pub struct IdentityConfig {
     pub rules: Vec<edgescope_identity::rules::Rule>,
 }
 
-/// Adds a flag for every scalar key.
+/// A key as it is written, and what it means.
+#[derive(Debug, Clone, Serialize)]
+pub struct Key {
+    pub key: String,
+    pub flag: String,
+    pub variable: String,
+    /// As JSON, which YAML reads alike.
+    pub default: String,
+    pub meaning: String,
+}
+
+/// Every key, for flags, `edgescope config --keys` and the reference.
+pub fn reference() -> Vec<Key> {
+    let defaults = serde_json::to_value(Config::default()).expect("the default configuration serialises");
+    let default = |key: &str| defaults.pointer(&format!("/{}", key.replace('.', "/"))).map(ToString::to_string).unwrap_or_default();
+    let known = |key: String| Key {
+        flag: flag(&key),
+        variable: variable(&key),
+        default: default(&key),
+        meaning: help::meaning(&key).unwrap_or_default().to_owned(),
+        key,
+    };
+    keys().into_iter().map(known).collect()
+}
+
+/// Adds `--config` and a flag for every key.
 pub fn with_flags(command: Command) -> Command {
-    let keys = keys();
-    keys.into_iter().fold(command, |command, key| {
-        let help = format!("Sets {key} [env: {}]", variable(&key));
+    let file = Arg::new(FILE_FLAG)
+        .long(FILE_FLAG)
+        .value_name("FILE")
+        .env("EDGESCOPE_CONFIG")
+        .value_parser(PathBufValueParser::new())
+        .help("Configuration file (YAML); variables and flags go before what it says");
+    reference().into_iter().fold(command.arg(file), |command, key| {
+        let default = match key.default.as_str() {
+            "null" | "\"\"" | "[]" => String::new(),
+            given => format!(" [default: {}]", given.trim_matches('"')),
+        };
         command.arg(
-            Arg::new(key.clone())
-                .long(key.replace(['.', '_'], "-"))
+            Arg::new(key.key.clone())
+                .long(key.flag.trim_start_matches('-').to_owned())
                 .value_name("VALUE")
-                .help(help)
+                .help(format!("{}{default} [env: {}]", key.meaning, key.variable))
                 .help_heading("Configuration keys")
-                .hide_short_help(true)
-                .global(false),
+                .hide_short_help(true),
         )
     })
 }
@@ -68,22 +114,57 @@ pub fn with_flags(command: Command) -> Command {
 ///
 /// # Errors
 /// Names the file, the line and the field, or the variable or flag, that is wrong.
-pub fn load(file: Option<&Path>, matches: &ArgMatches) -> anyhow::Result<Config> {
+pub fn load(matches: &ArgMatches) -> anyhow::Result<Config> {
     let mut tree = serde_json::to_value(Config::default())?;
-    if let Some(path) = file {
-        merge(&mut tree, read_file(path)?);
+    let file = matches.try_get_one::<PathBuf>(FILE_FLAG).ok().flatten().map(|path| File::read(path)).transpose()?;
+    if let Some(file) = &file {
+        merge(&mut tree, file.tree()?);
     }
+    // Where each key that was not left to its default and the file came from, in words.
+    let mut given = Vec::new();
     for key in keys() {
         let variable = variable(&key);
         if let Ok(text) = std::env::var(&variable) {
-            set(&mut tree, &key, &text).with_context(|| format!("environment variable {variable} is '{text}'"))?;
+            let from = format!("environment variable {variable} is '{text}'");
+            set(&mut tree, &key, &text).with_context(|| from.clone())?;
+            given.push((key.clone(), from));
         }
         if let Ok(Some(text)) = matches.try_get_one::<String>(&key) {
-            set(&mut tree, &key, text).with_context(|| format!("flag --{} is '{text}'", key.replace(['.', '_'], "-")))?;
+            let from = format!("flag {} is '{text}'", flag(&key));
+            set(&mut tree, &key, text).with_context(|| from.clone())?;
+            given.push((key.clone(), from));
         }
     }
     unknown_variables()?;
-    typed(tree)
+    let config = typed(tree)?;
+    check(&config).map_err(|error| placed(&error, &given, file.as_ref()))?;
+    Ok(config)
+}
+
+/// What types cannot say: each part of the product checks its own section.
+fn check(config: &Config) -> anyhow::Result<()> {
+    #[cfg(feature = "server")]
+    {
+        config.server.check(&config.intake)?;
+        config.detectors.check()?;
+    }
+    edgescope_identity::rules::Rules::new(config.identity.rules.clone())?;
+    // The host's name is asked for when an agent starts; any will do here.
+    config.agent.clone().completed("localhost")?;
+    Ok(())
+}
+
+/// A wrong value with the place that it came from. Such errors begin with the key.
+fn placed(error: &anyhow::Error, given: &[(String, String)], file: Option<&File>) -> anyhow::Error {
+    let said = error.to_string();
+    let key = said.split(|c: char| c.is_whitespace() || c == ':').next().unwrap_or_default();
+    if let Some((_, from)) = given.iter().rfind(|(name, _)| name == key) {
+        return anyhow!("{from}: {said}");
+    }
+    match file.and_then(|file| Some((file, lines::line_of(&file.text, key)?))) {
+        Some((file, line)) => anyhow!("configuration file {}: line {line}: {}", file.path.display(), with_line(&said, &file.text, Some(line))),
+        None => anyhow!("configuration: {said}"),
+    }
 }
 
 /// The tree as the types want it; errors name the path.
@@ -91,19 +172,44 @@ fn typed(tree: Value) -> anyhow::Result<Config> {
     serde_path_to_error::deserialize(tree).map_err(|e| anyhow!("configuration key {}: {}", e.path(), e.inner()))
 }
 
-fn read_file(path: &Path) -> anyhow::Result<Value> {
-    let shown = path.display();
-    let size = std::fs::metadata(path).with_context(|| format!("cannot read configuration file {shown}: check the path given to --config"))?.len();
-    if size > FILE_BYTES_MAX {
-        bail!("configuration file {shown} has {size} bytes, at most {FILE_BYTES_MAX}: is it the right file?");
+/// A configuration file.
+struct File {
+    path: PathBuf,
+    text: String,
+}
+
+impl File {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let read = || format!("cannot read configuration file {shown}: check the path given to --config, and who may read it");
+        if path.is_dir() {
+            bail!("cannot read configuration file {shown}: it is a directory, not a file; give the path of a YAML file to --config");
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(path).with_context(read)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(read)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            bail!("configuration file {shown} has more than {FILE_BYTES_MAX} bytes: is it the right file?");
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { path: path.to_owned(), text }),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let line = 1 + error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count();
+                bail!("configuration file {shown}: line {line}: not UTF-8 text: save it as UTF-8, or is it the right file?")
+            }
+        }
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read configuration file {shown}"))?;
-    if text.trim().is_empty() {
-        return Ok(Value::Object(serde_json::Map::new()));
+
+    /// The file as a tree, once its types were found right.
+    fn tree(&self) -> anyhow::Result<Value> {
+        if self.text.trim().is_empty() {
+            return Ok(Value::Object(serde_json::Map::new()));
+        }
+        let wrong = |e: serde_saphyr::Error| anyhow!("configuration file {}: {}", self.path.display(), one_line(&e, &self.text));
+        // Once into the types, for errors with line and field; once into a tree, for merging.
+        serde_saphyr::from_str::<Config>(&self.text).map_err(wrong)?;
+        serde_saphyr::from_str::<Value>(&self.text).map_err(wrong)
     }
-    // Once into the types, for errors with line and field; once into a tree, for merging.
-    serde_saphyr::from_str::<Config>(&text).map_err(|e| anyhow!("configuration file {shown}: {}", one_line(&e, &text)))?;
-    serde_saphyr::from_str::<Value>(&text).map_err(|e| anyhow!("configuration file {shown}: {}", one_line(&e, &text)))
 }
 
 /// Characters of a wrong line that are shown.
@@ -115,6 +221,10 @@ fn one_line(error: &serde_saphyr::Error, file: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     let said = first.strip_prefix("error: ").unwrap_or(first);
     let number = error.location().and_then(|at| usize::try_from(at.line()).ok());
+    with_line(said, file, number)
+}
+
+fn with_line(said: &str, file: &str, number: Option<usize>) -> String {
     match number.and_then(|number| file.lines().nth(number.checked_sub(1)?)) {
         Some(line) if !line.trim().is_empty() => format!("{said} (in '{}')", line.trim().chars().take(SHOWN_MAX).collect::<String>()),
         _ => said.to_owned(),
@@ -132,10 +242,14 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// Sets one key from text, read as a YAML scalar, and checks it at once so that the error names its source.
+/// Sets one key from text, read as a YAML scalar or, for a list, as values between commas, and checks it at once so that the error names its source.
 fn set(tree: &mut Value, key: &str, text: &str) -> anyhow::Result<()> {
     let pointer = format!("/{}", key.replace('.', "/"));
     let place = tree.pointer_mut(&pointer).ok_or_else(|| anyhow!("no key {key}"))?;
+    if place.is_array() {
+        *place = text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| Value::String(item.to_owned())).collect();
+        return typed(tree.clone()).map(drop);
+    }
     let read = || serde_saphyr::from_str::<Value>(text).ok().filter(|v| !v.is_object() && !v.is_array());
     // A key that is text by default stays text, even where the value looks like a number.
     *place = if place.is_string() { Value::String(text.to_owned()) } else { read().unwrap_or_else(|| Value::String(text.to_owned())) };
@@ -146,20 +260,24 @@ fn set(tree: &mut Value, key: &str, text: &str) -> anyhow::Result<()> {
     typed(tree.clone()).map(drop)
 }
 
-/// Dotted paths of all scalar keys.
+/// Dotted paths of all keys that have a flag.
 fn keys() -> Vec<String> {
     fn walk(value: &Value, path: &str, out: &mut Vec<String>) {
         match value {
             Value::Object(map) => {
                 map.iter().for_each(|(key, value)| walk(value, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, out))
             }
-            Value::Array(_) => {}
+            _ if FILE_ONLY.contains(&path) => {}
             _ => out.push(path.to_owned()),
         }
     }
     let mut out = Vec::new();
     walk(&serde_json::to_value(Config::default()).expect("the default configuration serialises"), "", &mut out);
     out
+}
+
+fn flag(key: &str) -> String {
+    format!("--{}", key.replace(['.', '_'], "-"))
 }
 
 fn variable(key: &str) -> String {
@@ -178,14 +296,53 @@ fn unknown_variables() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every key with its flag, variable and default, for `edgescope config --keys` and the reference.
-pub fn reference() -> Vec<(String, String, String, String)> {
-    let defaults = serde_json::to_value(Config::default()).expect("the default configuration serialises");
-    keys()
-        .into_iter()
-        .map(|key| {
-            let default = defaults.pointer(&format!("/{}", key.replace('.', "/"))).map(ToString::to_string).unwrap_or_default();
-            (key.clone(), format!("--{}", key.replace(['.', '_'], "-")), variable(&key), default)
-        })
-        .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(arguments: &[&str]) -> ArgMatches {
+        let command = with_flags(Command::new("test"));
+        command.try_get_matches_from(std::iter::once("test").chain(arguments.iter().copied())).expect("known flags")
+    }
+
+    fn refusal(arguments: &[&str]) -> String {
+        load(&matches(arguments)).expect_err("refused").to_string()
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("e.yaml");
+        fs::write(&path, text).expect("written");
+        (dir, path.display().to_string())
+    }
+
+    #[test]
+    #[cfg(feature = "server")]
+    fn lists_are_given_between_commas() {
+        let config = load(&matches(&["--server-hosts", "edge.example, other.example"])).expect("sound");
+        assert_eq!(config.server.hosts, ["edge.example", "other.example"]);
+        assert_eq!(load(&matches(&["--server-hosts", ""])).expect("sound").server.hosts, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_told_with_its_place() {
+        let (_dir, path) = file("agent:\n  id: a\nidentity:\n  rules:\n    - workload: shop\n      match: {}\n");
+        let said = refusal(&["--config", &path]);
+        assert!(said.contains("e.yaml: line 6: identity.rules[0].match is empty") && said.ends_with("(in 'match: {}')"), "{said}");
+        let (_dir, path) = file("agent:\n  id: a\n  server: nowhere\n");
+        let said = refusal(&["--config", &path]);
+        assert!(said.contains("e.yaml: line 3: agent.server 'nowhere'"), "{said}");
+        let said = refusal(&["--config", &path, "--agent-server", "somewhere"]);
+        assert!(said.starts_with("flag --agent-server is 'somewhere': agent.server 'somewhere'"), "{said}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told() {
+        let (dir, path) = file("");
+        assert!(load(&matches(&["--config", &path])).is_ok(), "an empty file changes nothing");
+        assert!(refusal(&["--config", &dir.path().display().to_string()]).contains("not a file"));
+        fs::write(&path, b"agent:\n  id: \xff\n").expect("written");
+        assert!(refusal(&["--config", &path]).contains("e.yaml: line 2: not UTF-8"));
+        assert!(refusal(&["--config", "/nowhere/e.yaml"]).contains("cannot read configuration file /nowhere/e.yaml"));
+    }
 }

@@ -7,11 +7,12 @@
 mod client;
 mod commands;
 mod config;
+#[cfg(all(test, feature = "demo"))]
+mod contracts;
 mod show;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -29,9 +30,6 @@ Start here:
   edgescope diagnose    is it the network?"
 )]
 struct Cli {
-    /// Configuration file (YAML).
-    #[arg(long, value_name = "FILE", env = "EDGESCOPE_CONFIG", global = true)]
-    config: Option<PathBuf>,
     /// Log more: -v debug, -vv trace.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
@@ -53,8 +51,14 @@ enum Command {
     Diagnose(commands::diagnose::DiagnoseArgs),
     Config(commands::config::ConfigArgs),
     Doctor(commands::doctor::DoctorArgs),
-    /// Print a completion script for your shell: `source <(edgescope completion bash)`.
+    /// Print a completion script for your shell.
+    #[command(after_help = "\
+Examples:
+  source <(edgescope completion bash)                                     this shell only
+  edgescope completion zsh > ~/.zfunc/_edgescope                          every zsh that has ~/.zfunc in its fpath
+  edgescope completion fish > ~/.config/fish/completions/edgescope.fish   every fish")]
     Completion {
+        /// Whose script.
         shell: clap_complete::Shell,
     },
     /// Runs a part of the demo's shop; the demo starts these itself.
@@ -82,10 +86,12 @@ fn command_line() -> clap::Command {
 fn main() -> ExitCode {
     let matches = command_line().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
-    start_log(cli.verbose);
+    start_log(cli.verbose, &cli.command);
     let keys = matches.subcommand().map(|(_, m)| m.clone()).unwrap_or_default();
     match run(cli, &keys) {
         Ok(code) => code,
+        // Whoever read has read enough.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
             // One line: what failed, then why, outermost first.
             eprintln!("edgescope: {error:#}");
@@ -94,22 +100,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs the command; `keys` are its matches, with the configuration keys among them.
 fn run(cli: Cli, keys: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let file = cli.config.as_ref();
     match cli.command {
         #[cfg(feature = "demo")]
         Command::Demo(args) => return commands::demo::run(&args),
         #[cfg(feature = "server")]
-        Command::Up(args) => commands::up::run(&args, config::load(file.map(PathBuf::as_path), keys)?)?,
-        Command::Agent(args) => commands::agent::run(&args, config::load(file.map(PathBuf::as_path), keys)?)?,
+        Command::Up(args) => commands::up::run(&args, config::load(keys)?)?,
+        Command::Agent(args) => commands::agent::run(&args, config::load(keys)?)?,
         #[cfg(feature = "server")]
-        Command::Server(args) => commands::server::run(&args, config::load(file.map(PathBuf::as_path), keys)?)?,
+        Command::Server(args) => commands::server::run(&args, config::load(keys)?)?,
         Command::Edges(args) => commands::edges::run(&args)?,
         Command::Top(args) => commands::top::run(&args)?,
         Command::Diagnose(args) => commands::diagnose::run(&args)?,
-        Command::Config(args) => commands::config::run(&args, file, keys)?,
+        Command::Config(args) => commands::config::run(&args, keys)?,
         Command::Doctor(args) => return commands::doctor::run(&args),
-        Command::Completion { shell } => clap_complete::generate(shell, &mut command_line(), "edgescope", &mut std::io::stdout()),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command_line(), "edgescope", &mut script);
+            show::out(&String::from_utf8_lossy(&script))?;
+        }
         #[cfg(feature = "demo")]
         Command::Testbed { arguments } => return commands::demo::part(&arguments),
     }
@@ -117,16 +127,17 @@ fn run(cli: Cli, keys: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 /// Logs go to standard error, so that what commands print can be piped. `EDGESCOPE_LOG` takes tracing's filter syntax.
-fn start_log(verbose: u8) {
-    let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
+fn start_log(verbose: u8, command: &Command) {
+    let usual = match command {
+        // The story is all that it tells.
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => "warn",
+        _ => "info",
+    };
+    let level = [usual, "debug", "trace"][usize::from(verbose.min(2))];
     let default = format!(
         "warn,edgescope={level},edgescope_agent={level},edgescope_probe={level},edgescope_server={level},edgescope_store={level},edgescope_testbed=warn"
     );
     let filter = EnvFilter::try_from_env("EDGESCOPE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false).init();
 }

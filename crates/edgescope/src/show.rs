@@ -1,5 +1,17 @@
 //! Numbers and tables for the terminal.
 
+use std::io::{self, Write};
+
+/// Writes what a command prints.
+///
+/// # Errors
+/// If it cannot be written; a reader that has left (`edgescope edges | head`) is an error that `main` does not speak of.
+pub fn out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Bytes with a binary unit.
 pub fn bytes(value: f64) -> String {
     scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"])

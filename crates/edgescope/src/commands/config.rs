@@ -5,7 +5,6 @@ use crate::show;
 use clap::{ArgMatches, Args, Subcommand};
 use edgescope_model::signal::{CATALOGUE, DERIVED};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// Print the effective configuration; secrets are hidden.
 #[derive(Debug, Args)]
@@ -13,11 +12,11 @@ use std::path::PathBuf;
 Examples:
   edgescope config                              what applies here and now
   edgescope config --config edgescope.yaml      check a file: exit 0 if it is good
-  edgescope config --keys                       every key, its flag, its variable, its default
+  edgescope config --keys                       every key: flag, variable, default, meaning
   edgescope config --catalogue                  every signal and measure
-  edgescope config token --role agent > token   a secret for an agent; its line for the token file is shown")]
+  edgescope config token --role agent --name node-1 > node-1.token 2>> tokens   a secret, and its line for server.tokens_file")]
 pub struct ConfigArgs {
-    /// List every key with its flag, environment variable and default.
+    /// List every key with its flag, environment variable, default and meaning.
     #[arg(long, conflicts_with = "catalogue")]
     pub keys: bool,
     /// List the signal catalogue.
@@ -46,7 +45,7 @@ pub enum Action {
 }
 
 /// Runs the command.
-pub fn run(args: &ConfigArgs, file: Option<&PathBuf>, matches: &ArgMatches) -> anyhow::Result<()> {
+pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     #[cfg(feature = "server")]
     if let Some(Action::Token { role, name }) = &args.action {
         return token(*role, name.as_deref());
@@ -54,29 +53,24 @@ pub fn run(args: &ConfigArgs, file: Option<&PathBuf>, matches: &ArgMatches) -> a
     if args.keys {
         return list(
             args.json,
-            &["key", "flag", "variable", "default"],
-            config::reference().into_iter().map(|(a, b, c, d)| vec![a, b, c, d]).collect(),
+            &["key", "flag", "variable", "default", "meaning"],
+            config::reference().into_iter().map(|k| vec![k.key, k.flag, k.variable, k.default, k.meaning]).collect(),
         );
     }
     if args.catalogue {
         return list(args.json, &["name", "unit", "kind", "ends", "what"], catalogue());
     }
-    let config = config::load(file.map(PathBuf::as_path), matches)?;
+    let config = config::load(matches)?;
     let tree = serde_json::to_value(&config)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&tree)?)
-    } else {
-        print!("{}", yaml(&tree, 0))
-    }
-    Ok(())
+    Ok(show::out(&if args.json { serde_json::to_string_pretty(&tree)? + "\n" } else { yaml(&tree, 0) })?)
 }
 
-/// The secret alone goes to standard output, so that it can be piped into a file.
+/// The secret alone goes to standard output, what belongs into the server's file to standard error: each can be sent into its file.
 #[cfg(feature = "server")]
 fn token(role: edgescope_server::Role, name: Option<&str>) -> anyhow::Result<()> {
     let token = edgescope_server::new_token(role, name).map_err(anyhow::Error::msg)?;
-    println!("{}", token.secret);
-    eprintln!("add this line to the file that server.tokens_file names:\n{}", token.line);
+    show::out(&format!("{}\n", token.secret))?;
+    eprintln!("# add this line to the file that server.tokens_file names:\n{}", token.line);
     Ok(())
 }
 
@@ -97,9 +91,9 @@ fn list(as_json: bool, heads: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result
     if as_json {
         let objects: Vec<Value> =
             rows.iter().map(|row| heads.iter().cloned().zip(row.iter().map(|cell| json!(cell))).collect::<serde_json::Map<_, _>>().into()).collect();
-        println!("{}", serde_json::to_string_pretty(&objects)?);
+        show::out(&(serde_json::to_string_pretty(&objects)? + "\n"))?;
     } else {
-        print!("{}", show::table(&heads, &rows, heads.len()));
+        show::out(&show::table(&heads, &rows, heads.len()))?;
     }
     Ok(())
 }

@@ -11,7 +11,8 @@ use edgescope_model::verdict::{Answer, Verdict};
 Examples:
   edgescope diagnose                                   everything, the last 15 minutes
   edgescope diagnose --workload checkoutservice        only what touches checkoutservice
-  edgescope diagnose --from 14:00 --json               write RFC 3339 or -30m; JSON for scripts")]
+  edgescope diagnose --from -2h --to -1h               an hour that has passed
+  edgescope diagnose --from 2026-01-31T14:00:00Z --to 2026-01-31T14:30:00Z --json")]
 pub struct DiagnoseArgs {
     #[command(flatten)]
     pub asking: Asking,
@@ -32,9 +33,9 @@ pub fn run(args: &DiagnoseArgs) -> anyhow::Result<()> {
     parameters.extend(args.workload.clone().map(|w| ("workload", w)));
     let verdict: Verdict = args.asking.get("/diagnose", &parameters)?;
     if args.asking.json {
-        println!("{}", serde_json::to_string_pretty(&verdict)?);
+        show::out(&(serde_json::to_string_pretty(&verdict)? + "\n"))?;
     } else {
-        print!("{}", as_text(&verdict));
+        show::out(&as_text(&verdict))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `edgescope doctor`: what this host offers, what is missing, and what to do.
 
+use crate::show;
 use clap::Args;
 use edgescope_probe::{HookState, HookStatus, KernelReport, ProbeError, Tier};
 use serde::Serialize;
@@ -8,7 +9,12 @@ use std::process::ExitCode;
 
 /// Check this host: kernel, BTF, capabilities, cgroups, what works and what is lost.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code: 0 if an agent can run here, 1 if not.")]
+#[command(after_help = "\
+Examples:
+  edgescope doctor            what works here, what is lost, what to do about it
+  edgescope doctor --json     for scripts
+
+Exit code: 0 if an agent can run here, 1 if not.")]
 pub struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
@@ -41,22 +47,27 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     checks.push(hooks(edgescope_probe::hook_report()));
     let able = checks.iter().all(|c| c.state != State::Missing);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "able": able, "checks": checks }))?);
+        show::out(&(serde_json::to_string_pretty(&serde_json::json!({ "able": able, "checks": checks }))? + "\n"))?;
     } else {
-        for check in &checks {
-            let word = match check.state {
-                State::Ok => "ok",
-                State::Reduced => "reduced",
-                State::Missing => "MISSING",
-            };
-            println!("{word:<8} {:<14} {}", check.check, check.found);
-            if let Some(remedy) = check.remedy {
-                println!("{:<8} {:<14} → {remedy}", "", "");
-            }
-        }
-        println!("\n{}", if able { "an agent can run here" } else { "no agent can run here until what is MISSING is mended" });
+        show::out(&as_text(&checks, able))?;
     }
     Ok(if able { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn as_text(checks: &[Check], able: bool) -> String {
+    let mut out = String::new();
+    for check in checks {
+        let word = match check.state {
+            State::Ok => "ok",
+            State::Reduced => "reduced",
+            State::Missing => "MISSING",
+        };
+        out += &format!("{word:<8} {:<14} {}\n", check.check, check.found);
+        if let Some(remedy) = check.remedy {
+            out += &format!("{:<8} {:<14} → {remedy}\n", "", "");
+        }
+    }
+    out + if able { "\nan agent can run here\n" } else { "\nno agent can run here until what is MISSING is mended\n" }
 }
 
 fn checks(report: &KernelReport) -> Vec<Check> {
@@ -67,7 +78,9 @@ fn checks(report: &KernelReport) -> Vec<Check> {
         Tier::Unsupported => State::Missing,
     };
     let missing = &report.capabilities_missing;
-    let needed = missing.iter().any(|name| *name != "cap_sys_admin");
+    // CAP_SYS_ADMIN stands for those that were split off from it.
+    let admin = report.capabilities_held.contains(&"cap_sys_admin");
+    let needed = missing.iter().any(|name| if admin { *name == "cap_net_admin" } else { *name != "cap_sys_admin" });
     let capabilities = match (missing.is_empty(), needed) {
         (true, _) => State::Ok,
         (false, false) => State::Reduced,
@@ -192,6 +205,8 @@ mod tests {
         report.capabilities_missing.push("cap_net_admin");
         (report.btf, report.tier) = (false, Tier::Unsupported);
         assert_eq!(states(&report)[..3], [State::Missing, State::Missing, State::Missing]);
+        (report.capabilities_held, report.capabilities_missing) = (vec!["cap_sys_admin", "cap_net_admin"], vec!["cap_bpf", "cap_perfmon"]);
+        assert_eq!(states(&report)[2], State::Reduced, "as the probe sees it");
     }
 
     #[test]

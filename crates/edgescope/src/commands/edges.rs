@@ -87,9 +87,9 @@ impl EdgesArgs {
 pub fn run(args: &EdgesArgs) -> anyhow::Result<()> {
     let answer = args.ask()?;
     if args.asking.json {
-        println!("{}", serde_json::to_string_pretty(&as_json(&answer))?);
+        show::out(&(serde_json::to_string_pretty(&as_json(&answer))? + "\n"))?;
     } else {
-        print!("{}", as_text(&answer));
+        show::out(&as_text(&answer))?;
     }
     Ok(())
 }

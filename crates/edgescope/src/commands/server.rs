@@ -1,7 +1,6 @@
 //! `edgescope server`: intake, store, detection, API and UI.
 
 use crate::config::Config;
-use anyhow::Context;
 use clap::Args;
 use edgescope_server::{Listeners, Server, ServerConfig};
 
@@ -30,13 +29,12 @@ pub fn run(_: &ServerArgs, config: Config) -> anyhow::Result<()> {
 
 /// Opens the store and starts a server on it.
 pub async fn start(config: Config, listeners: Listeners) -> anyhow::Result<Server> {
-    let path = config.store.path.clone();
-    let tables = edgescope_server::delta::DeltaTables::open(&config.store).await.with_context(|| format!("opening the store at {path}"))?;
+    let store = config.store;
     let config = ServerConfig { server: config.server, intake: config.intake, rules: config.identity.rules, detectors: config.detectors };
-    Ok(Server::start(config, tables, listeners).await?)
+    Ok(Server::open(config, &store, listeners).await?)
 }
 
-/// Two threads suffice for intake and API; DataFusion's scans bring their own parallelism on the same pool.
+/// A thread for each core: intake, API and the scans of queries share them.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

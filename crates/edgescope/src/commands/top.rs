@@ -7,6 +7,12 @@ use std::time::Duration;
 
 /// Watch edges live, refreshed every few seconds.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgescope top                                              most bytes first, every 5 seconds
+  edgescope top --sort -tcp.retrans_rate --from -2m          worst loss first
+  edgescope top --filter \"dest.workload = 'cartservice'\"     who talks to the cart
+  edgescope top --every 10 --times 6 --json                  a minute, one document a line")]
 pub struct TopArgs {
     #[command(flatten)]
     pub edges: EdgesArgs,

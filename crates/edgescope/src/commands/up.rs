@@ -9,8 +9,10 @@ use std::sync::Arc;
 /// Watch this host: agent, server and UI in one process.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Then:
-  open http://127.0.0.1:8100, or `edgescope edges`, `edgescope diagnose`
+Examples:
+  edgescope up                                            then open http://127.0.0.1:8100
+  edgescope up --store-path /var/lib/edgescope/data       keep the data there
+  edgescope up --config /etc/edgescope.yaml
 
 `--help` (not -h) lists every configuration key as a flag.")]
 pub struct UpArgs {}

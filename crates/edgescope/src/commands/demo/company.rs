@@ -1,28 +1,30 @@
 //! The demo's parts: the shop, a server with its intake inside the shop's management network, an agent in each node's namespace.
 
 use super::DemoArgs;
-use crate::config::Config;
+use super::parts::{self, Files};
+use super::story::Stage;
 use anyhow::{Context, bail};
-use edgescope_server::{Listeners, Server};
+use edgescope_server::Server;
 use edgescope_testbed::netns::{in_netns, spawn_in};
 use edgescope_testbed::{Fault, NodeInfo, Options, Spec, Testbed, Truth, this_executable};
-use serde_json::json;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const INTAKE_PORT: u16 = 8101;
 /// How long an agent may take to end: it ships its last window first.
 const AGENT_END: Duration = Duration::from_secs(5);
 /// What the demo's agents are called in the kernel: `demo-RUN-NODE`.
 const AGENT_PREFIX: &str = "demo-";
+/// What of the caller's `EDGESCOPE_…` reaches the demo's agents. The rest would configure all of them alike: six agents of one id.
+const AGENT_VARIABLES: [&str; 2] = ["EDGESCOPE_LOG", "EDGESCOPE_TEST_RUN"];
 
 /// Everything that runs; [`Company::stop`] ends it in order, dropping it ends it at once.
 pub struct Company {
-    /// Where the user interface and the API are.
-    pub http: SocketAddr,
+    http: SocketAddr,
     // Ended in this order: agents ship their last words to a server that still listens on wires that still exist.
     agents: Vec<Agent>,
     server: Option<Server>,
@@ -30,42 +32,21 @@ pub struct Company {
     files: Files,
 }
 
-/// Where configuration, data and logs are.
-enum Files {
-    Temporary(tempfile::TempDir),
-    Kept(PathBuf),
-}
-
 struct Agent {
     id: String,
     child: Child,
 }
 
-impl Files {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(dir) => dir.path(),
-            Self::Kept(dir) => dir,
-        }
-    }
-}
-
 impl Company {
-    /// Starts all parts and waits until each can be talked to.
-    pub async fn start(args: &DemoArgs, spec: Spec) -> anyhow::Result<Self> {
-        let http = TcpListener::bind(args.listen)
-            .with_context(|| format!("cannot listen on {}: if a demo or server runs there, end it or choose another --listen", args.listen))?;
-        remove_orphans()?;
-        let files = match &args.keep {
-            Some(dir) => {
-                fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-                Files::Kept(fs::canonicalize(dir)?)
-            }
-            None => Files::Temporary(tempfile::Builder::new().prefix("edgescope-demo-").tempdir().context("cannot make a temporary directory")?),
-        };
+    /// Starts all parts and waits until each can be talked to. `http` is where people will find the server.
+    pub async fn start(args: &DemoArgs, spec: Spec, http: TcpListener) -> anyhow::Result<Self> {
+        clean()?;
+        let files = Files::new(args.keep.as_deref())?;
         let options = Options { spec, command: this_executable(&["testbed"])?, seed: args.seed };
         let testbed = tokio::task::spawn_blocking(|| Testbed::start(options)).await??;
-        let server = start_server(files.path(), http, &testbed).await?;
+        let intake_at = intake_address(&testbed);
+        let intake = in_netns(&testbed.mgmt_netns(), || TcpListener::bind(intake_at))?.context("cannot open the intake inside the shop's network")?;
+        let server = parts::serve(files.path(), http, intake).await?;
         let mut company = Self { http: server.http, agents: Vec::new(), server: Some(server), testbed, files };
         for node in company.testbed.nodes() {
             let agent = company.start_agent(&node)?;
@@ -79,17 +60,44 @@ impl Company {
         let home = self.files.path().join(&node.name);
         fs::create_dir_all(&home)?;
         let config = home.join("agent.yaml");
-        fs::write(&config, serde_json::to_vec_pretty(&agent_config(&id, node, &home, intake_address(&self.testbed)))?)?;
+        fs::write(&config, serde_json::to_vec_pretty(&parts::agent_config(&id, node, &home, intake_address(&self.testbed)))?)?;
         let log = File::create(home.join("agent.log"))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("agent").arg("--config").arg(&config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // Ctrl-C in the terminal is for the demo, which then ends its agents in order.
+        command.process_group(0);
+        let steers = |name: &str| name.starts_with("EDGESCOPE_") && !AGENT_VARIABLES.contains(&name);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(steers)) {
+            command.env_remove(name);
+        }
         let child = spawn_in(&node.netns, &mut command).with_context(|| format!("cannot start the agent of {}", node.name))?;
         Ok(Agent { id, child })
     }
 
-    /// Waits, and ends early with an error if an agent has ended.
-    pub async fn watch(&mut self, wait: Duration) -> anyhow::Result<()> {
-        tokio::time::sleep(wait).await;
+    fn end_agents(&mut self) -> anyhow::Result<()> {
+        for agent in &self.agents {
+            terminate(&agent.child);
+        }
+        let deadline = Instant::now() + AGENT_END;
+        for mut agent in self.agents.drain(..) {
+            while agent.child.try_wait()?.is_none() {
+                if Instant::now() >= deadline {
+                    agent.child.kill()?;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            edgescope_probe::Probe::remove(&agent.id).with_context(|| format!("removing the kernel side of agent {}", agent.id))?;
+        }
+        Ok(())
+    }
+}
+
+impl Stage for Company {
+    fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    fn check(&mut self) -> anyhow::Result<()> {
         for agent in &mut self.agents {
             if let Some(status) = agent.child.try_wait()? {
                 let node = agent.id.rsplit_once('-').map_or("", |(_, node)| node);
@@ -103,18 +111,15 @@ impl Company {
         Ok(())
     }
 
-    /// Makes the fault exist.
-    pub fn inject(&mut self, fault: &Fault, seed: u64) -> anyhow::Result<Truth> {
+    fn inject(&mut self, fault: &Fault, seed: u64) -> anyhow::Result<Truth> {
         tokio::task::block_in_place(|| self.testbed.inject(fault, seed)).context("injecting the fault")
     }
 
-    /// The truth with what the fault has really done up to now.
-    pub fn truth(&mut self) -> anyhow::Result<Option<Truth>> {
+    fn truth(&mut self) -> anyhow::Result<Option<Truth>> {
         Ok(tokio::task::block_in_place(|| self.testbed.truths())?.pop())
     }
 
-    /// Ends everything in order; nothing is left behind.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    async fn stop(mut self) -> anyhow::Result<()> {
         tokio::task::block_in_place(|| self.end_agents())?;
         if let Some(server) = self.server.take() {
             server.stop().await;
@@ -123,29 +128,12 @@ impl Company {
         tokio::task::spawn_blocking(move || drop(self)).await?;
         Ok(())
     }
-
-    fn end_agents(&mut self) -> anyhow::Result<()> {
-        for agent in &self.agents {
-            terminate(&agent.child);
-        }
-        let deadline = std::time::Instant::now() + AGENT_END;
-        for mut agent in self.agents.drain(..) {
-            while agent.child.try_wait()?.is_none() {
-                if std::time::Instant::now() >= deadline {
-                    agent.child.kill()?;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            edgescope_probe::Probe::remove(&agent.id).with_context(|| format!("removing the kernel side of agent {}", agent.id))?;
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Company {
     fn drop(&mut self) {
         if let Err(error) = self.end_agents() {
-            eprintln!("edgescope: agents did not end cleanly: {error:#}; `edgescope demo --clean` removes what is left");
+            tracing::error!("agents did not end cleanly: {error:#}; `edgescope demo --clean` removes what is left");
         }
     }
 }
@@ -157,61 +145,35 @@ fn terminate(child: &Child) {
     }
 }
 
-fn agent_config(id: &str, node: &NodeInfo, home: &Path, intake: SocketAddr) -> serde_json::Value {
-    let rules: Vec<_> = node
-        .pods
-        .iter()
-        .map(|pod| json!({ "match": { "netns": pod.netns }, "workload": pod.workload, "namespace": pod.namespace, "pod": pod.name }))
-        .collect();
-    json!({
-        "agent": {
-            "id": id,
-            "server": format!("http://{intake}"),
-            "state_dir": home,
-            "scope": format!("netns:{}", node.pods.iter().map(|p| p.netns.as_str()).collect::<Vec<_>>().join(",")),
-            "node": node.name,
-            "zone": node.zone,
-        },
-        "identity": { "rules": rules },
-    })
-}
-
 fn intake_address(testbed: &Testbed) -> SocketAddr {
     SocketAddr::new(testbed.mgmt_ips()[0], INTAKE_PORT)
 }
 
-/// The kernel sides of demo agents whose demo is gone.
-pub fn orphaned_agents() -> anyhow::Result<Vec<String>> {
+/// What was left by demos that are gone, and is no more.
+pub struct Removed {
+    /// Shops: namespaces, processes, files.
+    pub runs: Vec<String>,
+    /// Agents: their kernel sides.
+    pub agents: Vec<String>,
+}
+
+/// Removes what killed demos left.
+pub fn clean() -> anyhow::Result<Removed> {
+    // Dead shops first: an agent whose shop is being removed is then an orphan.
+    let runs = edgescope_testbed::clean().context("removing what a killed demo left")?;
+    let agents = orphaned_agents()?;
+    for id in &agents {
+        edgescope_probe::Probe::remove(id).with_context(|| format!("removing the kernel side of agent {id}"))?;
+    }
+    Ok(Removed { runs, agents })
+}
+
+/// Demo agents in the kernel whose demo is gone.
+fn orphaned_agents() -> anyhow::Result<Vec<String>> {
     let pinned = edgescope_probe::Probe::pinned().context("listing pinned agents")?;
     let alive = |id: &str| {
         let run = id.strip_prefix(AGENT_PREFIX).and_then(|rest| rest.split('-').next()).unwrap_or_default();
         Path::new(edgescope_testbed::run::RUNS_DIR).join(run).exists()
     };
     Ok(pinned.into_iter().filter(|id| id.starts_with(AGENT_PREFIX) && !alive(id)).collect())
-}
-
-fn remove_orphans() -> anyhow::Result<()> {
-    // Dead shops first: an agent whose shop is being removed is then an orphan.
-    edgescope_testbed::clean().context("removing what a killed demo left")?;
-    for id in orphaned_agents()? {
-        edgescope_probe::Probe::remove(&id).with_context(|| format!("removing the kernel side of agent {id}"))?;
-    }
-    Ok(())
-}
-
-/// The server's own doors: people's on the host's loopback, the agents' inside the shop's network, which nobody else reaches.
-async fn start_server(dir: &Path, http: TcpListener, testbed: &Testbed) -> anyhow::Result<Server> {
-    let intake_at = intake_address(testbed);
-    let intake = in_netns(&testbed.mgmt_netns(), || TcpListener::bind(intake_at))?.context("cannot open the intake inside the shop's network")?;
-    for listener in [&http, &intake] {
-        listener.set_nonblocking(true)?;
-    }
-    let mut config = Config::default();
-    config.store.path = dir.join("data").display().to_string();
-    let listeners = Listeners {
-        http: Some(tokio::net::TcpListener::from_std(http)?),
-        intake: Some(tokio::net::TcpListener::from_std(intake)?),
-        intake_private: true,
-    };
-    crate::commands::server::start(config, listeners).await
 }

@@ -16,7 +16,7 @@ pub struct Judgement {
     pub right: bool,
     /// What differs, in words.
     pub differences: Vec<String>,
-    /// Seconds from injection to the stored alert; absent if none fired.
+    /// Seconds from injection to the moment when the API had an alert; absent if none fired.
     pub alert_after_s: Option<f64>,
     /// Seconds that `since` lies after (or, negative, before) the injection.
     pub since_error_s: Option<f64>,
@@ -27,7 +27,7 @@ pub struct Judgement {
     pub recall: Option<f64>,
 }
 
-/// Judges a verdict of a run with a fault.
+/// Judges a verdict of a run with a fault. `alerted_at` is when the API first told of an alert.
 pub fn fault(verdict: &Verdict, truth: &Truth, alerted_at: Option<DateTime<Utc>>) -> Judgement {
     let seconds = |at: DateTime<Utc>| (at - truth.injected_at).num_milliseconds() as f64 / 1000.0;
     let mut differences = Vec::new();
@@ -58,10 +58,16 @@ pub fn fault(verdict: &Verdict, truth: &Truth, alerted_at: Option<DateTime<Utc>>
     }
 }
 
-/// Judges a run without a fault: any verdict but "network" is right.
-pub fn quiet(verdict: &Verdict) -> Judgement {
-    let right = verdict.verdict != Answer::Network;
-    let differences = if right { Vec::new() } else { vec![format!("nothing was wrong, the verdict says network: {}", verdict.summary)] };
+/// Judges a run without a fault: right unless the verdict at the end, or that of any incident on the way, says "network".
+pub fn quiet(verdict: &Verdict, accused: bool) -> Judgement {
+    let mut differences = Vec::new();
+    if verdict.verdict == Answer::Network {
+        differences.push(format!("nothing was wrong, the verdict says network: {}", verdict.summary));
+    }
+    if accused {
+        differences.push("nothing was wrong, an incident's verdict said network".to_owned());
+    }
+    let right = differences.is_empty();
     Judgement { right, differences, alert_after_s: None, since_error_s: None, since_right: true, precision: None, recall: None }
 }
 

@@ -1,17 +1,21 @@
 //! `edgescope demo`: the whole story on real packets. A shop in network namespaces, an agent a node, a server, a fault, an alert, a verdict.
 //!
-//! [`company`] starts the parts, [`story`] waits for what happens and tells it, [`judge`] holds the verdict against the truth at the end. The product
-//! is told names, nodes and zones; never the fault.
+//! [`company`] starts the parts, [`story`] tells what happens as [`seen`] by whoever watches the API, [`judge`] holds the verdict against the truth at the end. The product
+//! is told names, nodes and zones; never the fault. Where the real thing is not possible, [`simulated`] stands in for it.
 
 mod company;
 mod judge;
+mod parts;
+mod seen;
+mod simulated;
 mod story;
 
+use crate::show;
 use anyhow::{Context, bail};
 use clap::Args;
 use edgescope_testbed::{Fault, Spec, Topology};
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,7 +32,10 @@ Examples:
   edgescope demo --fault loss:zone_pair='us-east-1a>us-east-1b':strong
   edgescope demo --once --json                       ends by itself; exit 0 only if the verdict was right
   edgescope demo --quiet --once                      no fault: the network must be cleared
+  edgescope demo --simulate                          without root or BPF: made-up readings, a real verdict on them
   edgescope demo --clean                             remove what a killed demo left
+
+Exit code with --once: 0 the verdict was right, 1 it was not, 3 the run was simulated and proves nothing.
 
 Faults: loss, congestion, blackhole, refused, crash, slow_service, slow_reader, demand_drop
 Scopes: pod, node, zone, zone_pair, edge, workload     Strengths: weak, clear, strong")]
@@ -51,7 +58,7 @@ pub struct DemoArgs {
     /// Company to use: shop, or another with other names.
     #[arg(long, default_value = "shop")]
     pub topology: String,
-    /// Address of the user interface and API.
+    /// Loopback address of the user interface and API.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8100")]
     pub listen: SocketAddr,
     /// Seconds of health before the fault.
@@ -60,6 +67,9 @@ pub struct DemoArgs {
     /// Keep data, configuration and logs in this directory instead of a temporary one.
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Make readings up instead of moving packets. Without root or BPF the demo does so by itself, and says so.
+    #[arg(long)]
+    pub simulate: bool,
     /// Remove what killed demos left, then end.
     #[arg(long)]
     pub clean: bool,
@@ -70,18 +80,38 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     if args.clean {
         return clean();
     }
-    let missing = crate::commands::doctor::missing();
-    if !missing.is_empty() {
-        bail!("the demo needs root and BPF; this host lacks {}: `edgescope doctor` says what to do", missing.join(", "));
+    if !args.listen.ip().is_loopback() {
+        bail!(
+            "--listen {}: the demo asks nobody for a token, so it listens on loopback only: give 127.0.0.1:PORT, and come from elsewhere by ssh -L",
+            args.listen
+        );
     }
     let spec = Spec::built_in(&args.topology).with_context(|| format!("no topology '{}': use shop or other", args.topology))?;
     let fault: Option<Fault> = if args.quiet { None } else { Some(args.fault.parse()?) };
+    let simulated = why_simulated(args);
     if let Some(fault) = &fault {
         // A place that does not exist is told now and not after the calm.
         fault.resolve(&Topology::new(spec.clone())?, args.seed)?;
+        if simulated.is_some() {
+            simulated::weather(fault)?;
+        }
     }
+    let http = TcpListener::bind(args.listen)
+        .with_context(|| format!("cannot listen on {}: if a demo or server runs there, end it or choose another --listen", args.listen))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(story::tell(args, spec, fault))
+    runtime.block_on(story::tell(story::Plot { args, spec, fault, simulated }, http))
+}
+
+/// Why no real packets can or shall move; absent if they can.
+fn why_simulated(args: &DemoArgs) -> Option<String> {
+    if args.simulate {
+        return Some("as --simulate asks".to_owned());
+    }
+    let mut lacks = crate::commands::doctor::missing();
+    if lacks.is_empty() && edgescope_probe::kernel_report().capabilities_missing.contains(&"cap_sys_admin") {
+        lacks.push("cap_sys_admin, to make network namespaces".to_owned());
+    }
+    (!lacks.is_empty()).then(|| format!("this host lacks {} (`edgescope doctor` says what to do)", lacks.join(", ")))
 }
 
 /// Runs a part of the shop: a service, the relay. They are this executable, started with other arguments.
@@ -90,17 +120,10 @@ pub fn part(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
 }
 
 fn clean() -> anyhow::Result<ExitCode> {
-    let removed = edgescope_testbed::clean().context("cleaning up after killed demos")?;
-    let orphans = company::orphaned_agents()?;
-    for agent in &orphans {
-        edgescope_probe::Probe::remove(agent).with_context(|| format!("removing the kernel side of agent {agent}"))?;
-        println!("removed the kernel side of agent {agent}");
-    }
-    for id in &removed {
-        println!("removed the namespaces, processes and files of demo {id}");
-    }
-    if removed.is_empty() && orphans.is_empty() {
-        println!("nothing was left behind");
-    }
+    let removed = company::clean()?;
+    let agents = removed.agents.iter().map(|id| format!("removed the kernel side of agent {id}\n"));
+    let runs = removed.runs.iter().map(|id| format!("removed the namespaces, processes and files of demo {id}\n"));
+    let said: String = agents.chain(runs).collect();
+    show::out(if said.is_empty() { "nothing was left behind\n" } else { &said })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -111,10 +111,10 @@ catalogue! {
     TCP_CONNECTS = 20, "tcp.connects", Sum, Sender, Count, "connections attempted";
     TCP_CONNECTS_ESTABLISHED = 21, "tcp.connects_established", Sum, Sender, Count, "attempts that succeeded";
     TCP_CONNECT_TIMEOUTS = 22, "tcp.connect_timeouts", Sum, Sender, Count, "attempts that timed out, or that the client gave up after a SYN retransmission";
-    TCP_CONNECTS_CANCELLED = 23, "tcp.connects_cancelled", Sum, Sender, Count, "attempts closed by the client before any retransmission";
+    TCP_CONNECTS_CANCELLED = 23, "tcp.connects_cancelled", Sum, Sender, Count, "attempts that ended without an answer before any retransmission: given up by the client, or never sent for want of a port";
     TCP_CONNECTS_REFUSED = 24, "tcp.connects_refused", Sum, Sender, Count, "attempts answered by a reset";
-    TCP_CONNECTS_UNREACHABLE = 25, "tcp.connects_unreachable", Sum, Sender, Count, "attempts answered by ICMP unreachable, or without a route";
-    TCP_CONNECTS_RESET = 26, "tcp.connects_reset", Sum, Sender, Count, "attempts that failed by another error";
+    TCP_CONNECTS_UNREACHABLE = 25, "tcp.connects_unreachable", Sum, Sender, Count, "attempts answered by ICMP unreachable, or whose next hop or device was gone";
+    TCP_CONNECTS_RESET = 26, "tcp.connects_reset", Sum, Sender, Count, "attempts reset after they were answered";
     TCP_HANDSHAKE = 27, "tcp.handshake", Histogram, Sender, Seconds, "time from SYN to established, at the client";
     TCP_ACCEPTS = 28, "tcp.accepts", Sum, Receiver, Count, "connections established at the server";
     TCP_CLOSES = 29, "tcp.closes", Sum, Sender, Count, "connections closed";

@@ -101,14 +101,19 @@ pub async fn run_source(
     if let Some(listener) = page {
         beside.spawn(crate::page::serve(listener, counted));
     }
-    let died = tokio::select! {
-        () = observe(observer, Arc::clone(&shared), interval_us, shutdown) => None,
-        Some(ended) = beside.join_next() => Some(ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string())),
-    };
+    let died = with_all_alive(observe(observer, Arc::clone(&shared), interval_us, shutdown), &mut beside).await;
     beside.shutdown().await;
     // Work on files that was handed to other threads may still be under way: the next agent must not find it there.
     shared.spool().close();
     died.map_or(Ok(()), |why| Err(AgentError::Died(why)))
+}
+
+/// Does the work to its end, unless something beside it ends first, which never should: then says why it did.
+async fn with_all_alive(work: impl Future<Output = ()>, beside: &mut JoinSet<()>) -> Option<String> {
+    tokio::select! {
+        () = work => None,
+        Some(ended) = beside.join_next() => Some(ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string())),
+    }
 }
 
 /// Removes what an agent of this id has left in the kernel; an empty id is that of an agent which was given none.
@@ -211,5 +216,20 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_dies_beside_the_work_is_noticed() {
+        let mut beside = JoinSet::new();
+        assert_eq!(with_all_alive(std::future::ready(()), &mut beside).await, None);
+        beside.spawn(std::future::pending());
+        beside.spawn(async { panic!("out of paper") });
+        let why = with_all_alive(std::future::pending(), &mut beside).await.unwrap();
+        assert!(why.contains("panicked") && why.contains("out of paper"), "{why}");
     }
 }

@@ -19,8 +19,9 @@ pub struct ServerArgs {}
 /// Runs until a signal asks to stop.
 pub fn run(_: &ServerArgs, config: Config) -> anyhow::Result<()> {
     runtime()?.block_on(async {
+        let scheme = if config.server.tls.cert.is_some() { "https" } else { "http" };
         let server = start(config, Listeners::default()).await?;
-        tracing::info!("user interface and API at http://{}, intake at {}", server.http, server.intake);
+        tracing::info!("user interface and API at {scheme}://{}, intake at {}", server.http, server.intake);
         crate::commands::until_asked().await?;
         server.stop().await;
         Ok(())

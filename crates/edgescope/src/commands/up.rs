@@ -21,8 +21,9 @@ pub struct UpArgs {}
 pub fn run(_: &UpArgs, config: Config) -> anyhow::Result<()> {
     server::runtime()?.block_on(async {
         let agent = super::agent::configured(config.clone());
+        let scheme = if config.server.tls.cert.is_some() { "https" } else { "http" };
         let server = server::start(config, Listeners::default()).await?;
-        println!("open http://{}", server.http);
+        println!("open {scheme}://{}", server.http);
         let mut failed = None;
         let asked = async { failed = crate::commands::until_asked().await.err() };
         // The agent ends first: its last window still finds the server.

@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 /// The fault of the demo when none is asked for.
 const DEFAULT_FAULT: &str = "loss:zone:clear";
+/// And when the run is simulated: a zone that loses segments hits all workload pairs alike, which alerts by failed connects, and the simulator loses no connect.
+const DEFAULT_FAULT_SIMULATED: &str = "loss:node:clear";
 
 /// See it all happen in three minutes: a shop's services talk over a real network, a fault strikes, Edgescope alerts and says what it is, where, since when
 /// and who else is hit.
@@ -40,9 +42,9 @@ Exit code with --once: 0 the verdict was right, 1 it was not, 3 the run was simu
 Faults: loss, congestion, blackhole, refused, crash, slow_service, slow_reader, demand_drop
 Scopes: pod, node, zone, zone_pair, edge, workload     Strengths: weak, clear, strong")]
 pub struct DemoArgs {
-    /// What goes wrong: kind:scope[=NAME]:strength.
-    #[arg(long, value_name = "FAULT", default_value = DEFAULT_FAULT, conflicts_with = "quiet")]
-    pub fault: String,
+    /// What goes wrong: kind:scope[=NAME]:strength [default: loss:zone:clear; simulated: loss:node:clear].
+    #[arg(long, value_name = "FAULT", conflicts_with = "quiet")]
+    pub fault: Option<String>,
     /// Nothing goes wrong.
     #[arg(long)]
     pub quiet: bool,
@@ -87,8 +89,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let spec = Spec::built_in(&args.topology).with_context(|| format!("no topology '{}': use shop or other", args.topology))?;
-    let fault: Option<Fault> = if args.quiet { None } else { Some(args.fault.parse()?) };
     let simulated = why_simulated(args);
+    let default = if simulated.is_some() { DEFAULT_FAULT_SIMULATED } else { DEFAULT_FAULT };
+    let fault: Option<Fault> = if args.quiet { None } else { Some(args.fault.as_deref().unwrap_or(default).parse()?) };
     if let Some(fault) = &fault {
         // A place that does not exist is told now and not after the calm.
         fault.resolve(&Topology::new(spec.clone())?, args.seed)?;

@@ -148,6 +148,22 @@ async fn sql_reads_tables_and_views_with_names_and_shown_units() {
     }
 }
 
+/// Who asks wrongly and what cannot be read are told apart.
+#[tokio::test]
+async fn sql_that_the_disk_fails_is_not_the_askers_mistake() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(&directory).await;
+    for wrong in ["SELECT nothing FROM edges_10s", "SELECT CAST('x' AS BIGINT)", "SELECT 1 / 0"] {
+        let answer = store.sql(wrong).await;
+        assert!(matches!(answer, Err(QueryError::Sql(_))), "{wrong}: {answer:?}");
+    }
+    for file in store.facts_10s.refresh().await.unwrap().files().iter() {
+        std::fs::remove_file(directory.path().join("edges_10s").join(&file.path)).unwrap();
+    }
+    let answer = store.sql("SELECT sum(tcp_bytes) FROM edges_10s").await;
+    assert!(matches!(answer, Err(QueryError::Store(_))), "{answer:?}");
+}
+
 #[tokio::test]
 async fn sql_refuses_all_but_reading() {
     let directory = tempfile::tempdir().unwrap();

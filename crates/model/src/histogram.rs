@@ -63,7 +63,7 @@ impl Histogram {
     pub fn record(&mut self, value: u64) {
         let bucket = bucket_of(value);
         match self.buckets.binary_search_by_key(&bucket, |&(b, _)| b) {
-            Ok(at) => self.buckets[at].1 += 1,
+            Ok(at) => self.buckets[at].1 = self.buckets[at].1.saturating_add(1),
             Err(at) => self.buckets.insert(at, (bucket, 1)),
         }
     }
@@ -73,9 +73,9 @@ impl Histogram {
         &self.buckets
     }
 
-    /// Number of values counted.
+    /// Number of values counted; sums saturate here and everywhere, since counts come from outside.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|&(_, c)| c).sum()
+        total(&self.buckets, |_| true)
     }
 
     /// True if nothing was counted.
@@ -127,8 +127,8 @@ impl Histogram {
 
     /// Share of values in buckets that lie wholly above `value`.
     pub fn share_above(&self, value: u64) -> Option<f64> {
-        let total = self.count();
-        (total > 0).then(|| self.buckets.iter().filter(|&&(b, _)| bucket_lower(b) > value).map(|&(_, c)| c).sum::<u64>() as f64 / total as f64)
+        let all = self.count();
+        (all > 0).then(|| total(&self.buckets, |bucket| bucket_lower(bucket) > value) as f64 / all as f64)
     }
 
     /// Compact form for a table cell: LEB128 varints, bucket distance then count, ascending. Empty histogram, empty bytes.
@@ -167,6 +167,11 @@ impl Histogram {
         }
         Some(())
     }
+}
+
+/// Sum of the counts of some buckets.
+fn total(pairs: &[(u16, u64)], counts: impl Fn(u16) -> bool) -> u64 {
+    pairs.iter().filter(|(bucket, _)| counts(*bucket)).fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
 /// Pairs of a [`Histogram::to_bytes`] form, ascending; `None` where it is broken, and nothing after.
@@ -244,6 +249,15 @@ mod tests {
             assert_eq!(bucket_of(bucket_upper(bucket) - 1), bucket);
         }
         assert_eq!(bucket_of(u64::MAX), BUCKET_MAX);
+    }
+
+    #[test]
+    fn counts_beyond_all_measure_saturate() {
+        let mut h = Histogram::from_pairs([(3, u64::MAX), (90, u64::MAX)]);
+        h.record(3);
+        assert_eq!(h.count(), u64::MAX);
+        assert_eq!(h.share_above(4), Some(1.0));
+        assert!(h.quantile(0.5).is_some());
     }
 
     proptest! {

@@ -2,11 +2,12 @@
 //!
 //! Everything above shares these: the **signal catalogue** ([`signal`]) that columns, API and docs follow; the **dimensions** and the key of
 //! an edge ([`dims`]); **histograms** that merge ([`histogram`]); **time** as windows and as people write it ([`time`]); the one **query** type and
-//! the trait that answers it ([`query`]); **alerts and incidents** ([`alert`]); the **verdict** ([`verdict`]); and the **wire protocol** ([`wire`]).
+//! the trait that answers it ([`query`]); **alerts and incidents** ([`alert`]); the **verdict** ([`verdict`]); and the **wire protocol** ([`wire`], read by [`codec`]).
 //! Agents fill observations in, the store turns them into edges, detectors and diagnose read edges through [`query::EdgeSource`].
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod codec;
 pub mod dims;
 pub mod fact;
 pub mod histogram;

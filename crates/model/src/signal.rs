@@ -80,6 +80,19 @@ pub struct Signal {
     pub brief: &'static str,
 }
 
+impl Signal {
+    /// The measures that can be asked of it, as [`Measure::parse`] reads them.
+    pub fn measures(&self) -> Vec<String> {
+        let suffixes: &[&str] = match self.kind {
+            Kind::Histogram => &[".p50", ".p90", ".p95", ".p99", ".count"],
+            Kind::Sum => &["", ".rate"],
+            Kind::Max | Kind::Min => &[""],
+        };
+        let sides: &[&str] = if self.ends == Ends::Both && self.kind != Kind::Histogram { &["", ".sent", ".received"] } else { &[""] };
+        sides.iter().flat_map(|side| suffixes.iter().map(move |suffix| format!("{}{side}{suffix}", self.name))).collect()
+    }
+}
+
 macro_rules! catalogue {
     ($($constant:ident = $id:literal, $name:literal, $kind:ident, $ends:ident, $unit:ident, $brief:literal;)*) => {
         $(#[doc = $brief] pub const $constant: Signal = Signal { id: $id, name: $name, kind: Kind::$kind, ends: Ends::$ends, unit: Unit::$unit, brief: $brief };)*
@@ -128,9 +141,23 @@ pub struct Derived {
     pub name: &'static str,
     pub unit: Unit,
     pub brief: &'static str,
-    /// `(column, sign)`; the first must be present, absent others count as zero.
+    /// `(column, sign)`; columns that are absent and not required count as zero.
     pub numerator: &'static [(&'static str, i8)],
     pub denominator: &'static [(&'static str, i8)],
+    /// Columns without which there is no quotient: what nobody could see is not zero.
+    pub required: &'static [&'static str],
+}
+
+impl Derived {
+    /// The quotient of parts in shown units; `None` if a required one is absent, or nothing is below the line.
+    pub fn quotient(&self, value: impl Fn(&str) -> Option<f64>) -> Option<f64> {
+        let sum = |parts: &[(&str, i8)]| parts.iter().map(|(name, sign)| value(name).unwrap_or(0.0) * f64::from(*sign)).sum::<f64>();
+        if self.required.iter().any(|name| value(name).is_none()) {
+            return None;
+        }
+        let below = sum(self.denominator);
+        (below > 0.0).then(|| sum(self.numerator) / below)
+    }
 }
 
 /// Quotients that the query layer computes; no column holds them.
@@ -141,6 +168,7 @@ pub const DERIVED: &[Derived] = &[
         brief: "data segments sent again ÷ data segments sent",
         numerator: &[("tcp.retrans", 1), ("tcp.retrans_syn", -1), ("tcp.retrans_synack", -1)],
         denominator: &[("tcp.segments.sent", 1)],
+        required: &["tcp.retrans"],
     },
     Derived {
         name: "tcp.connect_timeout_rate",
@@ -148,6 +176,7 @@ pub const DERIVED: &[Derived] = &[
         brief: "connect time-outs ÷ attempts",
         numerator: &[("tcp.connect_timeouts", 1)],
         denominator: &[("tcp.connects", 1)],
+        required: &["tcp.connect_timeouts"],
     },
     Derived {
         name: "tcp.connect_failure_rate",
@@ -155,6 +184,7 @@ pub const DERIVED: &[Derived] = &[
         brief: "attempts that timed out, were refused, unreachable or reset ÷ attempts",
         numerator: &[("tcp.connect_timeouts", 1), ("tcp.connects_refused", 1), ("tcp.connects_unreachable", 1), ("tcp.connects_reset", 1)],
         denominator: &[("tcp.connects", 1)],
+        required: &["tcp.connect_timeouts"],
     },
     Derived {
         name: "tcp.stalled_share",
@@ -162,6 +192,7 @@ pub const DERIVED: &[Derived] = &[
         brief: "stalled socket-seconds ÷ open socket-seconds",
         numerator: &[("tcp.stalled", 1)],
         denominator: &[("tcp.active", 1)],
+        required: &["tcp.stalled"],
     },
     Derived {
         name: "tcp.rwnd_share",
@@ -169,6 +200,7 @@ pub const DERIVED: &[Derived] = &[
         brief: "time blocked by the receiver's window ÷ busy time",
         numerator: &[("tcp.blocked_rwnd", 1)],
         denominator: &[("tcp.busy", 1)],
+        required: &["tcp.blocked_rwnd"],
     },
     Derived {
         name: "tcp.srtt_mean",
@@ -176,6 +208,7 @@ pub const DERIVED: &[Derived] = &[
         brief: "mean smoothed round-trip time",
         numerator: &[("tcp.srtt", 1)],
         denominator: &[("tcp.srtt_samples", 1)],
+        required: &["tcp.srtt"],
     },
     Derived {
         name: "tcp.path_loss",
@@ -183,6 +216,7 @@ pub const DERIVED: &[Derived] = &[
         brief: "data segments sent but not received ÷ sent; over a minute or more, where both ends have an agent",
         numerator: &[("tcp.segments.sent", 1), ("tcp.segments.received", -1)],
         denominator: &[("tcp.segments.sent", 1)],
+        required: &["tcp.segments.sent", "tcp.segments.received"],
     },
 ];
 
@@ -312,7 +346,25 @@ mod tests {
             for (part, _) in derived.numerator.iter().chain(derived.denominator) {
                 assert!(sided(part).is_some(), "{}: {part}", derived.name);
             }
+            for part in derived.required {
+                assert!(derived.numerator.iter().chain(derived.denominator).any(|(name, _)| name == part), "{}: {part}", derived.name);
+            }
         }
+    }
+
+    #[test]
+    fn a_quotient_needs_what_nobody_may_guess() {
+        let of = |name: &str| *DERIVED.iter().find(|d| d.name == name).unwrap();
+        let loss = of("tcp.path_loss");
+        let values = |received| move |name: &str| if name == "tcp.segments.sent" { Some(100.0) } else { received };
+        assert_eq!(loss.quotient(values(Some(99.0))), Some(0.01));
+        assert_eq!(loss.quotient(values(None)), None, "no agent at the receiver: unknown, not all lost");
+        let retrans = of("tcp.retrans_rate");
+        assert_eq!(
+            retrans.quotient(|name| [("tcp.retrans", 2.0), ("tcp.segments.sent", 100.0)].iter().find(|(n, _)| *n == name).map(|(_, v)| *v)),
+            Some(0.02)
+        );
+        assert_eq!(retrans.quotient(|name| (name == "tcp.retrans").then_some(2.0)), None, "nothing is divided by nothing");
     }
 
     #[test]

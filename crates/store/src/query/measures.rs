@@ -3,7 +3,7 @@
 use super::plan::part;
 use crate::merge::Merge;
 use edgescope_model::fact::column_of;
-use edgescope_model::signal::{Derived, Measure, Side, Signal};
+use edgescope_model::signal::{Measure, Side, Signal};
 
 /// A measure of one merged row; `seconds` is the time that the row stands for. `None`: no row had it.
 pub(crate) fn measure(measure: &Measure, merge: &Merge, slot: usize, seconds: f64) -> Option<f64> {
@@ -14,17 +14,9 @@ pub(crate) fn measure(measure: &Measure, merge: &Merge, slot: usize, seconds: f6
         Measure::Rate(signal, side) => value(signal, *side).map(|value| value / seconds),
         Measure::Quantile(signal, q) => histogram(signal)?.quantile(*q).map(|value| value * signal.unit.scale()),
         Measure::Count(signal) => histogram(signal).map(|histogram| histogram.count() as f64),
-        Measure::Derived(derived) => quotient(derived, |name| {
+        Measure::Derived(derived) => derived.quotient(|name| {
             let (signal, side) = part(name)?;
             value(&signal, side)
         }),
     }
-}
-
-/// The first part of the numerator must be there; other absent parts count as zero. Nothing is divided by nothing.
-fn quotient(derived: &Derived, value: impl Fn(&str) -> Option<f64>) -> Option<f64> {
-    let sum = |parts: &[(&str, i8)]| parts.iter().map(|(name, sign)| value(name).unwrap_or(0.0) * f64::from(*sign)).sum::<f64>();
-    value(derived.numerator.first()?.0)?;
-    let below = sum(derived.denominator);
-    (below > 0.0).then(|| sum(derived.numerator) / below)
 }

@@ -90,7 +90,8 @@ fn expected(name: &str, row: &FactRow, seconds: f64) -> Option<f64> {
         }
         "tcp.path_loss" => {
             let sent = value(&s::TCP_SEGMENTS, Side::Sent)?;
-            (sent > 0.0).then(|| (sent - value(&s::TCP_SEGMENTS, Side::Received).unwrap_or(0.0)) / sent)
+            let received = value(&s::TCP_SEGMENTS, Side::Received)?;
+            (sent > 0.0).then(|| (sent - received) / sent)
         }
         other => panic!("no expectation for {other}"),
     }

@@ -6,9 +6,15 @@
 //!
 //! Claims have a port where several workloads share the address; then the claim of the whole address (port 0) only says which node holds it.
 //! Closed claims stay for [`Limits::linger_us`], so that late data finds the name of its own time; a reused address never inherits an old one.
+//!
+//! An agent that was silent for longer, or is heard of for the first time, leaves a **gap**: windows that ended in it were judged without it, and its own words on
+//! them come late. [`Found::returned_us`] says so, so that nobody's bytes are counted twice.
+
+mod agent;
 
 use crate::rules::Rules;
 use crate::{address, dims_of, found_by};
+use agent::Agent;
 use edgescope_model::dims::EndDims;
 use edgescope_model::wire;
 use std::collections::{HashMap, HashSet};
@@ -37,6 +43,9 @@ impl Default for Limits {
     }
 }
 
+/// Spans kept apart in which an owner held an address: one that comes and goes more often is taken as held in between.
+const SPANS_MAX: usize = 16;
+
 /// Moments of a window, in microseconds since the epoch, server time; the end is not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -58,6 +67,8 @@ pub struct Found {
     pub dims: Arc<EndDims>,
     /// An agent reports what this end sends and receives.
     pub owned: bool,
+    /// When the agent that owns it was first heard of after the window, if it was silent or unknown then; `i64::MIN` if it was there.
+    pub returned_us: i64,
     /// False where several workloads share the address and the port tells none of them: `dims` is then the node that holds the address.
     pub named: bool,
 }
@@ -101,18 +112,6 @@ struct Claim {
     until_us: i64,
 }
 
-#[derive(Debug)]
-struct Agent {
-    id: String,
-    /// Moment of its newest list: claims confirmed then are open.
-    listed_us: i64,
-    /// End of the newest window or connection heard of.
-    heard_us: i64,
-    owners: HashSet<Arc<EndDims>>,
-    /// Addresses of its newest list.
-    addresses: HashSet<IpAddr>,
-}
-
 /// The directory. Not shared between threads by itself.
 #[derive(Debug, Default)]
 pub struct Directory {
@@ -121,6 +120,8 @@ pub struct Directory {
     claims: HashMap<IpAddr, Vec<Claim>>,
     claims_count: usize,
     agents: Vec<Agent>,
+    /// Numbers of forgotten agents.
+    free: Vec<u32>,
     by_id: HashMap<String, u32>,
     changed: HashSet<IpAddr>,
     counters: Counters,
@@ -157,10 +158,10 @@ impl Directory {
             return;
         };
         let owners: Vec<Arc<EndDims>> = owners.iter().map(|owner| self.interned(number, owner)).collect();
+        self.hear(number, at_us);
         let of = &mut self.agents[number as usize];
-        let newest = at_us > of.listed_us;
+        let (listed_us, newest) = (of.listed_us, at_us > of.listed_us);
         of.listed_us = of.listed_us.max(at_us);
-        of.heard_us = of.heard_us.max(at_us);
         let former = if newest { std::mem::take(&mut of.addresses) } else { HashSet::new() };
         for endpoint in endpoints {
             let known = address::from_bytes(&endpoint.address).zip(u16::try_from(endpoint.port).ok()).zip(owners.get(endpoint.owner as usize));
@@ -170,7 +171,8 @@ impl Directory {
             };
             let until_us = if endpoint.to_us > 0 { endpoint.to_us.min(at_us) } else { at_us };
             let from_us = endpoint.from_us.min(until_us);
-            self.claim(address, Claim { agent: number, port, shared: endpoint.shared, owner: Arc::clone(owner), from_us, until_us });
+            let claim = Claim { agent: number, port, shared: endpoint.shared, owner: Arc::clone(owner), from_us, until_us };
+            self.claim(address, claim, if newest { listed_us } else { i64::MAX });
             if newest {
                 self.agents[number as usize].addresses.insert(address);
             }
@@ -192,8 +194,14 @@ impl Directory {
     /// The agent lives, and its last list still holds.
     pub fn heard(&mut self, agent: &str, at_us: i64) {
         if let Some(number) = self.agent_number(agent) {
-            let of = &mut self.agents[number as usize];
-            of.heard_us = of.heard_us.max(at_us);
+            self.hear(number, at_us);
+        }
+    }
+
+    fn hear(&mut self, number: u32, at_us: i64) {
+        let of = &mut self.agents[number as usize];
+        if of.hear(at_us, self.limits.silent_us_max) {
+            self.changed.extend(&of.addresses);
         }
     }
 
@@ -206,11 +214,16 @@ impl Directory {
             };
             let until_us = if claimed.open { now_us } else { claimed.until_us };
             let of = &mut self.agents[number as usize];
-            (of.listed_us, of.heard_us) = (now_us, now_us);
-            of.addresses.insert(claimed.address);
+            // An agent of which all was closed was last heard of as long before that as the silent are waited for.
+            let (listed_us, heard_us) =
+                if claimed.open { (now_us, now_us) } else { (until_us.saturating_add(1), until_us.saturating_sub(self.limits.silent_us_max)) };
+            (of.listed_us, of.heard_us) = (of.listed_us.max(listed_us), of.heard_us.max(heard_us));
+            if claimed.open {
+                of.addresses.insert(claimed.address);
+            }
             let owner = intern(&mut of.owners, claimed.owner);
             let claim = Claim { agent: number, port: claimed.port, shared: claimed.shared, owner, from_us: claimed.from_us, until_us };
-            self.claim(claimed.address, claim);
+            self.claim(claimed.address, claim, i64::MAX);
         }
         // What came from the table need not go back into it.
         self.changed.clear();
@@ -234,7 +247,7 @@ impl Directory {
         match self.holder_of(asking, &valid, window) {
             Some(agent) => {
                 let of_agent: Vec<&Claim> = valid.into_iter().filter(|claim| claim.agent == agent).collect();
-                self.find_among(&of_agent, end, window)
+                self.find_among(&of_agent, end, window, self.agents[agent as usize].returned_us(window))
             }
             None => self.unowned(end),
         }
@@ -250,9 +263,30 @@ impl Directory {
         });
         self.claims_count = self.claims.values().map(Vec::len).sum();
         self.counters.claims_expired += (before - self.claims_count) as u64;
-        for agent in &mut self.agents {
+        self.forget_agents(now_us);
+    }
+
+    /// Closes the claims of agents that have been silent for too long, and forgets those of which nothing is left.
+    fn forget_agents(&mut self, now_us: i64) {
+        let with_claims: HashSet<u32> = self.claims.values().flatten().map(|claim| claim.agent).collect();
+        for (number, agent) in self.agents.iter_mut().enumerate() {
             agent.owners.retain(|owner| Arc::strong_count(owner) > 1);
+            let closed_us = agent.closed_us(self.limits.silent_us_max);
+            if closed_us <= now_us && !agent.silent {
+                agent.silent = true;
+                self.changed.extend(&agent.addresses);
+            }
+            let gone = closed_us.saturating_add(self.limits.linger_us) <= now_us && !with_claims.contains(&(number as u32));
+            if gone && self.by_id.remove(&agent.id).is_some() {
+                *agent = Agent::new(String::new());
+                self.free.push(number as u32);
+            }
         }
+    }
+
+    /// Agents known now.
+    pub fn agents(&self) -> usize {
+        self.by_id.len()
     }
 
     /// Claims of an address that hold at some moment of the window and that the asking agent may use.
@@ -277,18 +311,19 @@ impl Directory {
     }
 
     /// Looks among one agent's claims of the address: the port first, then the whole address.
-    fn find_among(&self, claims: &[&Claim], end: End, window: Span) -> Found {
+    fn find_among(&self, claims: &[&Claim], end: End, window: Span, returned_us: i64) -> Found {
+        let owned = |owner: &Arc<EndDims>, named| Found { dims: Arc::clone(owner), owned: true, returned_us, named };
         let port = end.port.filter(|&port| port != 0);
         if let Some(claim) = port.and_then(|port| self.current(claims.iter().filter(|claim| claim.port == port), window).ok().flatten()) {
-            return Found { dims: Arc::clone(&claim.owner), owned: true, named: true };
+            return owned(&claim.owner, true);
         }
         let whole = claims.iter().filter(|claim| claim.port == 0);
         match whole.clone().find(|claim| claim.shared) {
-            Some(holder) => Found { dims: Arc::clone(&holder.owner), owned: true, named: false },
+            Some(holder) => owned(&holder.owner, false),
             None => match self.current(whole.clone(), window) {
-                Ok(Some(claim)) => Found { dims: Arc::clone(&claim.owner), owned: true, named: true },
+                Ok(Some(claim)) => owned(&claim.owner, true),
                 // Two workloads claim the whole address at once: the newest, the same for everyone who asks.
-                Err(newest) => Found { dims: Arc::clone(&newest.owner), owned: true, named: true },
+                Err(newest) => owned(&newest.owner, true),
                 Ok(None) => self.unowned(end),
             },
         }
@@ -335,45 +370,65 @@ impl Directory {
                 dims.ip.clear();
             }
         }
-        Found { dims: Arc::new(dims), owned: false, named: true }
+        Found { dims: Arc::new(dims), owned: false, returned_us: i64::MIN, named: true }
     }
 
     fn ends_us(&self, claim: &Claim) -> i64 {
         ends_us(claim, &self.agents[claim.agent as usize], self.limits.silent_us_max)
     }
 
-    fn claim(&mut self, address: IpAddr, new: Claim) {
+    /// Adds a claim, to what it goes on from: the same claim if it was open in the list before (`listed_us`), or at the same time. One that was closed in
+    /// between stays closed.
+    fn claim(&mut self, address: IpAddr, new: Claim, listed_us: i64) {
         let (per_address_max, full) = (self.limits.claims_per_address_max, self.claims_count >= self.limits.claims_max);
         let claims = self.claims.entry(address).or_default();
-        let same = |old: &&mut Claim| old.agent == new.agent && old.port == new.port && old.shared == new.shared && old.owner == new.owner;
-        if let Some(old) = claims.iter_mut().find(same) {
-            if old.from_us > new.from_us {
-                self.changed.insert(address);
+        let same = |old: &Claim| old.agent == new.agent && old.port == new.port && old.shared == new.shared && old.owner == new.owner;
+        let goes_on = |old: &Claim| old.until_us >= listed_us || (old.from_us <= new.until_us && new.from_us <= old.until_us);
+        let mut joined = claims.iter().position(|old| same(old) && goes_on(old));
+        if joined.is_none() && claims.iter().filter(|old| same(old)).count() >= SPANS_MAX {
+            joined = (0..claims.len()).filter(|&at| same(&claims[at])).max_by_key(|&at| claims[at].until_us);
+        }
+        let Some(at) = joined else {
+            if claims.len() >= per_address_max || full {
+                self.counters.claims_dropped += 1;
+                return;
             }
-            old.from_us = old.from_us.min(new.from_us);
-            old.until_us = old.until_us.max(new.until_us);
+            claims.push(new);
+            self.claims_count += 1;
+            self.changed.insert(address);
             return;
+        };
+        let old = &mut claims[at];
+        // It reaches back further, or was closed and is open again.
+        if old.from_us > new.from_us || (listed_us < i64::MAX && old.until_us < listed_us) {
+            self.changed.insert(address);
         }
-        if claims.len() >= per_address_max || full {
-            self.counters.claims_dropped += 1;
-            return;
+        (old.from_us, old.until_us) = (old.from_us.min(new.from_us), old.until_us.max(new.until_us));
+        // A late list may fill what was between two spans.
+        while let Some(other) = (at + 1..claims.len()).find(|&other| same(&claims[other]) && goes_on(&claims[other])) {
+            let other = claims.swap_remove(other);
+            claims[at].from_us = claims[at].from_us.min(other.from_us);
+            claims[at].until_us = claims[at].until_us.max(other.until_us);
+            self.claims_count -= 1;
+            self.changed.insert(address);
         }
-        claims.push(new);
-        self.claims_count += 1;
-        self.changed.insert(address);
     }
 
     fn claimed(&self, address: IpAddr) -> impl Iterator<Item = Claimed> {
         let claims = self.claims.get(&address).map(Vec::as_slice).unwrap_or_default();
-        claims.iter().map(move |claim| Claimed {
-            agent: self.agents[claim.agent as usize].id.clone(),
-            address,
-            port: claim.port,
-            owner: Arc::clone(&claim.owner),
-            shared: claim.shared,
-            from_us: claim.from_us,
-            until_us: claim.until_us,
-            open: claim.until_us >= self.agents[claim.agent as usize].listed_us,
+        claims.iter().map(move |claim| {
+            let agent = &self.agents[claim.agent as usize];
+            let listed = claim.until_us >= agent.listed_us;
+            Claimed {
+                agent: agent.id.clone(),
+                address,
+                port: claim.port,
+                owner: Arc::clone(&claim.owner),
+                shared: claim.shared,
+                from_us: claim.from_us,
+                until_us: if listed && agent.silent { self.ends_us(claim) } else { claim.until_us },
+                open: listed && !agent.silent,
+            }
         })
     }
 
@@ -386,11 +441,14 @@ impl Directory {
         if let Some(&number) = self.by_id.get(id) {
             return Some(number);
         }
-        if self.agents.len() >= self.limits.agents_max {
+        if self.by_id.len() >= self.limits.agents_max {
             return None;
         }
-        let number = self.agents.len() as u32;
-        self.agents.push(Agent { id: id.to_owned(), listed_us: i64::MIN, heard_us: i64::MIN, owners: HashSet::new(), addresses: HashSet::new() });
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.agents.push(Agent::new(String::new()));
+            self.agents.len() as u32 - 1
+        });
+        self.agents[number as usize] = Agent::new(id.to_owned());
         self.by_id.insert(id.to_owned(), number);
         Some(number)
     }
@@ -404,7 +462,7 @@ impl Directory {
 
 /// When a claim ends: never, as far as known, while it is in the agent's newest list and the agent is heard of.
 fn ends_us(claim: &Claim, agent: &Agent, silent_us_max: i64) -> i64 {
-    if claim.until_us >= agent.listed_us { agent.heard_us.max(claim.until_us).saturating_add(silent_us_max) } else { claim.until_us }
+    if claim.until_us >= agent.listed_us { agent.closed_us(silent_us_max).max(claim.until_us.saturating_add(silent_us_max)) } else { claim.until_us }
 }
 
 fn intern(owners: &mut HashSet<Arc<EndDims>>, owner: Arc<EndDims>) -> Arc<EndDims> {

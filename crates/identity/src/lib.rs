@@ -14,7 +14,7 @@ pub mod local;
 pub mod resolve;
 pub mod rules;
 
-use edgescope_model::dims::{EndDims, VALUE_BYTES_MAX};
+use edgescope_model::dims::{EndDims, VALUE_BYTES_MAX, shortened};
 use edgescope_model::wire::Owner;
 
 /// How a name was found, as `resolution_type` says it.
@@ -44,7 +44,7 @@ pub fn dims_of(owner: &Owner) -> (EndDims, u64) {
         if value.len() > VALUE_BYTES_MAX {
             cut += 1;
         }
-        shortened(value).to_owned()
+        shortened(value, VALUE_BYTES_MAX).to_owned()
     };
     let dims = EndDims {
         workload: text(&owner.workload),
@@ -76,13 +76,4 @@ pub fn owner_of(dims: &EndDims) -> Owner {
         image: dims.image.clone(),
         resolution_type: dims.resolution_type.clone(),
     }
-}
-
-/// At most [`VALUE_BYTES_MAX`] bytes of a text, cut between characters.
-fn shortened(value: &str) -> &str {
-    if value.len() <= VALUE_BYTES_MAX {
-        return value;
-    }
-    let end = (0..=VALUE_BYTES_MAX).rev().find(|&at| value.is_char_boundary(at)).unwrap_or(0);
-    &value[..end]
 }

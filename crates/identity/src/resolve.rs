@@ -6,6 +6,9 @@
 //! * the **sender** S stands for S→D if D can be named, and S is owned by an agent or D is not;
 //! * the **receiver** D stands if D cannot be named, or S is not owned by an agent.
 //!
+//! An agent that was silent or unknown in a window is as none for it: the others' words stood then. If that was so at both ends, the one that was heard of first
+//! stands for both directions, since it may have been resolved before the other was known.
+//!
 //! D cannot be named if it is a client (or serves an unlisted port) on an address that several workloads share: the sender sees one address, only D's own
 //! agent knows which of its workloads it was. The unspecified address `::` (many far ends in one, where a kernel map was full) is never a sender that
 //! the receiver stands for, since its own agent may speak too. Both ends come to the same answer from the directory alone, so that nothing is counted
@@ -97,16 +100,16 @@ pub fn span_of(batch: &wire::Batch) -> Span {
 /// Private far ends of a batch of which nothing is known yet: their agent's list may still be on its way, so waiting a little may bring the name.
 pub fn unknown_remotes(batch: &wire::Batch, directory: &Directory) -> Vec<IpAddr> {
     let window = span_of(batch);
-    let mut unknown = Vec::new();
+    let mut unknown = HashSet::new();
     let mut seen = HashSet::new();
     for observation in &batch.observations {
         let Some(far) = far_end(observation).filter(|far| seen.insert(*far)) else { continue };
         let waits = address::is_private(far.address) && !address::is_node_local(far.address);
-        if waits && !directory.knows(&batch.agent_id, far, window) && !unknown.contains(&far.address) {
-            unknown.push(far.address);
+        if waits && !directory.knows(&batch.agent_id, far, window) {
+            unknown.insert(far.address);
         }
     }
-    unknown
+    unknown.into_iter().collect()
 }
 
 /// Turns a batch into rows, one an edge, all in the window that starts at `window_start_us`. The directory must have taken the batch's own endpoints before
@@ -175,11 +178,13 @@ impl<'a> Resolver<'a> {
         let near_found = self.find(near).1;
         let (remote, far_found) = self.find(far);
         self.count(&far_found, far);
-        self.counters.returned_late += u64::from(self.late);
+        self.counters.returned_late += u64::from(self.late || near_found.returned_us > i64::MIN);
         // The local end sends to the far one, and receives from it; see the module's words.
-        let sender_stands = far_found.named && (near_found.owned || !far_found.owned) && !(self.late && far_found.owned);
+        let (near_since_us, far_since_us) = (speaks_since_us(&near_found), speaks_since_us(&far_found));
+        let sender_stands = far_found.named && near_since_us <= far_since_us && !(self.late && far_found.owned);
         // Behind the unspecified address may be ends that an agent owns: their own words stand then, and twice must not be.
-        let receiver_stands = (!near_found.named || !far_found.owned) && !far.address.is_unspecified();
+        let far_sender_stands = near_found.named && far_found.owned && far_since_us <= near_since_us;
+        let receiver_stands = !far_sender_stands && !far.address.is_unspecified();
         let port = observation.service_port as u16;
         self.add((local, remote, port, role), &observation.sent, Side::Sent, sender_stands);
         self.add((remote, local, port, role.peer()), &observation.received, Side::Received, receiver_stands);
@@ -261,6 +266,11 @@ fn put(row: &mut FactRow, signal: &Signal, side: Side, measure: &wire::Measure) 
     } else {
         row.add(column, signal.kind, measure.value);
     }
+}
+
+/// Since when an end's agent may have spoken of the window: always, since it was heard of again, or never.
+fn speaks_since_us(found: &Found) -> i64 {
+    if found.owned { found.returned_us } else { i64::MAX }
 }
 
 /// Whether this side of a conversation can see the signal.

@@ -156,6 +156,54 @@ fn what_was_stored_comes_back_with_its_times() {
 }
 
 #[test]
+fn an_address_that_comes_back_was_nobodys_meanwhile() {
+    let mut directory = directory();
+    list(&mut directory, "n1", 10, &[(ip(5), 0, "cart", 0, 0, false)]);
+    list(&mut directory, "n1", 20, &[(ip(9), 0, "other", 0, 0, false)]);
+    list(&mut directory, "n1", 100, &[(ip(5), 0, "cart", 90, 0, false)]);
+    assert_eq!(name(&directory, ip(5), None, 0), ("cart".into(), true));
+    assert_eq!(name(&directory, ip(5), None, 50), ("10.0.0.5".into(), false));
+    assert_eq!(name(&directory, ip(5), None, 90), ("cart".into(), true));
+    // An agent that was started anew held its addresses all along.
+    list(&mut directory, "n1", 200, &[(ip(5), 0, "cart", 195, 0, false)]);
+    assert_eq!((directory.len(), name(&directory, ip(5), None, 150)), (3, ("cart".into(), true)));
+    // What comes and goes all the time does not fill the directory.
+    for n in 0..100 {
+        list(&mut directory, "n1", 300 + 20 * n, &[(ip(9), 0, "other", 0, 0, false)]);
+        list(&mut directory, "n1", 310 + 20 * n, &[(ip(5), 0, "cart", 305 + 20 * n, 0, false)]);
+    }
+    assert_eq!((directory.len(), name(&directory, ip(5), None, 2_290)), (17, ("cart".into(), true)));
+}
+
+#[test]
+fn the_claims_of_a_dead_agent_are_closed_and_the_agent_forgotten() {
+    const HOUR_S: i64 = 3_600;
+    let mut first = Directory::new(Limits { agents_max: 1, ..Limits::default() }, Rules::default());
+    list(&mut first, "n1", 10, &[(ip(5), 0, "cart", 0, 0, false)]);
+    first.take_changed();
+    first.expire((HOUR_S + 9) * SECOND_US);
+    assert!(first.take_changed().is_empty(), "it may still speak");
+    first.expire((HOUR_S + 10) * SECOND_US);
+    let closed = first.take_changed();
+    assert_eq!(closed.iter().map(|c| (c.open, c.until_us)).collect::<Vec<_>>(), [(false, (HOUR_S + 10) * SECOND_US)]);
+    // Whoever starts from the table does not revive it, and closes nothing anew.
+    let mut second = directory();
+    second.restore(closed, 2 * HOUR_S * SECOND_US);
+    assert_eq!(name(&second, ip(5), None, 2 * HOUR_S), ("10.0.0.5".into(), false));
+    assert_eq!(name(&second, ip(5), None, HOUR_S), ("cart".into(), true));
+    // It may come back, and is open again in the table too.
+    list(&mut second, "n1", 3 * HOUR_S, &[(ip(5), 0, "cart", 0, 0, false)]);
+    assert_eq!(second.take_changed().iter().map(|c| (c.open, c.from_us)).collect::<Vec<_>>(), [(true, 0)]);
+    // With its last claim it makes room for others.
+    list(&mut first, "n2", 10, &[(ip(6), 0, "web", 0, 0, false)]);
+    assert_eq!((first.agents(), first.counters().claims_dropped), (1, 1));
+    first.expire((26 * HOUR_S) * SECOND_US);
+    assert_eq!((first.agents(), first.len()), (0, 0));
+    list(&mut first, "n2", 26 * HOUR_S, &[(ip(6), 0, "web", 0, 0, false)]);
+    assert_eq!(name(&first, ip(6), None, 26 * HOUR_S).0, "web");
+}
+
+#[test]
 fn private_strangers_may_be_waited_for_public_ones_not() {
     let mut directory = directory();
     list(&mut directory, "n1", 10, &[(ip(5), 0, "cart", 0, 0, false)]);

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// An answer to "can it write?" holds for so long.
 const WRITABLE_FOR: Duration = Duration::from_secs(5);
+/// A failed write is told of for so long, or until another succeeds: a commit may fail where the trial does not, and while nothing is written none can succeed.
+const FAILURE_FOR: Duration = Duration::from_secs(30);
 /// What a trial writes: a commit of a quiet second.
 const TRIAL_BYTES: usize = 64 << 10;
 /// How long known addresses are taken back at a start: agents repeat what they still hold.
@@ -30,8 +32,8 @@ pub struct DeltaTables {
     path: PathBuf,
     /// The last trial and what it said.
     trial: tokio::sync::Mutex<Option<(Instant, Result<(), TablesError>)>>,
-    /// Why the last commit failed; absent if it did not.
-    failure: Mutex<Option<TablesError>>,
+    /// When and why the last write failed; absent if it did not.
+    failure: Mutex<Option<(Instant, TablesError)>>,
 }
 
 impl DeltaTables {
@@ -54,9 +56,9 @@ impl DeltaTables {
     fn noted<T>(&self, result: Result<T, TablesError>) -> Result<T, TablesError> {
         let failure = match &result {
             Ok(_) => None,
-            // Being busy is not being broken.
-            Err(TablesError::Busy(_)) => return result,
-            Err(error) => Some(error.clone()),
+            // Being busy is not being broken, nor is refusing what makes no sense.
+            Err(TablesError::Busy(_) | TablesError::Refused(_)) => return result,
+            Err(error) => Some((Instant::now(), error.clone())),
         };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         result
@@ -162,9 +164,8 @@ impl Tables for DeltaTables {
             Ok(Err(error)) => Err(TablesError::Write(error.to_string())),
             Err(error) => Err(TablesError::Write(format!("the trial failed: {error}"))),
         };
-        // A commit may fail where the trial does not; a good trial only clears what lack of space caused.
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let said = said.and_then(|()| failure.map_or(Ok(()), Err));
+        let said = said.and_then(|()| still_failing(failure, Instant::now()));
         *trial = Some((Instant::now(), said.clone()));
         said
     }
@@ -185,6 +186,14 @@ fn readings(store: &Store) -> Vec<Reading> {
         Some(Reading { name: format!("store_{name}"), help: name.replace('_', " "), kind, value: value.as_f64()? })
     })
     .collect()
+}
+
+/// What a failed write says of now, after a good trial.
+fn still_failing(failure: Option<(Instant, TablesError)>, now: Instant) -> Result<(), TablesError> {
+    match failure {
+        Some((at, error)) if now.saturating_duration_since(at) < FAILURE_FOR => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a little beside the tables, syncs it and removes it.
@@ -227,9 +236,10 @@ fn endpoint_of(claim: &Claimed) -> EndpointRow {
     }
 }
 
-/// The last word on each claim; rows come oldest first.
+/// The last word on each claim; rows come oldest first. An owner may have held an address several times: a row takes the place of what it overlaps, and
+/// of what was open before it.
 fn latest(rows: Vec<EndpointRow>) -> Vec<Claimed> {
-    let mut last: HashMap<(String, IpAddr, u16, bool, EndDims), Claimed> = HashMap::new();
+    let mut last: HashMap<(String, IpAddr, u16, bool, EndDims), Vec<Claimed>> = HashMap::new();
     for row in rows {
         let (from_us, until_us) = (row.from.timestamp_micros(), row.to.unwrap_or(row.from).timestamp_micros());
         let claim = Claimed {
@@ -242,9 +252,14 @@ fn latest(rows: Vec<EndpointRow>) -> Vec<Claimed> {
             until_us,
             open: row.to.is_none(),
         };
-        last.insert((row.agent_id, row.address, row.port, row.shared, row.owner), claim);
+        let held = last.entry((row.agent_id, row.address, row.port, row.shared, row.owner)).or_default();
+        held.retain(|former| {
+            let later = former.from_us >= claim.from_us;
+            if later { !claim.open && former.from_us > claim.until_us } else { !former.open }
+        });
+        held.push(claim);
     }
-    last.into_values().collect()
+    last.into_values().flatten().collect()
 }
 
 fn facts_of(agent: &AgentRecord) -> AgentFacts {
@@ -284,5 +299,36 @@ fn record_of(facts: AgentFacts) -> AgentRecord {
         hooks: facts.hooks,
         scope: facts.scope,
         ..AgentRecord::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_is_told_of_for_a_while_only() {
+        let at = Instant::now();
+        let failure = Some((at, TablesError::Write("no space left".to_owned())));
+        assert!(still_failing(failure.clone(), at + FAILURE_FOR - Duration::from_millis(1)).is_err());
+        assert_eq!(still_failing(failure, at + FAILURE_FOR), Ok(()));
+        assert_eq!(still_failing(None, at), Ok(()));
+    }
+
+    #[test]
+    fn an_address_held_twice_is_two_claims() {
+        let row = |from, to: Option<i64>| EndpointRow {
+            address: IpAddr::from([10, 0, 0, 1]),
+            port: 0,
+            owner: EndDims::default(),
+            agent_id: "a".to_owned(),
+            from: from_micros(from),
+            to: to.map(from_micros),
+            shared: false,
+        };
+        let read = |rows| latest(rows).iter().map(|c| (c.from_us, c.until_us, c.open)).collect::<Vec<_>>();
+        assert_eq!(read(vec![row(1, None), row(1, Some(5)), row(9, None)]), [(1, 5, false), (9, 9, true)]);
+        assert_eq!(read(vec![row(1, None), row(9, None), row(1, Some(5))]), [(9, 9, true), (1, 5, false)], "in any order");
+        assert_eq!(read(vec![row(9, None), row(1, Some(12))]), [(1, 12, false)], "it was found to reach back further");
     }
 }

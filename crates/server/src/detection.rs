@@ -12,7 +12,9 @@ use edgescope_detect::{DetectorsConfig, Engine, Transition};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_model::query::{EdgeQuery, EdgeSource, QueryError};
 use edgescope_model::time::Time;
+use futures::FutureExt as _;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -43,7 +45,7 @@ pub enum RoundError {
     Tables(#[from] TablesError),
     #[error(transparent)]
     Diagnosis(#[from] DiagnosisError),
-    #[error("the detectors failed and were started anew: {0}")]
+    #[error("the detectors failed and are started anew: {0}")]
     Engine(tokio::task::JoinError),
 }
 
@@ -83,11 +85,10 @@ impl Detection {
         let mut incidents = tables.incidents(from, now).await?;
         incidents.retain(|i| i.closed_at.is_none());
         live.update(|state| {
-            state.alerts = alerts.iter().map(|a| (a.id.clone(), a.clone())).collect();
-            state.incidents = incidents.iter().map(|i| (i.id.clone(), i.clone())).collect();
+            state.alerts = alerts.into_iter().map(|a| (a.id.clone(), a)).collect();
+            state.incidents = incidents.into_iter().map(|i| (i.id.clone(), i)).collect();
         });
-        let mut engine = Engine::new(config.clone());
-        engine.resume(alerts, incidents);
+        let engine = resumed(&config, &live);
         Ok(Self {
             tables,
             metrics,
@@ -100,6 +101,12 @@ impl Detection {
             unsaved_incidents: BTreeMap::new(),
             changed: BTreeSet::new(),
         })
+    }
+
+    /// Loses the detectors, as when they panic.
+    #[cfg(test)]
+    pub(crate) fn lose_engine(&mut self) {
+        self.engine = None;
     }
 
     /// Runs until `stop` turns true.
@@ -115,8 +122,15 @@ impl Detection {
                 _ = arrivals.changed() => self.watermark(Utc::now()) > self.judged_until,
             };
             if due {
-                self.round_at(Utc::now()).await;
+                self.guarded_round(Utc::now()).await;
             }
+        }
+    }
+
+    /// A round that fails in a way that nobody thought of must not be the last.
+    pub async fn guarded_round(&mut self, now: Time) {
+        if AssertUnwindSafe(self.round_at(now)).catch_unwind().await.is_err() {
+            self.tell(None, Some("a round of the detectors was broken off; the server's log says more".to_owned()));
         }
     }
 
@@ -125,16 +139,20 @@ impl Detection {
         let started = Instant::now();
         let result = self.round(now).await;
         let took_s = started.elapsed().as_secs_f64();
-        self.metrics.rounds.inc();
         self.metrics.round_seconds.observe(took_s);
-        let error = result.err().map(|e| e.to_string());
+        self.tell(Some(took_s), result.err().map(|e| e.to_string()));
+    }
+
+    /// Makes known how a round ended.
+    fn tell(&self, took_s: Option<f64>, error: Option<String>) {
+        self.metrics.rounds.inc();
         if let Some(error) = &error {
             self.metrics.round_failures.inc();
             tracing::warn!(error, "a round of the detectors failed");
         }
         self.live.update(|state| {
-            let last_at = if error.is_none() { Some(now) } else { state.rounds.last_at };
-            state.rounds = Rounds { last_at, last_took_s: Some(took_s), error };
+            let last_at = if error.is_none() { Some(Utc::now()) } else { state.rounds.last_at };
+            state.rounds = Rounds { last_at, last_took_s: took_s, error };
         });
     }
 
@@ -158,7 +176,7 @@ impl Detection {
 
     /// Runs the detectors.
     async fn judge(&mut self, until: Time, now: Time) -> Result<Vec<Transition>, RoundError> {
-        let mut engine = self.engine.take().unwrap_or_else(|| Engine::new(self.config.clone()));
+        let mut engine = self.engine.take().unwrap_or_else(|| resumed(&self.config, &self.live));
         let query = engine.query(until);
         let query = EdgeQuery { filter: Some(without_own(query.filter.as_deref())), ..query };
         let asked = async { Ok((EdgeSource::edges(&*self.tables, &query).await?, self.tables.coverage(query.from, query.to).await?)) };
@@ -185,6 +203,7 @@ impl Detection {
     /// Puts transitions into the live state, and aside for the store.
     fn take(&mut self, transitions: Vec<Transition>) {
         let (unsaved_alerts, unsaved_incidents, changed) = (&mut self.unsaved_alerts, &mut self.unsaved_incidents, &mut self.changed);
+        let metrics = &self.metrics;
         self.live.update(|state| {
             for transition in transitions {
                 match transition {
@@ -192,7 +211,7 @@ impl Detection {
                         changed.extend(alert.incident.clone());
                         // One that never fired leaves no trace.
                         if alert.state != AlertState::Pending {
-                            keep(unsaved_alerts, alert.id.clone(), *alert);
+                            keep(unsaved_alerts, alert.id.clone(), *alert, metrics);
                         }
                     }
                     Transition::Incident(incident) => {
@@ -202,7 +221,7 @@ impl Detection {
                             incident.verdict = incident.verdict.or_else(|| known.verdict.clone());
                             incident.diagnosed_at = incident.diagnosed_at.or(known.diagnosed_at);
                         }
-                        keep(unsaved_incidents, incident.id.clone(), incident.clone());
+                        keep(unsaved_incidents, incident.id.clone(), incident.clone(), metrics);
                         if incident.closed_at.is_some() {
                             state.incidents.remove(&incident.id);
                             changed.remove(&incident.id);
@@ -234,7 +253,7 @@ impl Detection {
             incident.verdict = Some(verdict);
             incident.diagnosed_at = Some(now);
             self.live.update(|state| drop(state.incidents.insert(incident.id.clone(), incident.clone())));
-            keep(&mut self.unsaved_incidents, incident.id.clone(), incident);
+            keep(&mut self.unsaved_incidents, incident.id.clone(), incident, &self.metrics);
         }
         Ok(())
     }
@@ -278,6 +297,7 @@ impl Detection {
                 alerts_pending: of(AlertState::Pending),
                 incidents_open: state.incidents.len(),
             };
+            self.metrics.coverage.set(coverage.fraction);
             state.coverage = coverage;
             self.metrics.alerts_firing.set(state.counts.alerts_firing as i64);
             self.metrics.incidents_open.set(state.counts.incidents_open as i64);
@@ -286,12 +306,21 @@ impl Detection {
     }
 }
 
-/// Keeps the newest state of each id; a full map loses its first, with a word in the log.
-fn keep<T>(unsaved: &mut BTreeMap<String, T>, id: String, state: T) {
+/// An engine that takes up what is open now.
+fn resumed(config: &DetectorsConfig, live: &Live) -> Engine {
+    let now = live.now();
+    let mut engine = Engine::new(config.clone());
+    engine.resume(now.alerts.into_values().collect(), now.incidents.into_values().collect());
+    engine
+}
+
+/// Keeps the newest state of each id; a full map loses its first, counted and with a word in the log.
+fn keep<T>(unsaved: &mut BTreeMap<String, T>, id: String, state: T, metrics: &Metrics) {
     unsaved.insert(id, state);
     if unsaved.len() > UNSAVED_MAX
         && let Some((lost, _)) = unsaved.pop_first()
     {
+        metrics.alerts_forgotten.inc();
         tracing::error!(id = lost, "the store has not taken alerts for so long that one was forgotten");
     }
 }

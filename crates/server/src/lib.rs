@@ -17,8 +17,6 @@ pub mod detection;
 pub mod diagnosis;
 pub mod intake;
 pub mod live;
-#[cfg(test)]
-mod memory;
 pub mod metrics;
 pub mod serve;
 pub mod server;

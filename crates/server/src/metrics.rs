@@ -8,9 +8,10 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,11 +43,13 @@ type Reasons = Family<Reason, Counter>;
 pub struct Metrics {
     registry: Registry,
     connections: Family<DoorLabel, Counter>,
+    connection_failures: Reasons,
     pub accept_failures: Counter,
     requests: Family<Route, Counter>,
     pub request_seconds: Histogram,
     refused: Reasons,
     batches: Reasons,
+    hellos: Reasons,
     pub rows: Counter,
     pub observations: Counter,
     losses: Reasons,
@@ -69,6 +72,10 @@ pub struct Metrics {
     pub detection_turned_away: Gauge,
     pub diagnose_seconds: Histogram,
     pub alerts_firing: Gauge,
+    /// Alerts and incidents that were never stored.
+    pub alerts_forgotten: Counter,
+    /// Share of what should have been seen in the last minutes that was.
+    pub coverage: Gauge<f64, AtomicU64>,
     pub incidents_open: Gauge,
 }
 
@@ -85,11 +92,13 @@ impl Metrics {
         let seconds = || Histogram::new(SECONDS);
         let metrics = Self {
             connections: family(&mut r, "connections", "Connections accepted, by door"),
+            connection_failures: family(&mut r, "connection_failures", "Connections that ended before their time, by reason"),
             accept_failures: counter(&mut r, "accept_failures", "Connections that could not be accepted"),
             requests: family(&mut r, "requests", "Requests answered, by route and status"),
             request_seconds: histogram(&mut r, "request_seconds", "Time to answer a request", seconds()),
             refused: family(&mut r, "requests_refused", "Requests refused before any work, by reason"),
             batches: family(&mut r, "batches", "Batches of agents, by what became of them"),
+            hellos: family(&mut r, "hellos", "Greetings of agents, by what became of them"),
             rows: counter(&mut r, "rows", "Rows committed"),
             observations: counter(&mut r, "observations", "Observations in committed batches"),
             losses: family(&mut r, "agent_losses", "What agents reported as lost, by reason"),
@@ -112,6 +121,8 @@ impl Metrics {
             detection_turned_away: gauge(&mut r, "detection_turned_away", "Series and alerts that the detectors had no room for, since the start"),
             diagnose_seconds: histogram(&mut r, "diagnose_seconds", "Time of a diagnosis, query included", seconds()),
             alerts_firing: gauge(&mut r, "alerts_firing", "Alerts that fire now"),
+            alerts_forgotten: counter(&mut r, "alerts_forgotten", "Alerts and incidents forgotten since the store did not take them for too long"),
+            coverage: gauge(&mut r, "coverage_ratio", "Share of what should have been seen in the last five minutes that was"),
             incidents_open: gauge(&mut r, "incidents_open", "Incidents that are open now"),
             registry: Registry::default(),
         };
@@ -138,6 +149,22 @@ impl Metrics {
     /// Counts what became of a batch.
     pub fn batch(&self, outcome: &'static str) {
         inc(&self.batches, outcome);
+    }
+
+    /// Counts what became of a greeting.
+    pub fn hello(&self, outcome: &'static str) {
+        inc(&self.hellos, outcome);
+    }
+
+    /// Counts a connection that failed.
+    pub fn connection_failed(&self, reason: &'static str) {
+        inc(&self.connection_failures, reason);
+    }
+
+    /// How many connections failed.
+    #[cfg(test)]
+    pub fn connections_failed(&self, reason: &'static str) -> u64 {
+        self.connection_failures.get_or_create(&Reason { reason: reason.to_owned() }).get()
     }
 
     /// How many batches came to an end.
@@ -193,8 +220,8 @@ fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     counter
 }
 
-fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
-    let gauge = Gauge::default();
+fn gauge<G: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> G {
+    let gauge = G::default();
     registry.register(name, help, gauge.clone());
     gauge
 }

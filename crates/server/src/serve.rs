@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +23,7 @@ use tower::ServiceExt;
 
 /// A TLS handshake takes two round trips; ten seconds are a very slow path.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a request's headers, and so also of an idle HTTP/1 connection.
+/// Time for a request's headers, and so also of an idle HTTP/1 connection; and for the first request of any, since a version is told from its first bytes.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// HTTP/2 connections that do not answer a ping for as long are closed.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -50,15 +51,64 @@ pub struct Door {
     pub listener: TcpListener,
     pub tls: Option<Arc<ServerConfig>>,
     pub router: Router,
+    /// Speaks gRPC alone. A web page cannot make a browser send what HTTP/2 without TLS begins with, so none can reach it.
+    pub http2_only: bool,
     /// Connections at once; the next waits in the kernel's backlog.
     pub connections_max: usize,
+    /// Time for a connection's first request.
+    pub first_timeout: Duration,
+}
+
+/// Time for a connection's first request, where nothing asks for less.
+pub const FIRST_TIMEOUT: Duration = HEADER_TIMEOUT;
+
+/// What all connections of a door share.
+#[derive(Clone)]
+struct Shared {
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    http2_only: bool,
+    first_timeout: Duration,
+    metrics: Arc<Metrics>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("TLS handshake: {0}")]
+    Tls(io::Error),
+    #[error("TLS handshake took longer than {HANDSHAKE_TIMEOUT:?}")]
+    SlowTls,
+    #[error("no request within {0:?}")]
+    Silent(Duration),
+    #[error(transparent)]
+    Http(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Failure {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Tls(_) => "tls",
+            Self::SlowTls => "tls_timeout",
+            Self::Silent(_) => "silent",
+            Self::Http(_) => "http",
+        }
+    }
 }
 
 impl Door {
     /// Serves until `stop` turns true, then lets open requests end for a moment.
     pub async fn serve(self, metrics: Arc<Metrics>, mut stop: watch::Receiver<bool>) {
         let slots = Arc::new(Semaphore::new(self.connections_max));
-        let tls = self.tls.map(TlsAcceptor::from);
+        let shared = Shared {
+            tls: self.tls.map(TlsAcceptor::from),
+            router: self.router,
+            http2_only: self.http2_only,
+            first_timeout: self.first_timeout,
+            metrics: Arc::clone(&metrics),
+            stop: stop.clone(),
+        };
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&self.listener, &slots) => accepted,
@@ -74,7 +124,7 @@ impl Door {
                 }
             };
             metrics.connections(self.name).inc();
-            tokio::spawn(connection(stream, ends, slot, tls.clone(), self.router.clone(), stop.clone()));
+            tokio::spawn(connection(stream, ends, slot, shared.clone()));
         }
         drop(self.listener);
         // Every open connection holds a slot; having them all means that none is left.
@@ -94,38 +144,55 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
 }
 
 /// One connection from handshake to end; the slot is held as long.
-async fn connection(
-    stream: TcpStream,
-    ends: Ends,
-    slot: OwnedSemaphorePermit,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    stop: watch::Receiver<bool>,
-) {
-    let served = match tls {
-        None => http(stream, ends, router, stop).await,
+async fn connection(stream: TcpStream, ends: Ends, slot: OwnedSemaphorePermit, shared: Shared) {
+    let served = match shared.tls.clone() {
+        None => http(stream, ends, &shared).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => http(stream, ends, router, stop).await,
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err("handshake took too long".into()),
+            Ok(Ok(stream)) => http(stream, ends, &shared).await,
+            Ok(Err(error)) => Err(Failure::Tls(error)),
+            Err(_) => Err(Failure::SlowTls),
         },
     };
-    if let Err(error) = served {
-        tracing::debug!(peer = %ends.peer, error, "connection ended");
+    if let Err(failure) = served {
+        shared.metrics.connection_failed(failure.reason());
+        tracing::debug!(peer = %ends.peer, %failure, "connection ended");
     }
     drop(slot);
 }
 
 /// Serves requests until the client has no more, or `stop` turns true and the open ones have ended.
-async fn http<S>(stream: S, ends: Ends, router: Router, mut stop: watch::Receiver<bool>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+async fn http<S>(stream: S, ends: Ends, shared: &Shared) -> Result<(), Failure>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let asked = Arc::new(AtomicBool::new(false));
+    let (router, seen) = (shared.router.clone(), Arc::clone(&asked));
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        seen.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ends);
         router.clone().oneshot(request)
     });
+    let builder = builder(shared.http2_only);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut stop = shared.stop.clone();
+    tokio::select! {
+        served = connection.as_mut() => return served.map_err(Failure::Http),
+        () = silent(&asked, shared.first_timeout) => return Err(Failure::Silent(shared.first_timeout)),
+        _ = stop.wait_for(|&s| s) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await.map_err(Failure::Http)
+}
+
+/// Ends if no request has come in time, else never.
+async fn silent(asked: &AtomicBool, first_timeout: Duration) {
+    tokio::time::sleep(first_timeout).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending().await
+    }
+}
+
+fn builder(http2_only: bool) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_BYTES_MAX as usize);
     builder
@@ -135,10 +202,5 @@ where
         .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        served = connection.as_mut() => return served,
-        _ = stop.wait_for(|&s| s) => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
+    if http2_only { builder.http2_only() } else { builder }
 }

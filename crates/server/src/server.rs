@@ -7,7 +7,7 @@ use crate::detection::Detection;
 use crate::intake::{Intake, Names};
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::serve::Door;
+use crate::serve::{Door, FIRST_TIMEOUT};
 use crate::state::{AppState, TURN_TIMEOUT};
 use crate::tables::{Tables, TablesError};
 use crate::tls::{self, TlsError};
@@ -124,14 +124,24 @@ impl Server {
         let tls = tls::acceptor(&config.server.tls)?;
         let connections_max = config.server.connections_max;
         let doors = [
-            Door { name: "http", listener: http, tls: tls.clone(), router: api::router(Arc::clone(&state)), connections_max },
+            Door {
+                name: "http",
+                listener: http,
+                tls: tls.clone(),
+                router: api::router(Arc::clone(&state)),
+                http2_only: false,
+                connections_max,
+                first_timeout: FIRST_TIMEOUT,
+            },
             Door {
                 name: "intake",
                 listener: intake,
                 tls: tls.filter(|_| !listeners.intake_private),
                 router: intake::service::router(Arc::clone(&state.intake), Arc::clone(&state.gate), listeners.intake_private),
+                http2_only: true,
                 // Every agent has one connection, and one more while it reconnects.
                 connections_max: config.intake.agents_max.saturating_mul(2),
+                first_timeout: FIRST_TIMEOUT,
             },
         ];
         let stop = watch::Sender::new(false);
@@ -172,10 +182,11 @@ impl Server {
     }
 }
 
-/// Whether whoever reaches an address beyond loopback may do all.
+/// Whether an address beyond loopback is open to all who reach it, or tokens and data travel to it in the clear.
 fn open_wide(config: &ServerConfig, http: SocketAddr, intake: SocketAddr, intake_private: bool) -> bool {
     let beyond = |at: SocketAddr| !at.ip().to_canonical().is_loopback();
-    config.server.insecure && config.server.tokens_file.is_none() && (beyond(http) || (beyond(intake) && !intake_private))
+    let guarded = config.server.tokens_file.is_some() && config.server.tls.cert.is_some();
+    config.server.insecure && !guarded && (beyond(http) || (beyond(intake) && !intake_private))
 }
 
 async fn bound(key: &'static str, listen: SocketAddr, given: Option<TcpListener>) -> Result<TcpListener, ServerError> {
@@ -188,7 +199,8 @@ async fn bound(key: &'static str, listen: SocketAddr, given: Option<TcpListener>
 /// Reads what is stored and makes what handlers share.
 async fn state(config: &ServerConfig, tables: Arc<dyn Tables>, insecure: bool) -> Result<Arc<AppState>, ServerError> {
     let tokens = config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
-    let limits = Limits { agents_max: config.intake.agents_max, ..Limits::default() };
+    // Agents that went linger here for an hour longer than where greetings are bounded.
+    let limits = Limits { agents_max: config.intake.agents_max.saturating_mul(2), ..Limits::default() };
     let mut directory = Directory::new(limits, Rules::new(config.rules.clone())?);
     let now_us = Utc::now().timestamp_micros();
     directory.restore(tables.claims(now_us - limits.linger_us).await?, now_us);

@@ -1,4 +1,4 @@
-//! What the server asks of the store. [`crate::delta`] answers it from the Delta tables; [`crate::memory`] from memory, for tests.
+//! What the server asks of the store. [`crate::delta`] answers it from the Delta tables; the tests of this crate have it answered from memory.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -30,6 +30,8 @@ pub struct AgentRecord {
     pub scope: String,
     /// Server clock minus agent clock, in seconds.
     pub clock_offset_s: f64,
+    /// Its last batch was over a second away from when it said that it sent it.
+    pub clock_suspect: bool,
     /// Its readings come from a simulator, not from a kernel.
     pub simulated: bool,
     pub first_seen: Option<DateTime<Utc>>,

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::api::error::ApiError;
+use crate::auth::hex;
 
 #[derive(RustEmbed)]
 #[folder = "$EDGESCOPE_UI_DIST"]
@@ -35,7 +36,7 @@ pub async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
 }
 
 fn answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
-    let etag = format!("\"{}\"", file.metadata.sha256_hash().iter().take(16).map(|b| format!("{b:02x}")).collect::<String>());
+    let etag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
     // Vite puts a hash of the content into the names below assets/.
     let caching = if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
     let status = if headers

@@ -25,6 +25,24 @@ export interface paths {
                         "application/json": components["schemas"]["AgentsAnswer"];
                     };
                 };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
             };
         };
         put?: never;
@@ -79,6 +97,24 @@ export interface paths {
                         "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
             };
         };
         put?: never;
@@ -114,6 +150,24 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["Alert"];
+                    };
+                };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
                 404: {
@@ -157,6 +211,24 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["Catalogue"];
+                    };
+                };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
             };
@@ -213,6 +285,24 @@ export interface paths {
                         "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
             };
         };
         put?: never;
@@ -256,6 +346,24 @@ export interface paths {
                     };
                 };
                 400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -348,6 +456,24 @@ export interface paths {
                         "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
                 429: {
                     headers: {
                         [name: string]: unknown;
@@ -382,6 +508,24 @@ export interface paths {
                     };
                 };
                 400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -449,6 +593,24 @@ export interface paths {
                         "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
             };
         };
         put?: never;
@@ -484,6 +646,24 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["IncidentAnswer"];
+                    };
+                };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
                 404: {
@@ -548,6 +728,24 @@ export interface paths {
                         "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
             };
         };
         put?: never;
@@ -597,6 +795,24 @@ export interface paths {
                         "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs editor */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
                 422: {
                     headers: {
                         [name: string]: unknown;
@@ -636,6 +852,24 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["Status"];
+                    };
+                };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
             };
@@ -692,6 +926,24 @@ export interface paths {
                         "application/json": components["schemas"]["ErrorBody"];
                     };
                 };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
             };
         };
         put?: never;
@@ -732,6 +984,11 @@ export interface components {
              * @default 0
              */
             clock_offset_s: number;
+            /**
+             * @description Its last batch was over a second away from when it said that it sent it.
+             * @default false
+             */
+            clock_suspect: boolean;
             /** @default  */
             environment: string;
             /**
@@ -953,41 +1210,6 @@ export interface components {
             peer?: string | null;
             scope: components["schemas"]["Scope"];
         };
-        /** @description What to ask of the edges between two moments. */
-        EdgeQuery: {
-            /**
-             * Format: date-time
-             * @description Totals of the same groups over another range, for comparison.
-             */
-            compare_from?: string | null;
-            /** Format: date-time */
-            compare_to?: string | null;
-            /** @description SQL expression over dimension and measure names, such as `source.zone = 'a' AND tcp.retrans > 0`. */
-            filter?: string | null;
-            /**
-             * Format: date-time
-             * @description Inclusive.
-             */
-            from: string;
-            /** @description Dimension names; empty: one group of all edges. */
-            group_by?: string[];
-            /** @description Most groups returned; [`EdgeTable::groups_total`] tells how many there are. */
-            limit?: number | null;
-            /** @description Measure names (see the catalogue). */
-            measures: string[];
-            /** @description A measure or dimension name; `-` in front sorts descending. */
-            sort?: string | null;
-            /**
-             * Format: int32
-             * @description Seconds of one step of the series; absent: totals only.
-             */
-            step_s?: number | null;
-            /**
-             * Format: date-time
-             * @description Exclusive.
-             */
-            to: string;
-        };
         /** @description One group of edges. */
         EdgeRow: {
             /** @description The same over the compare range; empty without one. */
@@ -1005,14 +1227,49 @@ export interface components {
             /** @description Loopback and Edgescope's own traffic are left out. */
             own_hidden: boolean;
         };
-        /** @description A query in a body. */
-        EdgesRequest: components["schemas"]["EdgeQuery"] & {
+        /** @description A query in a body: [`EdgeQuery`] written out, since what is flattened cannot refuse unknown fields. */
+        EdgesRequest: {
+            /**
+             * Format: date-time
+             * @description Totals of the same groups over another range, for comparison.
+             */
+            compare_from?: string | null;
+            /** Format: date-time */
+            compare_to?: string | null;
+            /** @description SQL expression over dimension and measure names, such as `source.zone = 'a' AND tcp.retrans > 0`. */
+            filter?: string | null;
+            /**
+             * Format: date-time
+             * @description Inclusive.
+             */
+            from: string;
+            /** @description Dimension names; empty: one group of all edges. */
+            group_by?: string[];
             /** @description Also loopback and Edgescope's own traffic. */
             include_own?: boolean;
+            /** @description Most groups returned; `groups_total` tells how many there are. */
+            limit?: number | null;
+            /** @description Measure names (see the catalogue). */
+            measures: string[];
+            /** @description A measure or dimension name; `-` in front sorts descending. */
+            sort?: string | null;
+            /**
+             * Format: int32
+             * @description Seconds of one step of the series; absent: totals only.
+             */
+            step_s?: number | null;
+            /**
+             * Format: date-time
+             * @description Exclusive.
+             */
+            to: string;
         };
         /** @description The answer: one row a group. */
         EdgeTable: {
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description The range that was counted: the one asked for, with the windows that it cuts in it whole.
+             */
             from: string;
             group_by: string[];
             /** @description Groups before the limit. */

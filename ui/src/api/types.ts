@@ -6,7 +6,7 @@ type Schemas = components['schemas'];
 /** RFC 3339. */
 export type Instant = string;
 
-export type EdgeQuery = Schemas['EdgeQuery'] & { group_by: string[] };
+export type EdgeQuery = Schemas['EdgesRequest'] & { group_by: string[] };
 export type EdgeRow = Schemas['EdgeRow'];
 export type EdgeTable = Schemas['EdgeTable'];
 export type EdgesAnswer = Schemas['EdgesAnswer'];

@@ -54,7 +54,7 @@ fn catalogue() -> Catalogue {
         unit: s.unit,
         symbol: s.unit.symbol(),
         brief: s.brief,
-        measures: measures(s.name, s.kind, s.ends),
+        measures: s.measures(),
     });
     let part = |parts: &[(&str, i8)]| parts.iter().map(|(name, sign)| if *sign < 0 { format!("-{name}") } else { (*name).to_owned() }).collect();
     let derived = DERIVED.iter().map(|d| CatalogueDerived {
@@ -66,16 +66,6 @@ fn catalogue() -> Catalogue {
         denominator: part(d.denominator),
     });
     Catalogue { dimensions: Dim::all().map(|d| d.to_string()).collect(), signals: signals.collect(), derived: derived.collect() }
-}
-
-fn measures(name: &str, kind: Kind, ends: Ends) -> Vec<String> {
-    let suffixes: &[&str] = match kind {
-        Kind::Histogram => return ["p50", "p90", "p95", "p99", "count"].map(|s| format!("{name}.{s}")).to_vec(),
-        Kind::Sum => &["", ".rate"],
-        Kind::Max | Kind::Min => &[""],
-    };
-    let sides: &[&str] = if ends == Ends::Both { &["", ".sent", ".received"] } else { &[""] };
-    sides.iter().flat_map(|side| suffixes.iter().map(move |suffix| format!("{name}{side}{suffix}"))).collect()
 }
 
 #[cfg(test)]

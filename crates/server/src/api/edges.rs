@@ -6,8 +6,9 @@ use crate::intake::own::without_own;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use edgescope_model::query::{Coverage, EdgeQuery, EdgeSource, EdgeTable};
-use edgescope_model::time::parse_duration;
+use edgescope_model::time::{Time, parse_duration};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -29,14 +30,46 @@ pub struct EdgesAnswer {
     pub own_hidden: bool,
 }
 
-/// A query in a body.
+/// A query in a body: [`EdgeQuery`] written out, since what is flattened cannot refuse unknown fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct EdgesRequest {
-    #[serde(flatten)]
-    pub query: EdgeQuery,
+    /// Inclusive.
+    pub from: DateTime<Utc>,
+    /// Exclusive.
+    pub to: DateTime<Utc>,
+    /// Seconds of one step of the series; absent: totals only.
+    #[serde(default)]
+    pub step_s: Option<u32>,
+    /// Dimension names; empty: one group of all edges.
+    #[serde(default)]
+    pub group_by: Vec<String>,
+    /// SQL expression over dimension and measure names, such as `source.zone = 'a' AND tcp.retrans > 0`.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Measure names (see the catalogue).
+    pub measures: Vec<String>,
+    /// Totals of the same groups over another range, for comparison.
+    #[serde(default)]
+    pub compare_from: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub compare_to: Option<DateTime<Utc>>,
+    /// A measure or dimension name; `-` in front sorts descending.
+    #[serde(default)]
+    pub sort: Option<String>,
+    /// Most groups returned; `groups_total` tells how many there are.
+    #[serde(default)]
+    pub limit: Option<usize>,
     /// Also loopback and Edgescope's own traffic.
     #[serde(default)]
     pub include_own: bool,
+}
+
+impl EdgesRequest {
+    fn query(self) -> EdgeQuery {
+        let Self { from, to, step_s, group_by, filter, measures, compare_from, compare_to, sort, limit, include_own: _ } = self;
+        EdgeQuery { from, to, step_s, group_by, filter, measures, compare_from, compare_to, sort, limit }
+    }
 }
 
 /// A query in the address. Lists are comma-separated.
@@ -74,17 +107,16 @@ pub struct EdgesParams {
 }
 
 impl EdgesParams {
-    fn request(self) -> Result<EdgesRequest, ApiError> {
+    fn query(self) -> Result<EdgeQuery, ApiError> {
         let (from, to) = range::read(self.from.as_deref(), self.to.as_deref(), "-15m")?;
         let list = |text: &str| text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect();
         let duration = |field, text: &str| parse_duration(text).map_err(|e| ApiError::bad(field, e.to_string()));
         let step = self.step.as_deref().map(|s| duration("step", s)).transpose()?;
         let step_s = step.map(|s| u32::try_from(s.num_seconds()).map_err(|_| ApiError::bad("step", "step is too long"))).transpose()?;
         let back = self.compare.as_deref().map(|c| duration("compare", c)).transpose()?;
-        let earlier = |t: edgescope_model::time::Time| {
-            back.map(|b| t.checked_sub_signed(b).ok_or_else(|| ApiError::bad("compare", "compare reaches back too far"))).transpose()
-        };
-        let query = EdgeQuery {
+        let earlier =
+            |t: Time| back.map(|b| t.checked_sub_signed(b).ok_or_else(|| ApiError::bad("compare", "compare reaches back too far"))).transpose();
+        Ok(EdgeQuery {
             from,
             to,
             step_s,
@@ -95,27 +127,29 @@ impl EdgesParams {
             compare_to: earlier(to)?,
             sort: self.sort,
             limit: Some(self.limit.unwrap_or(DEFAULT_LIMIT)),
-        };
-        Ok(EdgesRequest { query, include_own: self.include_own })
+        })
     }
 }
 
 /// Asks for edges, with the query in the address.
 #[utoipa::path(get, path = "/edges", tag = "edges", params(EdgesParams), responses((status = 200, body = EdgesAnswer), (status = 400, body = ErrorBody), (status = 429, body = ErrorBody)))]
 pub async fn get(State(state): State<Arc<AppState>>, Params(params): Params<EdgesParams>) -> Result<Json<EdgesAnswer>, ApiError> {
-    answer(&state, params.request()?).await
+    let include_own = params.include_own;
+    answer(&state, params.query()?, include_own).await
 }
 
 /// Asks for edges, with the query in the body.
 #[utoipa::path(post, path = "/edges", tag = "edges", request_body = EdgesRequest, responses((status = 200, body = EdgesAnswer), (status = 400, body = ErrorBody), (status = 429, body = ErrorBody)))]
 pub async fn post(State(state): State<Arc<AppState>>, Body(request): Body<EdgesRequest>) -> Result<Json<EdgesAnswer>, ApiError> {
-    answer(&state, request).await
+    let include_own = request.include_own;
+    answer(&state, request.query(), include_own).await
 }
 
-async fn answer(state: &AppState, request: EdgesRequest) -> Result<Json<EdgesAnswer>, ApiError> {
-    let table = ask(state, request.query.clone(), request.include_own).await?;
-    let coverage = state.tables.coverage(request.query.from, request.query.to).await?;
-    Ok(Json(EdgesAnswer { table, coverage, own_hidden: !request.include_own }))
+async fn answer(state: &AppState, query: EdgeQuery, include_own: bool) -> Result<Json<EdgesAnswer>, ApiError> {
+    let (from, to) = (query.from, query.to);
+    let table = ask(state, query, include_own).await?;
+    let coverage = state.tables.coverage(from, to).await?;
+    Ok(Json(EdgesAnswer { table, coverage, own_hidden: !include_own }))
 }
 
 /// Runs a query in its turn, without own traffic unless told.

@@ -116,7 +116,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Query(value) = Query::<T>::from_request_parts(parts, state).await.map_err(|e| ApiError::new(StatusCode::BAD_REQUEST, e.body_text()))?;
+        let Query(value) = Query::<T>::from_request_parts(parts, state).await.map_err(|e| unreadable(StatusCode::BAD_REQUEST, &e.body_text()))?;
         Ok(Self(value))
     }
 }
@@ -128,7 +128,48 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let Json(value) = Json::<T>::from_request(request, state).await.map_err(|e| ApiError::new(e.status(), e.body_text()))?;
+        let Json(value) = Json::<T>::from_request(request, state).await.map_err(|e| unreadable(e.status(), &e.body_text()))?;
         Ok(Self(value))
+    }
+}
+
+/// What a deserializer said, with the field that it speaks of.
+fn unreadable(status: StatusCode, said: &str) -> ApiError {
+    let error = ApiError::new(status, said);
+    match field_of(said) {
+        Some(field) => error.field(field),
+        None => error,
+    }
+}
+
+/// The field in `…: limit: invalid digit`, or in "unknown field `limt`".
+fn field_of(said: &str) -> Option<&str> {
+    if let Some((_, rest)) = said.split_once(" field `") {
+        return rest.split_once('`').map(|(name, _)| name);
+    }
+    let path = said.split(": ").nth(1)?;
+    let is_path = !path.is_empty() && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.[]".contains(&b));
+    (is_path && said.split(": ").nth(2).is_some()).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejections_name_their_field() {
+        for (said, field) in [
+            ("Failed to deserialize query string: limit: invalid digit found in string", Some("limit")),
+            ("Failed to deserialize query string: unknown field `fro`, expected one of `from`, `to`", Some("fro")),
+            (
+                "Failed to deserialize the JSON body into the target type: measures[0]: invalid type: integer `1`, expected a string at line 1",
+                Some("measures[0]"),
+            ),
+            ("Failed to deserialize the JSON body into the target type: missing field `measures` at line 1 column 2", Some("measures")),
+            ("Failed to parse the request body as JSON: expected value at line 1 column 1", None),
+            ("Expected request with `Content-Type: application/json`", None),
+        ] {
+            assert_eq!(field_of(said), field, "{said}");
+        }
     }
 }

@@ -11,7 +11,7 @@ pub mod range;
 pub mod sql;
 pub mod status;
 
-use crate::access::guard;
+use crate::access::{Access, ROUTES, guard};
 use crate::serve::Ends;
 use crate::state::AppState;
 use crate::ui;
@@ -28,6 +28,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -63,7 +65,34 @@ fn routes() -> OpenApiRouter<Arc<AppState>> {
 }
 
 fn documented() -> (Router<Arc<AppState>>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Doc::openapi()).nest("/api/v1", routes()).split_for_parts()
+    let (router, mut description) = OpenApiRouter::with_openapi(Doc::openapi()).nest("/api/v1", routes()).split_for_parts();
+    describe_access(&mut description);
+    (router, description)
+}
+
+/// Says of each route what [`ROUTES`] asks of its callers.
+fn describe_access(description: &mut utoipa::openapi::OpenApi) {
+    const SCHEME: &str = "token";
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("asked for where server.tokens_file is set")).build();
+    description.components.get_or_insert_default().add_security_scheme(SCHEME, SecurityScheme::Http(bearer));
+    for (method, path, access) in ROUTES {
+        let (Access::Needs(role), Some(item)) = (access, description.paths.paths.get_mut(*path)) else { continue };
+        let operation = match *method {
+            "GET" => item.get.as_mut(),
+            "POST" => item.post.as_mut(),
+            _ => None,
+        };
+        let Some(operation) = operation else { continue };
+        // The empty one: a server without tokens asks for none.
+        operation.security = Some(vec![SecurityRequirement::new(SCHEME, [role.as_str()]), SecurityRequirement::default()]);
+        for (status, said) in
+            [("401", "no token, or one that is not known".to_owned()), ("403", format!("the token's role may not: it needs {role}"))]
+        {
+            let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+            let response = ResponseBuilder::new().description(said).content("application/json", body).build();
+            operation.responses.responses.insert(status.to_owned(), response.into());
+        }
+    }
 }
 
 /// The description of the API, as committed in `openapi/server.json`.

@@ -17,6 +17,8 @@ use utoipa::ToSchema;
 
 /// Below this, what is seen does not bear "no problem".
 const COVERAGE_FLOOR: f64 = 0.95;
+/// A last good round older than this, in seconds, says nothing of now: rounds come every five.
+const ROUND_AGE_S_MAX: i64 = 60;
 
 /// What the banner says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -76,10 +78,7 @@ pub async fn status(State(state): State<Arc<AppState>>) -> Json<Status> {
     let now = state.live.now();
     let agents = state.intake.agents.records();
     let store_error = state.tables.writable().await.err().map(|e| e.to_string());
-    let mut headline = headline(&now, agents.iter().any(|a| a.last_window_end.is_some()));
-    if let (HeadlineState::Clear, Some(error)) = (headline.state, store_error.as_ref().or(now.rounds.error.as_ref())) {
-        headline = Headline { state: HeadlineState::CannotSay, text: format!("cannot say: {error}") };
-    }
+    let headline = headline(&now, store_error.as_deref(), agents.iter().any(|a| a.last_window_end.is_some()), Utc::now());
     let counts = Counts { agents: agents.len(), ..now.counts };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -98,7 +97,8 @@ pub async fn status(State(state): State<Arc<AppState>>) -> Json<Status> {
     })
 }
 
-fn headline(now: &Now, any_data: bool) -> Headline {
+fn headline(now: &Now, store_error: Option<&str>, any_data: bool, at: DateTime<Utc>) -> Headline {
+    let cannot_say = |why: String| Headline { state: HeadlineState::CannotSay, text: format!("cannot say: {why}") };
     if let Some(incident) = now.main_incident() {
         return match &incident.verdict {
             None => Headline { state: HeadlineState::Deciding, text: "an incident is open, the verdict is on its way".to_owned() },
@@ -117,15 +117,22 @@ fn headline(now: &Now, any_data: bool) -> Headline {
     if !any_data {
         return Headline { state: HeadlineState::NoData, text: "no agent has shipped anything yet".to_owned() };
     }
-    if now.rounds.last_at.is_none() {
-        return Headline { state: HeadlineState::CannotSay, text: "cannot say yet: the detectors have not finished their first round".to_owned() };
+    if let Some(error) = store_error.or(now.rounds.error.as_deref()) {
+        return cannot_say(error.to_owned());
+    }
+    // Coverage and counts are those of the last good round.
+    let Some(last_at) = now.rounds.last_at else {
+        return cannot_say("the detectors have not finished their first round".to_owned());
+    };
+    let age_s = (at - last_at).num_seconds();
+    if age_s > ROUND_AGE_S_MAX {
+        return cannot_say(format!("the detectors last finished a round {age_s} s ago"));
     }
     if !coverage.silent.is_empty() {
-        let text = format!("cannot say: {} of {} agents silent", coverage.silent.len(), coverage.agents_expected);
-        return Headline { state: HeadlineState::CannotSay, text };
+        return cannot_say(format!("{} of {} agents silent", coverage.silent.len(), coverage.agents_expected));
     }
     if coverage.fraction < COVERAGE_FLOOR {
-        return Headline { state: HeadlineState::CannotSay, text: format!("cannot say: coverage {:.1} %", coverage.fraction * 100.0) };
+        return cannot_say(format!("coverage {:.1} %", coverage.fraction * 100.0));
     }
     Headline {
         state: HeadlineState::Clear,
@@ -165,6 +172,7 @@ mod tests {
 
     #[test]
     fn low_coverage_never_reads_as_all_well() {
+        let headline = |now: &Now, any_data| headline(now, None, any_data, from_seconds(1));
         assert_eq!(
             headline(&seen(0.998), true),
             Headline { state: HeadlineState::Clear, text: "no network problem seen · 338 edges, coverage 99.8 %".into() }
@@ -175,5 +183,17 @@ mod tests {
         assert_eq!(headline(&silent, true).text, "cannot say: 1 of 3 agents silent");
         assert_eq!(headline(&Now::default(), true).state, HeadlineState::CannotSay, "no round yet");
         assert_eq!(headline(&seen(1.0), false).state, HeadlineState::NoData);
+    }
+
+    #[test]
+    fn detectors_that_stand_still_never_read_as_all_well() {
+        let at = |s| headline(&seen(1.0), None, true, from_seconds(1 + s));
+        assert_eq!(at(ROUND_AGE_S_MAX).state, HeadlineState::Clear);
+        let late = at(ROUND_AGE_S_MAX + 1);
+        assert_eq!((late.state, late.text.as_str()), (HeadlineState::CannotSay, "cannot say: the detectors last finished a round 61 s ago"));
+        assert_eq!(headline(&seen(1.0), Some("disk full"), true, from_seconds(1)).text, "cannot say: disk full");
+        let mut failed = seen(1.0);
+        failed.rounds.error = Some("broken off".into());
+        assert_eq!(headline(&failed, None, true, from_seconds(1)).text, "cannot say: broken off");
     }
 }

@@ -1,6 +1,6 @@
 //! Bounds on everything that an agent sends. What is merely too long is cut and counted; what makes no sense is refused with the field's name.
 
-use edgescope_model::dims::VALUE_BYTES_MAX;
+use edgescope_model::dims::{VALUE_BYTES_MAX, shortened};
 use edgescope_model::histogram::BUCKET_MAX;
 use edgescope_model::signal::CATALOGUE;
 use edgescope_model::wire::{Batch, HelloRequest, Observation, Owner};
@@ -19,8 +19,11 @@ const LOSSES_MAX: usize = 64;
 const LOSS_REASON_BYTES_MAX: usize = 64;
 /// Longest window: an hour, where agents are told to be slow.
 const WINDOW_US_MAX: i64 = 3_600_000_000;
-/// Windows further in the future come from a clock that nothing can be made of.
-const FUTURE_US_MAX: i64 = 24 * 3_600_000_000;
+/// Windows are in server time, as the agent knows it: what ends later than a little comes from a clock that nothing can be made of, and would stand in the way
+/// of the windows that are true.
+const FUTURE_US_MAX: i64 = 60_000_000;
+/// Largest value and count of a measure, 4.5e15: the bytes of a day at 400 Gbit/s.
+const VALUE_MAX: u64 = 1 << 52;
 
 /// Why a message is refused.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub enum Refused {
     AgentId(String),
     #[error("{field} has {count} entries, at most {max}")]
     Count { field: &'static str, count: usize, max: usize },
-    #[error("sequence must be above 0")]
-    Sequence,
+    #[error("sequence is {0}, must be 1 to {max}", max = i64::MAX)]
+    Sequence(u64),
     #[error("interval_ms is {0}, must be 1000 to 3600000")]
     Interval(u32),
     #[error("window from {from_us} to {to_us} is empty or longer than an hour")]
@@ -70,8 +73,9 @@ pub fn hello(hello: &mut HelloRequest) -> Result<u64, Refused> {
 /// Checks and cuts a batch. `late_us_max` is how long rows are kept. Returns the number of texts and measures that were cut.
 pub fn batch(batch: &mut Batch, now_us: i64, late_us_max: i64) -> Result<u64, Refused> {
     agent_id(&batch.agent_id)?;
-    if batch.sequence == 0 {
-        return Err(Refused::Sequence);
+    // The tables keep it as a signed number.
+    if batch.sequence == 0 || i64::try_from(batch.sequence).is_err() {
+        return Err(Refused::Sequence(batch.sequence));
     }
     let (from_us, to_us) = (batch.window_start_us, batch.window_end_us);
     if from_us < 0 || to_us <= from_us || to_us - from_us > WINDOW_US_MAX {
@@ -132,12 +136,15 @@ fn owners(owners: &mut [Owner]) -> u64 {
     owners.iter_mut().map(texts).sum()
 }
 
-/// A signal comes once, a bucket once: longer lists are not ours.
+/// A signal comes once, a bucket once: longer lists are not ours, nor are values that no window can have.
 fn measures(observation: &mut Observation) -> u64 {
     let mut cut = 0;
     for list in [&mut observation.sent, &mut observation.received] {
         cut += list.len().saturating_sub(CATALOGUE.len()) as u64;
         list.truncate(CATALOGUE.len());
+        let sent = list.len();
+        list.retain(|measure| measure.value <= VALUE_MAX && measure.counts.iter().all(|count| *count <= VALUE_MAX));
+        cut += (sent - list.len()) as u64;
         for measure in list {
             let buckets = usize::from(BUCKET_MAX) + 1;
             cut += u64::from(measure.buckets.len() > buckets || measure.counts.len() > buckets);
@@ -153,8 +160,7 @@ fn shorten(text: &mut String, bytes_max: usize) -> u64 {
     if text.len() <= bytes_max {
         return 0;
     }
-    let end = (0..=bytes_max).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    text.truncate(end);
+    text.truncate(shortened(text, bytes_max).len());
     1
 }
 
@@ -179,6 +185,8 @@ mod tests {
         assert!(matches!(check(NOW_US - 2 * WINDOW_US_MAX, NOW_US), Err(Refused::Window { .. })));
         assert!(matches!(check(i64::MIN, i64::MAX), Err(Refused::Window { .. })));
         assert!(matches!(check(i64::MAX - 10, i64::MAX), Err(Refused::Future(_))));
+        assert_eq!(check(NOW_US, NOW_US + FUTURE_US_MAX), Ok(0), "the clocks may differ a little");
+        assert_eq!(check(NOW_US, NOW_US + FUTURE_US_MAX + 1), Err(Refused::Future(60)));
         assert!(matches!(check(NOW_US - 3 * DAY_US, NOW_US - 3 * DAY_US + 10), Err(Refused::Late(_))));
     }
 
@@ -189,7 +197,9 @@ mod tests {
         }
         let mut many = Batch { observations: vec![Observation::default(); OBSERVATIONS_MAX + 1], ..sound() };
         assert!(matches!(batch(&mut many, NOW_US, DAY_US), Err(Refused::Count { field: "observations", .. })));
-        assert_eq!(batch(&mut Batch { sequence: 0, ..sound() }, NOW_US, DAY_US), Err(Refused::Sequence));
+        for sequence in [0, 1 << 63, u64::MAX] {
+            assert_eq!(batch(&mut Batch { sequence, ..sound() }, NOW_US, DAY_US), Err(Refused::Sequence(sequence)));
+        }
     }
 
     #[test]
@@ -203,6 +213,16 @@ mod tests {
         assert_eq!(big.observations[0].sent.len(), CATALOGUE.len());
         assert_eq!(big.observations[0].sent[0].buckets.len(), usize::from(BUCKET_MAX) + 1);
         assert_eq!(cut, 1 + (100 - CATALOGUE.len()) as u64 + CATALOGUE.len() as u64);
+    }
+
+    #[test]
+    fn values_that_no_window_can_have_are_left_out_and_counted() {
+        let value = |value| Measure { signal: 1, value, ..Measure::default() };
+        let counts = |counts| Measure { signal: 10, buckets: vec![1, 2], counts, ..Measure::default() };
+        let sent = vec![value(u64::MAX), value(VALUE_MAX), counts(vec![u64::MAX, u64::MAX]), counts(vec![1, 2])];
+        let mut absurd = Batch { observations: vec![Observation { sent, ..Observation::default() }], ..sound() };
+        assert_eq!(batch(&mut absurd, NOW_US, DAY_US), Ok(2));
+        assert_eq!(absurd.observations[0].sent, [value(VALUE_MAX), counts(vec![1, 2])]);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::metrics::Metrics;
 use crate::tables::{AgentBatch, AgentRecord, Committed, Tables, TablesError};
 use agents::{Agents, NotNow};
 use chrono::{DateTime, Utc};
-use edgescope_identity::resolve::{Counters, resolve};
+use edgescope_identity::directory::Directory;
+use edgescope_identity::resolve::{Counters, Resolved, resolve};
+use edgescope_model::fact::FactRow;
 use edgescope_model::time::from_micros;
 use edgescope_model::wire::{Batch, HelloRequest};
 use own::OwnAddresses;
@@ -30,6 +32,8 @@ const WAIT_INTERVALS: i64 = 2;
 const RETRY_MS: u64 = 2_000;
 /// Batches older than this are refused: ten-second rows are kept for two days.
 const LATE_US_MAX: i64 = 47 * 3_600_000_000;
+/// What an agent's clock may be off beyond what it says, with the time that a batch was on its way.
+const CLOCK_OFF_US_MAX: i64 = 1_000_000;
 
 /// All that the intake needs and keeps.
 pub struct Intake {
@@ -64,6 +68,8 @@ pub enum Refusal {
     Full { bytes: usize },
     #[error(transparent)]
     Tables(#[from] TablesError),
+    #[error("naming the ends failed: {0}")]
+    Failed(#[from] tokio::task::JoinError),
 }
 
 impl Refusal {
@@ -77,6 +83,8 @@ impl Refusal {
             Self::InFlight => "in_flight",
             Self::Full { .. } => "full",
             Self::Tables(TablesError::Busy(_)) => "store_busy",
+            Self::Tables(TablesError::Refused(_)) => "store_refused",
+            Self::Failed(_) => "failed",
             Self::Tables(_) => "store_failed",
         }
     }
@@ -108,13 +116,20 @@ impl Intake {
     ///
     /// # Errors
     /// If it makes no sense, there are too many agents, or the store does not take it.
-    pub async fn hello(&self, mut hello: HelloRequest, now: DateTime<Utc>) -> Result<u64, Refusal> {
+    pub async fn hello(&self, hello: HelloRequest, now: DateTime<Utc>) -> Result<u64, Refusal> {
+        let result = self.greet(hello, now).await;
+        self.metrics.hello(result.as_ref().map_or_else(Refusal::outcome, |_| "taken"));
+        result
+    }
+
+    async fn greet(&self, mut hello: HelloRequest, now: DateTime<Utc>) -> Result<u64, Refusal> {
         let cut = bounds::hello(&mut hello)?;
         self.metrics.cut("hello_text", cut);
         let sequence = self.tables.committed_sequence(&hello.agent_id).await?;
-        self.names.list(&hello, now.timestamp_micros());
         let (record, known) = self.agents.greet(record_of(&hello, sequence, now)).ok_or(Refusal::TooManyAgents(self.agents.len()))?;
         self.metrics.agents.set(self.agents.len() as i64);
+        // Whoever is refused leaves no names.
+        self.names.list(&hello, now.timestamp_micros());
         let claims = self.names.take_unsaved();
         // After a restart of the server all agents come at once: what is stored already costs no commit.
         if !known || !claims.is_empty() {
@@ -144,7 +159,6 @@ impl Intake {
 
     async fn take(&self, mut batch: Batch, now: DateTime<Utc>) -> Result<u64, Refusal> {
         let cut = bounds::batch(&mut batch, now.timestamp_micros(), LATE_US_MAX)?;
-        self.metrics.cut("batch_value", cut);
         let (_flight, agent) = self.agents.take_off(&batch.agent_id, &batch.boot_id).map_err(|not_now| self.refuse(not_now))?;
         if batch.sequence <= agent.sequence {
             self.metrics.batch("duplicate");
@@ -157,8 +171,9 @@ impl Intake {
         let _pending = Pending::new(&self.metrics, bytes);
         self.metrics.batch_bytes.inc_by(bytes as u64);
         self.names.list_of_batch(&batch);
-        self.wait_for_names(&batch, agent.interval_s).await;
-        self.commit(batch, now).await
+        let clock_suspect = is_clock_suspect(&batch, now);
+        let names_missing = self.wait_for_names(&batch, agent.interval_s).await;
+        self.commit(batch, Told { cut, names_missing, clock_suspect }, now).await
     }
 
     fn refuse(&self, not_now: NotNow) -> Refusal {
@@ -173,27 +188,46 @@ impl Intake {
     }
 
     /// Waits while a private far end is unknown, at most two intervals after the window's end: its agent's list may be on its way.
-    async fn wait_for_names(&self, batch: &Batch, interval_s: u32) {
+    /// Returns how many stayed unknown.
+    async fn wait_for_names(&self, batch: &Batch, interval_s: u32) -> usize {
         let end = from_micros(batch.window_end_us) + chrono::Duration::seconds(WAIT_INTERVALS * i64::from(interval_s));
-        let Ok(left) = (end - Utc::now()).to_std() else { return };
+        let Ok(left) = (end - Utc::now()).to_std() else { return 0 };
         let longest = Duration::from_secs(WAIT_INTERVALS.unsigned_abs() * u64::from(interval_s));
         let waits = || {
             self.metrics.names_awaited.inc();
         };
-        let missing = self.names.wait(batch, left.min(longest), waits).await;
-        self.metrics.names_missing.inc_by(missing as u64);
+        self.names.wait(batch, left.min(longest), waits).await
     }
 
-    async fn commit(&self, mut batch: Batch, now: DateTime<Utc>) -> Result<u64, Refusal> {
+    async fn commit(&self, mut batch: Batch, told: Told, now: DateTime<Utc>) -> Result<u64, Refusal> {
         let observations = batch.observations.len() as u64;
-        let losses = bounds::losses(std::mem::take(&mut batch.losses));
+        let mut losses = bounds::losses(std::mem::take(&mut batch.losses));
         let drops = bounds::losses(std::mem::take(&mut batch.drops).into_iter().map(|of| (of.reason, of.count)));
         let rtt_sampled = batch.rtt_sampled;
-        let ready = self.resolve(batch, losses);
+        let apart = self.own.take_apart(&mut batch);
+        let names = Arc::clone(&self.names);
+        // Up to hundreds of thousands of observations: not on a thread that serves connections.
+        let (batch, rows, counters) = tokio::task::spawn_blocking(move || names.read(|directory| resolved(batch, &apart, directory))).await?;
+        for (reason, count) in lost(&counters, &told) {
+            let sum = losses.entry(reason).or_default();
+            *sum = sum.saturating_add(count);
+        }
+        let ready = AgentBatch {
+            agent_id: batch.agent_id,
+            sequence: batch.sequence,
+            window_start_us: batch.window_start_us,
+            window_end_us: batch.window_end_us,
+            rows,
+            claims: self.names.take_unsaved(),
+            losses: losses.clone(),
+            sockets: batch.sockets,
+            clock_offset_us: batch.clock_offset_us,
+            caught_up_us: batch.caught_up_us,
+        };
         let (agent_id, sequence, window_end_us, sockets) = (ready.agent_id.clone(), ready.sequence, ready.window_end_us, ready.sockets);
-        let (rows, losses, claims, clock_offset_us) = (ready.rows.len() as u64, ready.losses.clone(), ready.claims.clone(), ready.clock_offset_us);
+        let (rows, claims, clock_offset_us) = (ready.rows.len() as u64, ready.claims.clone(), ready.clock_offset_us);
         let started = Instant::now();
-        let committed = self.tables.commit(ready).await.inspect_err(|_| self.names.put_back(claims))?;
+        let committed = self.tables.commit(ready).await.inspect_err(|_| self.names.put_back(claims.clone()))?;
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         self.agents.update(&agent_id, |agent| {
             agent.sequence = agent.sequence.max(sequence);
@@ -201,6 +235,7 @@ impl Intake {
             agent.last_window_end = agent.last_window_end.max(Some(from_micros(window_end_us)));
             agent.sockets = sockets;
             agent.clock_offset_s = clock_offset_us as f64 / 1e6;
+            agent.clock_suspect = told.clock_suspect;
             agent.rtt_sampled = rtt_sampled;
             if committed == Committed::Now {
                 drops.iter().for_each(|(reason, count)| *agent.kernel_drops.entry(reason.clone()).or_default() += count);
@@ -208,55 +243,63 @@ impl Intake {
             }
         });
         if committed == Committed::Before {
+            // Nothing of this try was written, names included.
+            self.names.put_back(claims);
             self.metrics.batch("duplicate");
             return Ok(sequence);
         }
         self.metrics.batch("committed");
         self.metrics.rows.inc_by(rows);
         self.metrics.observations.inc_by(observations);
+        self.metrics.cut("batch_value", told.cut);
+        self.metrics.names_missing.inc_by(told.names_missing as u64);
+        counters.fields().into_iter().for_each(|(what, count)| self.metrics.cut(what, count));
         losses.iter().for_each(|(reason, count)| self.metrics.loss(reason, *count));
         drops.iter().for_each(|(reason, count)| self.metrics.kernel_drop(reason, *count));
         self.arrivals.send_modify(|n| *n += 1);
         Ok(sequence)
     }
+}
 
-    /// Names both ends of every observation.
-    fn resolve(&self, mut batch: Batch, losses: std::collections::BTreeMap<String, u64>) -> AgentBatch {
-        let apart = self.own.take_apart(&mut batch);
-        let (rows, counters) = self.names.read(|directory| {
-            let resolved = resolve(&batch, directory);
-            let (mut rows, mut counters) = (resolved.rows, resolved.counters);
-            for (mark, part) in &apart {
-                let mut resolved = resolve(part, directory);
-                own::mark(&mut resolved.rows, mark);
-                rows.append(&mut resolved.rows);
-                counters.add(&Counters { texts_cut: 0, ..resolved.counters });
-            }
-            (rows, counters)
-        });
-        for (what, count) in counters.fields() {
-            self.metrics.cut(what, count);
-        }
-        let rows = rows
-            .into_iter()
-            .map(|mut row| {
-                row.window_start = row.window_start.div_euclid(ROW_WINDOW_S) * ROW_WINDOW_S;
-                row
-            })
-            .collect();
-        AgentBatch {
-            agent_id: batch.agent_id,
-            sequence: batch.sequence,
-            window_start_us: batch.window_start_us,
-            window_end_us: batch.window_end_us,
-            rows,
-            claims: self.names.take_unsaved(),
-            losses,
-            sockets: batch.sockets,
-            clock_offset_us: batch.clock_offset_us,
-            caught_up_us: batch.caught_up_us,
-        }
+/// What the intake did to a batch before its commit, counted once that is done.
+struct Told {
+    cut: u64,
+    names_missing: usize,
+    clock_suspect: bool,
+}
+
+/// Whether the batch left at another time than the agent's clock and its own word on that clock say: its windows may stand in the wrong place.
+fn is_clock_suspect(batch: &Batch, now: DateTime<Utc>) -> bool {
+    let sent_us = batch.sent_us.saturating_add(batch.clock_offset_us);
+    batch.sent_us > 0 && now.timestamp_micros().saturating_sub(sent_us).saturating_abs() > CLOCK_OFF_US_MAX
+}
+
+/// Names both ends of every observation; those taken apart get their mark.
+fn resolved(batch: Batch, apart: &[(&'static str, Batch)], directory: &Directory) -> (Batch, Vec<FactRow>, Counters) {
+    let Resolved { mut rows, mut counters } = resolve(&batch, directory);
+    for (mark, part) in apart {
+        let mut resolved = resolve(part, directory);
+        own::mark(&mut resolved.rows, mark);
+        rows.append(&mut resolved.rows);
+        counters.add(&Counters { texts_cut: 0, ..resolved.counters });
     }
+    for row in &mut rows {
+        row.window_start = row.window_start.div_euclid(ROW_WINDOW_S) * ROW_WINDOW_S;
+    }
+    (batch, rows, counters)
+}
+
+/// What the server itself left out of a batch, beside what its agent lost: shown as coverage.
+fn lost(counters: &Counters, told: &Told) -> impl Iterator<Item = (String, u64)> {
+    let all = [
+        ("server.observations_invalid", counters.observations_invalid),
+        ("server.measures_invalid", counters.measures_invalid),
+        ("server.returned_late", counters.returned_late),
+        ("server.public_addresses_cut", counters.public_addresses_cut),
+        ("server.values_cut", told.cut.saturating_add(counters.texts_cut)),
+        ("server.clock_suspect", u64::from(told.clock_suspect)),
+    ];
+    all.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count))
 }
 
 fn record_of(hello: &HelloRequest, sequence: u64, now: DateTime<Utc>) -> AgentRecord {

@@ -3,11 +3,10 @@
 use crate::tables::{Reading, ReadingKind};
 use edgescope_identity::directory::{Claimed, Directory};
 use edgescope_identity::resolve::unknown_remotes;
-use edgescope_model::dims::EndDims;
 use edgescope_model::wire::{Batch, HelloRequest};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,9 +16,6 @@ const NAMELESS_MAX: usize = 100_000;
 /// How long an address that got no name is not waited for again.
 const NAMELESS_FOR: Duration = Duration::from_secs(600);
 
-/// Agent, address, port, owner.
-type ClaimKey = (String, IpAddr, u16, Arc<EndDims>);
-
 /// The directory and what hangs on it.
 #[derive(Debug)]
 pub struct Names {
@@ -28,8 +24,8 @@ pub struct Names {
     changes: watch::Sender<u64>,
     /// Waited for in vain, until when.
     nameless: Mutex<HashMap<IpAddr, Instant>>,
-    /// Claims that changed and are not known to be durable.
-    unsaved: Mutex<HashMap<ClaimKey, Claimed>>,
+    /// All claims of the addresses that changed and are not known to be durable.
+    unsaved: Mutex<HashMap<IpAddr, Vec<Claimed>>>,
 }
 
 impl Names {
@@ -49,7 +45,7 @@ impl Names {
             directory.take_changed()
         };
         if !changed.is_empty() {
-            self.put_back(changed);
+            self.unsaved().extend(by_address(changed));
             self.changes.send_modify(|n| *n += 1);
         }
     }
@@ -77,6 +73,7 @@ impl Names {
             reading("claims", "Addresses with an owner, past and present", ReadingKind::Gauge, claims as u64),
             reading("claims_dropped", "Addresses turned away since the directory was full", ReadingKind::Counter, counters.claims_dropped),
             reading("claims_expired", "Addresses forgotten since nobody held them any more", ReadingKind::Counter, counters.claims_expired),
+            reading("texts_cut", "Names of owners that were shortened", ReadingKind::Counter, counters.texts_cut),
             reading("endpoints_invalid", "Addresses that made no sense", ReadingKind::Counter, counters.endpoints_invalid),
         ]
     }
@@ -90,19 +87,19 @@ impl Names {
 
     /// Claims to be made durable, once; [`Self::put_back`] if that failed.
     pub fn take_unsaved(&self) -> Vec<Claimed> {
-        std::mem::take(&mut *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect()
+        std::mem::take(&mut *self.unsaved()).into_values().flatten().collect()
     }
 
-    /// Claims that are still to be made durable. The latest word on a claim wins, so there are never more than the directory has.
+    /// Claims that are still to be made durable. What came of an address since is newer, so there are never more than the directory has.
     pub fn put_back(&self, claims: Vec<Claimed>) {
-        let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
-        for claim in claims {
-            let key = (claim.agent.clone(), claim.address, claim.port, Arc::clone(&claim.owner));
-            let newer = unsaved.get(&key).is_none_or(|held| held.until_us <= claim.until_us);
-            if newer {
-                unsaved.insert(key, claim);
-            }
+        let mut unsaved = self.unsaved();
+        for (address, claims) in by_address(claims) {
+            unsaved.entry(address).or_insert(claims);
         }
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, HashMap<IpAddr, Vec<Claimed>>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until all private far ends of a batch are known, or `longest`. Returns how many stayed without a name; `waits` is called if it waits at all.
@@ -143,4 +140,12 @@ impl Names {
         nameless.extend(unknown.iter().take(room).map(|ip| (*ip, until)));
         unknown.len()
     }
+}
+
+fn by_address(claims: Vec<Claimed>) -> HashMap<IpAddr, Vec<Claimed>> {
+    let mut all: HashMap<IpAddr, Vec<Claimed>> = HashMap::new();
+    for claim in claims {
+        all.entry(claim.address).or_default().push(claim);
+    }
+    all
 }

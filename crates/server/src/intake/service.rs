@@ -6,6 +6,8 @@ use crate::serve::Ends;
 use crate::tables::TablesError;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
@@ -22,11 +24,11 @@ pub const RETRY_HEADER: &str = "grpc-retry-pushback-ms";
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
-            Refusal::Invalid(_) => Code::InvalidArgument,
+            Refusal::Invalid(_) | Refusal::Tables(TablesError::Refused(_)) => Code::InvalidArgument,
             Refusal::TooManyAgents(_) | Refusal::Full { .. } | Refusal::Tables(TablesError::Busy(_)) => Code::ResourceExhausted,
             Refusal::Stranger | Refusal::OtherBoot => Code::FailedPrecondition,
             Refusal::InFlight => Code::Aborted,
-            Refusal::Tables(_) => Code::Unavailable,
+            Refusal::Tables(_) | Refusal::Failed(_) => Code::Unavailable,
         };
         let mut status = Status::new(code, refusal.to_string());
         if matches!(code, Code::ResourceExhausted | Code::Aborted | Code::Unavailable) {
@@ -47,7 +49,10 @@ impl Service for Handler {
         if let Some(ends) = request.extensions().get::<Ends>() {
             self.0.own.saw(ends.local);
         }
-        let committed_sequence = self.0.hello(request.into_inner(), received).await?;
+        let intake = Arc::clone(&self.0);
+        // As with batches: what it says of addresses must come into the tables although the agent hangs up.
+        let greeted = tokio::spawn(async move { intake.hello(request.into_inner(), received).await });
+        let committed_sequence = greeted.await.map_err(|e| Status::internal(format!("taking the greeting failed: {e}")))??;
         let clock = Some(clock(received.timestamp_micros()));
         Ok(tonic::Response::new(HelloReply { clock, committed_sequence, split_addresses: Vec::new() }))
     }
@@ -80,8 +85,13 @@ pub fn router(intake: Arc<Intake>, gate: Arc<Gate>, private: bool) -> Router {
     if private { router } else { router.layer(from_fn_with_state(gate, admit)) }
 }
 
-/// Only agents come in.
+/// Only agents come in, and only what speaks gRPC: without tokens nothing else tells them from a web page on the same host.
 async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
+    if !content_type.starts_with("application/grpc") || content_type.starts_with("application/grpc-web") {
+        gate.count_refused("content_type");
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
     match gate.admits_agent(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(said) => {

@@ -51,6 +51,18 @@ fn every_documented_route_names_its_role() {
     assert_eq!(documented, listed);
 }
 
+#[test]
+fn the_description_says_what_each_route_asks() {
+    let doc = serde_json::to_value(openapi()).unwrap();
+    assert_eq!(doc["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    for (method, path, access) in ROUTES.iter().filter(|(_, path, _)| doc["paths"].get(path).is_some()) {
+        let operation = &doc["paths"][path][method.to_lowercase()];
+        let Access::Needs(role) = access else { continue };
+        assert_eq!(operation["security"][0]["token"][0], role.as_str(), "{method} {path}");
+        assert!(operation["responses"].get("401").is_some() && operation["responses"].get("403").is_some(), "{method} {path}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_listed_is_refused() {
     let bench = Bench::open();

@@ -149,6 +149,34 @@ async fn what_was_open_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
+async fn detectors_that_failed_go_on_with_what_was_open() {
+    let mut clock = Clock::new().await;
+    clock.pass(12, None).await;
+    clock.pass(6, Some("b")).await;
+    let before = clock.bench.tables.held().incidents.clone();
+    clock.detection.lose_engine();
+    clock.pass(30, None).await;
+    let after = clock.bench.tables.held().incidents.clone();
+    assert_eq!(after.iter().map(|i| &i.id).collect::<Vec<_>>(), before.iter().map(|i| &i.id).collect::<Vec<_>>());
+    assert!(after[0].closed_at.is_some(), "it closes without a restart");
+}
+
+#[tokio::test]
+async fn a_round_that_panics_is_told_and_not_the_last() {
+    let mut clock = Clock::new().await;
+    clock.pass(2, None).await;
+    let state = Arc::clone(&clock.bench.state);
+    clock.bench.tables.held().panics = true;
+    clock.detection.guarded_round(clock.now + Duration::seconds(11)).await;
+    assert!(state.live.now().rounds.error.is_some());
+    assert_eq!(state.metrics.round_failures.get(), 1);
+    assert_eq!(clock.bench.get("/api/v1/status").await.1["headline"]["state"], "cannot_say");
+    clock.bench.tables.held().panics = false;
+    clock.detection.guarded_round(clock.now + Duration::seconds(21)).await;
+    assert_eq!((state.live.now().rounds.error, state.metrics.rounds.get()), (None, 4));
+}
+
+#[tokio::test]
 async fn what_the_store_does_not_take_is_told_and_stored_later() {
     let mut clock = Clock::new().await;
     clock.pass(12, None).await;

@@ -1,8 +1,10 @@
 //! Real sockets: TLS, limits, stopping.
 
+use super::memory::MemoryTables;
 use super::tokens;
 use crate::config::{HttpConfig, TlsConfig};
-use crate::memory::MemoryTables;
+use crate::metrics::Metrics;
+use crate::serve::Door;
 use crate::server::{Listeners, Server, ServerConfig, ServerError};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 fn any_port() -> ServerConfig {
@@ -72,6 +75,15 @@ async fn doors_given_open_are_held_to_the_same_rules() {
     let insecure = start(config, Listeners { http: Some(wide().await), ..Listeners::default() }).await.unwrap();
     assert!(insecure.state().insecure, "the UI says so");
     insecure.stop().await;
+    // Tokens that travel in the clear guard nothing.
+    let dir = tempfile::tempdir().unwrap();
+    let tokens_file = dir.path().join("tokens");
+    std::fs::write(&tokens_file, crate::auth::new_token(crate::Role::Viewer, None).unwrap().line).unwrap();
+    let mut config = any_port();
+    (config.server.insecure, config.server.tokens_file) = (true, Some(tokens_file));
+    let clear = start(config, Listeners { http: Some(wide().await), ..Listeners::default() }).await.unwrap();
+    assert!(clear.state().insecure);
+    clear.stop().await;
 }
 
 #[tokio::test]
@@ -112,6 +124,35 @@ async fn a_missing_certificate_is_named() {
     config.server.tls = TlsConfig { cert: Some("/nowhere/cert.pem".into()), key: Some("/nowhere/key.pem".into()) };
     let error = start(config, Listeners::default()).await.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("server.tls.cert /nowhere/cert.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn connections_that_ask_nothing_are_closed() {
+    for (http2_only, begun) in [(false, &b""[..]), (false, &b"G"[..]), (true, &b""[..]), (true, &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..])] {
+        let metrics = Arc::new(Metrics::new(Vec::new()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let door = Door {
+            name: "http",
+            listener,
+            tls: None,
+            router: axum::Router::new(),
+            http2_only,
+            connections_max: 1,
+            first_timeout: Duration::from_millis(50),
+        };
+        let stop = watch::Sender::new(false);
+        let serving = tokio::spawn(door.serve(Arc::clone(&metrics), stop.subscribe()));
+        let mut silent = TcpStream::connect(at).await.unwrap();
+        silent.write_all(begun).await.unwrap();
+        // Closed, not held: the read ends.
+        silent.read_to_end(&mut Vec::new()).await.ok();
+        while metrics.connections_failed("silent") == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.send_replace(true);
+        serving.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -4,37 +4,41 @@ use super::{Bench, tokens};
 use crate::auth::Role;
 use crate::config::IntakeConfig;
 use crate::intake::service::RETRY_HEADER;
-use crate::serve::Door;
+use crate::serve::{Door, FIRST_TIMEOUT};
 use crate::tables::TablesError;
 use chrono::Utc;
 use edgescope_model::signal::{TCP_BYTES, TCP_RTT};
 use edgescope_model::wire::intake_client::IntakeClient;
 use edgescope_model::wire::{Batch, Endpoint, HelloRequest, Measure, Observation, Owner, Protocol, Role as WireRole};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
+use tower::ServiceExt;
 
 /// A bench with an open intake; it closes when dropped.
 struct Open {
     bench: Bench,
+    address: SocketAddr,
     channel: Channel,
     _stop: watch::Sender<bool>,
 }
 
 async fn open_with(bench: Bench) -> Open {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     let router = crate::intake::service::router(Arc::clone(&bench.state.intake), Arc::clone(&bench.state.gate), false);
-    let door = Door { name: "intake", listener, tls: None, router, connections_max: 16 };
+    let door = Door { name: "intake", listener, tls: None, router, http2_only: true, connections_max: 16, first_timeout: FIRST_TIMEOUT };
     let stop = watch::Sender::new(false);
     tokio::spawn(door.serve(Arc::clone(&bench.state.metrics), stop.subscribe()));
-    let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-    Open { bench, channel, _stop: stop }
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    Open { bench, address, channel, _stop: stop }
 }
 
 async fn open() -> Open {
@@ -196,20 +200,128 @@ async fn strangers_and_twins_say_hello_first() {
 #[tokio::test]
 async fn nonsense_is_refused_for_good() {
     let open = greeted().await;
-    let far = batch(1).window_end_us + 30 * 3_600_000_000;
+    let far = batch(1).window_end_us + 120_000_000;
     for (what, wrong) in [
         ("sequence", Batch { sequence: 0, ..batch(1) }),
+        ("a sequence that the tables cannot keep", Batch { sequence: u64::MAX, ..batch(1) }),
         ("future", Batch { window_start_us: far - 10, window_end_us: far, ..batch(1) }),
         ("late", Batch { window_start_us: 0, window_end_us: 10, ..batch(1) }),
         ("agent", Batch { agent_id: "../x".into(), ..batch(1) }),
     ] {
         assert_eq!(open.client().ship(wrong).await.unwrap_err().code(), Code::InvalidArgument, "{what}");
     }
-    assert_eq!(open.outcomes("invalid"), 4);
+    assert_eq!(open.outcomes("invalid"), 5);
     assert_eq!(
         open.client().hello(HelloRequest { interval_ms: 1, ..hello("a", "x", [1, 1, 1, 1]) }).await.unwrap_err().code(),
         Code::InvalidArgument
     );
+}
+
+#[tokio::test]
+async fn a_clock_that_is_not_what_it_says_is_shown() {
+    let open = greeted().await;
+    let suspect = || open.bench.state.intake.agents.records()[0].clock_suspect;
+    let now_us = || Utc::now().timestamp_micros();
+    let ahead = |sequence, off_us| Batch { sent_us: now_us() + 15_000_000, clock_offset_us: -15_000_000 + off_us, ..batch(sequence) };
+    open.client().ship(ahead(1, 0)).await.unwrap();
+    assert!(!suspect(), "far off, and it knows");
+    open.client().ship(ahead(2, 2_000_000)).await.unwrap();
+    assert!(suspect());
+    assert_eq!(open.bench.tables.held().batches[1].losses["server.clock_suspect"], 1);
+    open.client().ship(ahead(3, i64::MAX / 2)).await.unwrap();
+    open.client().ship(ahead(4, 0)).await.unwrap();
+    assert!(!suspect());
+}
+
+#[tokio::test]
+async fn what_the_tables_refuse_is_not_sent_again() {
+    let open = greeted().await;
+    open.bench.tables.held().failure = Some(TablesError::Refused("makes no sense".into()));
+    let status = open.client().ship(batch(1)).await.unwrap_err();
+    assert_eq!((status.code(), status.metadata().contains_key(RETRY_HEADER)), (Code::InvalidArgument, false));
+}
+
+#[tokio::test]
+async fn absurd_values_are_left_out_and_shown_as_lost() {
+    let open = greeted().await;
+    let mut absurd = batch(1);
+    absurd.observations[0].sent[1] = Measure { signal: u32::from(TCP_RTT.id), buckets: vec![1, 2], counts: vec![u64::MAX; 2], ..Measure::default() };
+    absurd.observations[0].received.push(Measure { signal: 60_000, value: 1, ..Measure::default() });
+    // What fails before its commit counts nothing; the next try counts once.
+    open.bench.tables.held().failure = Some(TablesError::Busy("queue is full".into()));
+    open.client().ship(absurd.clone()).await.unwrap_err();
+    open.bench.tables.held().failure = None;
+    open.client().ship(absurd).await.unwrap();
+    let held = open.bench.tables.held();
+    assert!(held.rows.iter().all(|row| row.histograms.is_empty()));
+    let losses = &held.batches[0].losses;
+    assert_eq!((losses.get("server.values_cut"), losses.get("server.measures_invalid"), losses.get("ring_full")), (Some(&1), Some(&1), Some(&3)));
+    drop(held);
+    let text = open.bench.state.metrics.encode().unwrap();
+    assert!(text.contains("edgescope_server_values_cut_total{reason=\"batch_value\"} 1"), "{text}");
+    assert!(text.contains("edgescope_server_values_cut_total{reason=\"measures_invalid\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_leaves_no_names() {
+    let config = IntakeConfig { agents_max: 1, ..IntakeConfig::default() };
+    let open = open_with(Bench::new(None, HashMap::new(), config)).await;
+    open.client().hello(hello("a", "frontend", [10, 0, 0, 1])).await.unwrap();
+    assert_eq!(open.client().hello(hello("b", "cart", [10, 0, 0, 2])).await.unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(open.bench.state.intake.names.read(|directory| (directory.len(), directory.agents())), (1, 1));
+    assert!(open.bench.state.metrics.encode().unwrap().contains("edgescope_server_hellos_total{reason=\"too_many_agents\"} 1"));
+}
+
+#[tokio::test]
+async fn names_come_into_the_tables_although_the_agent_hangs_up() {
+    let open = open().await;
+    let gate = open.bench.tables.commit_gate.lock().await;
+    let mut client = open.client();
+    let first = tokio::spawn(async move { client.hello(hello("a", "frontend", [10, 0, 0, 1])).await });
+    while open.bench.state.intake.names.read(|directory| directory.is_empty()) {
+        tokio::task::yield_now().await;
+    }
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    drop(gate);
+    while open.bench.tables.held().claims.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn names_of_a_batch_that_was_there_before_are_kept_for_the_next_commit() {
+    let open = greeted().await;
+    // Another server, or this one before it died, has it already.
+    open.bench.tables.held().sequences.insert("a".into(), 1);
+    let mut known = batch(1);
+    known.endpoints = vec![endpoint([10, 0, 0, 1]), endpoint([10, 0, 0, 9])];
+    open.client().ship(known).await.unwrap();
+    let stored = |open: &Open| open.bench.tables.held().claims.iter().any(|c| c.address.to_string() == "10.0.0.9");
+    assert!(!stored(&open));
+    open.client().ship(batch(2)).await.unwrap();
+    assert!(stored(&open));
+}
+
+#[tokio::test]
+async fn web_pages_do_not_reach_the_intake() {
+    let open = open().await;
+    let mut plain = TcpStream::connect(open.address).await.unwrap();
+    plain.write_all(b"POST /edgescope.v1.Intake/Hello HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    plain.read_to_end(&mut answer).await.ok();
+    assert!(!String::from_utf8_lossy(&answer).contains("HTTP/1"), "{answer:?}");
+    while open.bench.state.metrics.connections_failed("http") == 0 {
+        tokio::task::yield_now().await;
+    }
+    let router = crate::intake::service::router(Arc::clone(&open.bench.state.intake), Arc::clone(&open.bench.state.gate), false);
+    for (content_type, let_in) in
+        [("text/plain", false), ("application/grpc-web", false), ("application/grpc", true), ("application/grpc+proto", true)]
+    {
+        let request = axum::http::Request::post("/edgescope.v1.Intake/Hello").header("content-type", content_type).body(axum::body::Body::empty());
+        let status = router.clone().oneshot(request.unwrap()).await.unwrap().status();
+        assert_eq!(status == axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE, !let_in, "{content_type}");
+    }
 }
 
 #[tokio::test]

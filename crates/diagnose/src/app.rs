@@ -34,6 +34,11 @@ const DEMAND_SCORE_MIN: f64 = 15.0;
 const DEMAND_NOISE: f64 = 3.0;
 /// A caller's own loss of demand explains its callee's if it is at least this share of it.
 const EXPLAINED_SHARE: f64 = 0.5;
+/// Share of what is wrong that must be at one workload's end.
+const HEAVY_SHARE: f64 = 0.7;
+/// Of several alike: those at least this much as ill as the worst are ill with it, and those with at least this share of its opportunities can tell.
+const ILL_SHARE: f64 = 0.5;
+const TELLING_SHARE: f64 = 0.1;
 
 /// One cause with its numbers.
 #[derive(Debug, Clone)]
@@ -89,7 +94,9 @@ pub fn receiver_limited(view: &View<'_>, starts: Range<usize>) -> Option<AppFind
     let blocked = window_blocked(view, start);
     let bad: Vec<usize> = (0..view.flows.len()).filter(|&f| blocked[f]).collect();
     let seconds = |f: usize, steps: Range<usize>| view.sum(Some(f), M::BlockedRwnd, steps);
-    let component = heaviest(view, &bad, |f| seconds(f, start..view.steps), |f| view.flows[f].to)?;
+    let workload = heaviest(view, &bad, |f| seconds(f, start..view.steps), |f| view.flows[f].to)?;
+    let pods: Vec<Suspect> = pods_of(view, workload).into_iter().map(|pod| blocked_by(view, workload, pod, start)).collect();
+    let component = one_or_all(workload, &pods);
     let into = |f: &usize| component.half(&view.ends[view.flows[*f].to], 0);
     let hit: Vec<usize> = bad.into_iter().filter(into).collect();
     let share = |steps: Range<usize>| {
@@ -115,30 +122,62 @@ pub fn receiver_limited(view: &View<'_>, starts: Range<usize>) -> Option<AppFind
     })
 }
 
-/// The workload, or the pod of it, at whose end nearly all of the weight is; `None` if it is spread over several workloads.
-fn heaviest(view: &View<'_>, units: &[usize], weight: impl Fn(usize) -> f64, end: impl Fn(usize) -> usize) -> Option<Component> {
-    let mut by_workload: BTreeMap<u32, (f64, BTreeSet<u32>)> = BTreeMap::new();
-    for &unit in units {
-        let at = &view.ends[end(unit)];
-        let entry = by_workload.entry(at.workload).or_default();
-        entry.0 += weight(unit);
-        entry.1.insert(at.pod);
-    }
-    let total: f64 = by_workload.values().map(|(w, _)| w).sum();
-    let (&workload, (most, pods)) = by_workload.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
-    if *most < 0.7 * total {
-        return None;
-    }
-    Some(one_or_all(view, workload, pods))
+/// How much more of their busy time senders to a pod are blocked by its window than before.
+fn blocked_by(view: &View<'_>, workload: u32, pod: u32, start: usize) -> Suspect {
+    let into = |f: &usize| {
+        let to = &view.ends[view.flows[*f].to];
+        (to.workload, to.pod) == (workload, pod)
+    };
+    let flows: Vec<usize> = (0..view.flows.len()).filter(into).collect();
+    let sum = |m: M, steps: Range<usize>| flows.iter().map(|&f| view.sum(Some(f), m, steps.clone())).sum::<f64>();
+    let share = |steps: Range<usize>| sum(M::BlockedRwnd, steps.clone()) / sum(M::Busy, steps).max(1e-9);
+    let severity = share(start..view.steps) - share(0..start.saturating_sub(1));
+    // Segments and not busy time: a blocked sender is busy.
+    Suspect { id: pod, severity, weight: sum(M::SegmentsSent, start..view.steps) }
 }
 
-/// The workload if all its pods are hit, the pod if it is one of several.
-fn one_or_all(view: &View<'_>, workload: u32, hit: &BTreeSet<u32>) -> Component {
-    let all: BTreeSet<u32> = view.ends.iter().filter(|e| e.workload == workload && e.pod != NONE).map(|e| e.pod).collect();
-    match hit.first() {
-        Some(&pod) if hit.len() == 1 && all.len() > 1 && pod != NONE => Component::Pod(pod),
+/// The workload at whose end nearly all of the weight is; `None` if it is spread over several.
+fn heaviest(view: &View<'_>, units: &[usize], weight: impl Fn(usize) -> f64, end: impl Fn(usize) -> usize) -> Option<u32> {
+    let mut by_workload: BTreeMap<u32, f64> = BTreeMap::new();
+    for &unit in units {
+        *by_workload.entry(view.ends[end(unit)].workload).or_default() += weight(unit);
+    }
+    let total: f64 = by_workload.values().sum();
+    let (&workload, &most) = by_workload.iter().max_by(|a, b| a.1.total_cmp(b.1))?;
+    (most >= HEAVY_SHARE * total).then_some(workload)
+}
+
+/// One of several alike (pods of a workload, targets of a client) that may be ill.
+#[derive(Debug, Clone, Copy)]
+struct Suspect {
+    id: u32,
+    /// How ill, in any measure that is the same for all.
+    severity: f64,
+    /// Opportunities behind it.
+    weight: f64,
+}
+
+/// Those of several alike that are as ill as the worst, and how many are known to be well. One that had little to do is neither: a noisy pod does not make
+/// a workload ill, nor does one that nobody asked make it well.
+fn ill_and_well(suspects: &[Suspect]) -> (Vec<u32>, usize) {
+    let burden = |s: &Suspect| s.severity.max(0.0) * s.weight;
+    let Some(worst) = suspects.iter().copied().max_by(|a, b| burden(a).total_cmp(&burden(b))) else { return (Vec::new(), 0) };
+    let telling = suspects.iter().filter(|s| s.weight >= TELLING_SHARE * worst.weight);
+    let (ill, well): (Vec<&Suspect>, Vec<&Suspect>) = telling.partition(|s| s.severity >= ILL_SHARE * worst.severity);
+    (ill.into_iter().map(|s| s.id).collect(), well.len())
+}
+
+/// The pod if it is the only one ill and another of its workload is well, else the workload.
+fn one_or_all(workload: u32, pods: &[Suspect]) -> Component {
+    match ill_and_well(pods) {
+        (ill, well) if well > 0 && ill.len() == 1 && ill[0] != NONE => Component::Pod(ill[0]),
         _ => Component::Workload(workload),
     }
+}
+
+/// Pods of a workload.
+fn pods_of(view: &View<'_>, workload: u32) -> BTreeSet<u32> {
+    view.ends.iter().filter(|e| e.workload == workload).map(|e| e.pod).collect()
 }
 
 /// How long connections to one server pod live, by step: open socket-seconds for each connect. In the long run that is the lifetime of a
@@ -185,7 +224,7 @@ impl Life {
         (high - low) / spread * (n * m / (n + m)).sqrt()
     }
 
-    /// Whether connections live clearly longer from a step on, and more of them are open, though no fewer are made.
+    /// Whether connections live clearly longer from a step on, and more of them are open (fewer clients would leave fewer open).
     fn is_longer(&self, from: usize, at: usize) -> bool {
         let settled = (at + 1).min(self.connects.len() - 1);
         let ((active_before, connects_before), (active_after, connects_after)) = (self.sum(from..at), self.sum(settled..self.connects.len()));
@@ -228,9 +267,14 @@ pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding>
     let hit: Vec<&((u32, u32), &Life)> = roots.iter().filter(|((w, _), _)| *w == workload).collect();
     let all = Life::new(view, hit.iter().flat_map(|(_, l)| l.talks.iter().copied()).collect());
     let settled = (start + 1).min(view.steps - 1);
+    let suspect = |((_, pod), life): (&(u32, u32), &Life)| {
+        let rise_s = life.lifetime_s(settled..view.steps) - life.lifetime_s(from..start);
+        Suspect { id: *pod, severity: rise_s, weight: life.sum(settled..view.steps).1 }
+    };
+    let pods: Vec<Suspect> = lives.iter().filter(|((w, _), _)| *w == workload).map(suspect).collect();
     Some(AppFinding {
         class: Class::ServiceSlow,
-        component: one_or_all(view, workload, &hit.iter().map(|((_, pod), _)| *pod).collect()),
+        component: one_or_all(workload, &pods),
         start,
         signal: "tcp.active per tcp.connects",
         before: all.lifetime_s(from..start),
@@ -325,12 +369,22 @@ pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> 
     let workloads: BTreeSet<u32> = roots.iter().map(|a| view.ends[a.client].workload).collect();
     let workload = workloads.into_iter().max_by(|&a, &b| score_of(a).total_cmp(&score_of(b)))?;
     let roots: Vec<&Asks> = roots.into_iter().filter(|a| view.ends[a.client].workload == workload).collect();
-    let pods: BTreeSet<u32> = roots.iter().map(|a| view.ends[a.client].pod).collect();
-    let servers: BTreeSet<u32> = roots.iter().map(|a| a.server).collect();
+    let clients: BTreeSet<usize> = roots.iter().map(|a| a.client).collect();
+    let suspect = |id: u32, of: &dyn Fn(&Asks) -> bool| {
+        let of: Vec<&Asks> = asks.iter().filter(|a| of(a)).collect();
+        let before: f64 = of.iter().map(|a| usual(&a.connects[from..start])).sum();
+        let after: f64 = of.iter().map(|a| mean(&a.connects[start..]).0).sum();
+        Suspect { id, severity: 1.0 - after / before.max(1e-9), weight: before }
+    };
+    let servers: BTreeSet<u32> = asks.iter().filter(|a| clients.contains(&a.client)).map(|a| a.server).collect();
+    let targets: Vec<Suspect> = servers.into_iter().map(|s| suspect(s, &|a| clients.contains(&a.client) && a.server == s)).collect();
+    let is_of = |a: &Asks, pod: u32| view.ends[a.client].workload == workload && view.ends[a.client].pod == pod;
+    let pods: Vec<Suspect> = pods_of(view, workload).into_iter().map(|pod| suspect(pod, &|a| is_of(a, pod))).collect();
+    // Asked as much as ever it asks one less than always; so does who asks others as always.
     let has_inbound = view.talks.iter().any(|t| view.ends[t.server].workload == workload);
-    let component = match servers.first() {
-        Some(&server) if has_inbound && servers.len() == 1 => Component::Edge(workload, server),
-        _ => one_or_all(view, workload, &pods),
+    let component = match ill_and_well(&targets) {
+        (ill, well) if ill.len() == 1 && (well > 0 || has_inbound) => Component::Edge(workload, ill[0]),
+        _ => one_or_all(workload, &pods),
     };
     let before: f64 = roots.iter().map(|a| usual(&a.connects[from..start])).sum::<f64>() / view.step_s;
     let after: f64 = roots.iter().map(|a| mean(&a.connects[start..]).0).sum::<f64>() / view.step_s;

@@ -3,7 +3,7 @@
 use crate::component::{Sense, crossings};
 use crate::localise::{Guess, Localised, localise};
 use crate::onset::{Span, find_span, refine};
-use crate::symptoms::{Evidence, Family, Rates, RoundTrips, Shifts};
+use crate::symptoms::{Evidence, Family, Part, Rates, RoundTrips, Shifts};
 use crate::view::View;
 use edgescope_model::time::Time;
 use edgescope_model::verdict::Class;
@@ -47,15 +47,17 @@ pub struct Case {
     pub localised: Localised,
     /// Seconds from the span's first step to the onset within it.
     pub offset_s: f64,
+    /// Whether it is known which way of a pair suffers.
+    pub is_directed: bool,
 }
 
 impl Case {
     /// Rates against the past; trouble must reach step `first`.
     pub fn rates(view: &View<'_>, class: Class, family: &Family, first: usize) -> Option<Self> {
-        let span = settled_span(view, family, first, 0)?;
+        let (span, part) = settled_span(view, family, first, 0)?;
         let shown = Shown::Rates(Rates::new(family, span.steps.clone()));
         let index = (0..family.units.len()).collect();
-        Some(Self::finish(view, class, family, index, span, shown))
+        Some(Self::finish(view, class, family, index, (span, part), shown))
     }
 
     /// Shifts of round trips.
@@ -63,18 +65,21 @@ impl Case {
         let trips = RoundTrips::new(view);
         let family = trips.family(view);
         // Without a past there is no shift.
-        let span = settled_span(view, &family, first, 1)?;
+        let (span, part) = settled_span(view, &family, first, 1)?;
         let shown = Shown::Shifts(trips.shifts(&span.steps));
-        Some(Self::finish(view, Class::Latency, &family, trips.talks, span, shown))
+        Some(Self::finish(view, Class::Latency, &family, trips.talks, (span, part), shown))
     }
 
-    fn finish(view: &View<'_>, class: Class, family: &Family, index: Vec<usize>, span: Span, shown: Shown) -> Self {
+    /// `part` is the kind of event that told the span.
+    fn finish(view: &View<'_>, class: Class, family: &Family, index: Vec<usize>, (span, part): (Span, usize), shown: Shown) -> Self {
         let crossings = crossings(view, &family.units, family.sense);
         let localised = localise(&crossings, shown.evidence(), family.units.len());
         let is_open = span.steps.end >= view.steps;
-        let mut case = Self { class, sense: family.sense, span, is_open, units: family.units.clone(), index, shown, localised, offset_s: 0.0 };
+        // A round trip does not say on which way it was long.
+        let (is_directed, sense, units) = (class != Class::Latency, family.sense, family.units.clone());
+        let mut case = Self { class, sense, span, is_open, units, index, shown, localised, offset_s: 0.0, is_directed };
         if let Some(guess) = case.localised.guesses.first() {
-            let part = &family.parts[0];
+            let part = &family.parts[part];
             let guilty: Vec<_> = guess.units.iter().map(|&u| &part.counts[u]).collect();
             case.offset_s = view.step_s * refine(&guilty, part.rule.normal, &case.span.steps);
         }
@@ -111,15 +116,15 @@ impl Case {
     }
 }
 
-/// The most telling span that reaches into the range asked about (from step `first`); it may have begun before. What strikes while everything starts and passes
+/// The most telling span that reaches into the range asked about (from step `first`), with the part that tells it; it may have begun before. What strikes while everything starts and passes
 /// with it (clients that are up before their servers) is no fault; nor is what passed before the range.
-fn settled_span(view: &View<'_>, family: &Family, first: usize, earliest: usize) -> Option<Span> {
+fn settled_span(view: &View<'_>, family: &Family, first: usize, earliest: usize) -> Option<(Span, usize)> {
     let best = |starts: Range<usize>| {
-        let spans = family.parts.iter().filter_map(|p| find_span(&p.counts, &p.rule, starts.clone(), view.steps));
-        spans.max_by(|a, b| a.score.total_cmp(&b.score))
+        let of = |(at, part): (usize, &Part)| Some((find_span(&part.counts, &part.rule, starts.clone(), view.steps)?, at));
+        family.parts.iter().enumerate().filter_map(of).max_by(|a, b| a.0.score.total_cmp(&b.0.score))
     };
-    let span = best(earliest..view.steps)?;
+    let (span, part) = best(earliest..view.steps)?;
     let begun = view.begun();
-    let passed = |span: &Span| span.steps.end < view.steps && (span.steps.start < begun || span.steps.end <= first);
-    if passed(&span) { best(first.max(begun)..view.steps) } else { Some(span) }
+    let passed = span.steps.end < view.steps && (span.steps.start < begun || span.steps.end <= first);
+    if passed { best(first.max(begun)..view.steps) } else { Some((span, part)) }
 }

@@ -15,6 +15,9 @@ const CUT_SHARE: f64 = 0.5;
 const OWN_RESETS_SHARE: f64 = 0.5;
 /// A delay that is larger than this and than the usual round trip is the main thing, though segments are lost too.
 const DELAY_MAIN_S: f64 = 0.003;
+/// By how many segments, and by which share of all, more must vanish one way than the other for the way to be known.
+const VANISHED_MIN: f64 = 3.0;
+const VANISHED_SHARE: f64 = 0.2;
 
 /// What was found.
 pub enum Found {
@@ -117,8 +120,8 @@ fn accuse(view: &View<'_>, case: Case) -> Found {
             if let Some(overflow) = overflowing(view, &case) {
                 return Found::Down(case, overflow);
             }
-            let component = direction(view, component, case.span.steps.clone());
-            Found::Network(case, component)
+            let way = direction(view, component, case.span.steps.clone());
+            Found::Network(Case { is_directed: way.is_some(), ..case }, way.unwrap_or(component))
         }
         _ => Found::Network(case, component),
     }
@@ -128,9 +131,10 @@ fn accuse(view: &View<'_>, case: Case) -> Found {
 fn refused_by(view: &View<'_>, case: Case, component: Component) -> Found {
     let steps = case.span.steps.clone();
     let bad = &case.localised.bad_units;
-    let refused: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::Refused, steps.clone())).sum();
+    let said = |&t: &usize| [M::Refused, M::ConnectsReset].map(|m| view.sum(view.talks[t].there, m, steps.clone())).iter().sum::<f64>();
+    let refused: f64 = bad.iter().map(said).sum();
     let own: f64 = bad.iter().map(|&t| view.sum(view.talks[t].back, M::ResetsSent, steps.clone())).sum();
-    if own >= OWN_RESETS_SHARE * refused {
+    if refused > 0.0 && own >= OWN_RESETS_SHARE * refused {
         let server = server_component(view, &case).unwrap_or(component);
         return Found::Down(case, server);
     }
@@ -180,17 +184,22 @@ fn overflowing(view: &View<'_>, case: &Case) -> Option<Component> {
     (dropped > 0.0 && dropped >= 0.5 * silent).then(|| server_component(view, case)).flatten()
 }
 
-/// Which way a cut pair is cut. Bytes sent that way never arrive, and servers at its near end send their SYN-ACKs again, since the SYNs reached them.
-fn direction(view: &View<'_>, component: Component, steps: Range<usize>) -> Component {
-    if !matches!(component, Component::ZonePair(..) | Component::NodePair(..) | Component::Edge(..)) {
-        return component;
+/// Which way a cut pair is cut; `None` if that is not seen. Bytes sent that way never arrive, and servers at its near end send their SYN-ACKs again, since
+/// the SYNs reached them.
+fn direction(view: &View<'_>, component: Component, steps: Range<usize>) -> Option<Component> {
+    let reversed = component.reversed();
+    if reversed == component {
+        return Some(component);
     }
     let vanished = |c: Component| {
         let flows = view.flows.iter().enumerate().filter(|(_, f)| c.carries(&view.ends[f.from], &view.ends[f.to]));
         flows.map(|(f, flow)| undelivered(view, f, flow.to, steps.clone()) + view.sum(Some(f), M::RetransSynack, steps.clone())).sum::<f64>()
     };
-    let reversed = component.reversed();
-    if vanished(reversed) > vanished(component) { reversed } else { component }
+    let (there, back) = (vanished(component), vanished(reversed));
+    if (there - back).abs() < VANISHED_MIN.max(VANISHED_SHARE * (there + back)) {
+        return None;
+    }
+    Some(if back > there { reversed } else { component })
 }
 
 /// Data segments that were sent and did not arrive, where both ends reported.

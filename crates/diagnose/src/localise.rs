@@ -1,18 +1,18 @@
 //! Who did it: the component under which all units together are most likely, hit ones and healthy ones alike.
 //!
 //! For each component the log-likelihood of every unit that passes it, as hit against as always, is added up (in the manner of Flock):
-//! healthy units that pass it speak against it, so that a zone is not blamed for one of its nodes. Of components that explain equally well
-//! the largest is taken (BlameIt), and only if four fifths of its units with enough samples are bad, each counted once.
+//! healthy units that pass it speak against it, so that a zone is not blamed for one of its nodes. Of two components of which one lies within
+//! the other, what sets them apart decides; and one is taken only if four fifths of its units with enough samples are bad, each counted once
+//! (BlameIt).
 
 use crate::component::{Component, Cross, Crossings};
 use crate::symptoms::Evidence;
-use std::cmp::Reverse;
 
 /// Share of a component's units with enough samples that must be bad (BlameIt's tau).
 const BAD_SHARE_MIN: f64 = 0.8;
 /// Fewest bad units, where it has as many: one bad edge among many quiet ones may have troubles of its own.
 const BAD_MIN: usize = 2;
-/// Log-likelihood within which two components that rest on the same witnesses explain equally well: a factor of about 7.
+/// Log-likelihood that the units which set two components apart must speak for the larger: a factor of about 7.
 const TIE: f64 = 2.0;
 
 /// One component weighed.
@@ -62,7 +62,7 @@ pub fn localise(crossings: &Crossings, evidence: &dyn Evidence, units: usize) ->
     };
     let mut guesses: Vec<Guess> = crossings.iter().filter(worth).map(weigh).collect();
     guesses.sort_by(|a, b| b.is_sound().cmp(&a.is_sound()).then(b.score.total_cmp(&a.score)).then(a.component.cmp(&b.component)));
-    prefer_largest(&mut guesses);
+    prefer_told_apart(&mut guesses, evidence);
     let bad_units = (0..units).filter(|&u| supports[u] > 0.0).collect();
     Localised { guesses, support, bad_units }
 }
@@ -77,11 +77,23 @@ fn guess(component: Component, passing: &[(usize, Cross)], evidence: &dyn Eviden
     Guess { component, score: score - price, strength, units, witnesses, bad, explained: if support > 0.0 { explained / support } else { 0.0 } }
 }
 
-/// Moves the largest (by scope, then by the edges that pass it) of those that rest on the same witnesses as the best to the front.
-fn prefer_largest(guesses: &mut [Guess]) {
-    let Some(best) = guesses.first() else { return };
-    let like_best = |g: &&Guess| g.is_sound() == best.is_sound() && g.score >= best.score - TIE && g.witnesses == best.witnesses;
-    let size = |g: &Guess| (g.component.rank(), Reverse(g.units.len()));
-    let Some((at, _)) = guesses.iter().enumerate().filter(|(_, g)| like_best(g)).min_by_key(|(_, g)| size(g)) else { return };
-    guesses[..=at].rotate_right(1);
+/// Moves to the front, of components that lie within one another, the one that the difference speaks for: the units of the larger that are not the
+/// smaller's, as hit as hard as the smaller hits. If they say nothing the smaller is taken: whichever it is, that part is hit.
+fn prefer_told_apart(guesses: &mut [Guess], evidence: &dyn Evidence) {
+    let lies_within = |a: &Guess, b: &Guess| a.units.iter().all(|u| b.units.binary_search(u).is_ok());
+    let beyond =
+        |a: &Guess, b: &Guess| -> f64 { b.units.iter().filter(|u| a.units.binary_search(u).is_err()).map(|&u| evidence.score(u, &a.strength)).sum() };
+    // Each step ends at a component that the one before gives way to; more steps than components would be a circle.
+    for _ in 0..guesses.len() {
+        let best = &guesses[0];
+        let is_better = |g: &Guess| match (lies_within(best, g), lies_within(g, best)) {
+            _ if best.is_sound() && !g.is_sound() => false,
+            (true, true) => g.component.rank() < best.component.rank(),
+            (true, false) => beyond(best, g) > TIE,
+            (false, true) => beyond(g, best) <= TIE,
+            (false, false) => false,
+        };
+        let Some(at) = (1..guesses.len()).find(|&i| is_better(&guesses[i])) else { return };
+        guesses[..=at].rotate_right(1);
+    }
 }

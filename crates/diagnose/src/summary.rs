@@ -277,7 +277,11 @@ pub fn network_sentence(view: &View<'_>, case: &Case, culprit: Component, pairs:
         }
         other => format!("{other} at {place}"),
     };
-    let direction = if case.class == Class::Latency && culprit.reversed() != culprit { "; a round trip does not say which way" } else { "" };
+    let direction = match case.class {
+        _ if case.is_directed || culprit.reversed() == culprit => "",
+        Class::Latency => "; direction unknown, as a round trip does not say which way",
+        _ => "; direction unknown, as nothing was seen to vanish one way only",
+    };
     let alike = if twins.is_empty() {
         String::new()
     } else {

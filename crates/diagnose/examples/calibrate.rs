@@ -8,7 +8,7 @@ mod sim;
 
 use edgescope_diagnose::{Inputs, diagnose, query};
 use edgescope_model::verdict::{Answer, Verdict};
-use edgescope_testbed::{Fault, Kind, Strength, Truth};
+use edgescope_testbed::{Fault, Strength, Truth};
 use sim::{Plan, Run};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -188,5 +188,4 @@ fn quiet(options: &Options) {
         }
     }
     println!("quiet: {}", said.iter().map(|(what, count)| format!("{count}× {what}")).collect::<Vec<_>>().join("; "));
-    let _ = Kind::ALL;
 }

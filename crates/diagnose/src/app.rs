@@ -276,7 +276,7 @@ pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding>
         class: Class::ServiceSlow,
         component: one_or_all(workload, &pods),
         start,
-        signal: "tcp.active per tcp.connects",
+        signal: "tcp.active.rate",
         before: all.lifetime_s(from..start),
         after: all.lifetime_s(settled..view.steps),
         samples: all.sum(settled..view.steps).1,
@@ -390,5 +390,27 @@ pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> 
     let after: f64 = roots.iter().map(|a| mean(&a.connects[start..]).0).sum::<f64>() / view.step_s;
     let talks = roots.iter().flat_map(|a| a.talks.iter().copied()).collect();
     let samples = after * view.step_s * (view.steps - start) as f64;
-    Some(AppFinding { class: Class::DemandDrop, component, start, signal: "tcp.connects", before, after, samples, score, talks })
+    Some(AppFinding { class: Class::DemandDrop, component, start, signal: "tcp.connects.rate", before, after, samples, score, talks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspects(all: &[(f64, f64)]) -> Vec<Suspect> {
+        all.iter().zip(0..).map(|(&(severity, weight), id)| Suspect { id, severity, weight }).collect()
+    }
+
+    #[test]
+    fn a_pod_is_blamed_only_if_another_is_known_to_be_well() {
+        let one = |all| one_or_all(7, &suspects(all));
+        assert_eq!(one(&[(0.6, 100.0), (0.0, 90.0)]), Component::Pod(0));
+        assert_eq!(one(&[(0.6, 100.0), (0.5, 90.0)]), Component::Workload(7));
+        // A noisy one with little to do does not make all of them ill.
+        assert_eq!(one(&[(0.6, 100.0), (0.0, 90.0), (0.7, 2.0)]), Component::Pod(0));
+        // One that is a little worse than before is not ill as the worst is.
+        assert_eq!(one(&[(0.6, 100.0), (0.17, 90.0)]), Component::Pod(0));
+        // One that nobody asked is not well.
+        assert_eq!(one(&[(0.6, 100.0), (0.0, 1.0)]), Component::Workload(7));
+    }
 }

@@ -98,7 +98,7 @@ impl Case {
 
     /// Whether something is there though nobody can be blamed.
     pub fn is_suspicious(&self) -> bool {
-        self.localised.support >= SUSPICION_MIN && self.localised.bad_units.len() >= SUSPECTS_MIN
+        is_suspicious(self.localised.support, self.localised.bad_units.len())
     }
 
     /// Best score of any component.
@@ -114,6 +114,11 @@ impl Case {
     pub fn since(&self, view: &View<'_>) -> Time {
         view.time(self.span.steps.start) + chrono::Duration::milliseconds((self.offset_s * 1000.0) as i64)
     }
+}
+
+/// Whether what bad units say together is more than quiet runs show.
+pub fn is_suspicious(support: f64, bad: usize) -> bool {
+    support >= SUSPICION_MIN && bad >= SUSPECTS_MIN
 }
 
 /// The most telling span that reaches into the range asked about (from step `first`), with the part that tells it; it may have begun before. What strikes while everything starts and passes

@@ -15,6 +15,11 @@ pub fn passes(component: Component, sense: Sense, from: &End, to: &End) -> bool 
     component.carries(from, to) || (sense == Sense::Either && component.carries(to, from))
 }
 
+/// Whether it may: two pods of a node need not leave it, so that their health clears nobody else.
+fn may_pass(component: Component, sense: Sense, from: &End, to: &End) -> bool {
+    passes(component, sense, from, to) || (matches!(component, Component::Node(_)) && component.half(from, 0))
+}
+
 /// Groups of units that do not pass the culprit, nearest relatives first.
 pub fn controls(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Control> {
     let is_bad = |u: usize| case.localised.bad_units.binary_search(&u).is_ok();
@@ -23,7 +28,7 @@ pub fn controls(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Control
     let healthy_enough = |u: usize| evidence.enough(u, &strength);
     let ends = |u: usize| (&view.ends[case.units[u].0], &view.ends[case.units[u].1]);
     let outside: Vec<usize> =
-        (0..case.units.len()).filter(|&u| !passes(culprit, case.sense, ends(u).0, ends(u).1)).filter(|&u| healthy_enough(u) || is_bad(u)).collect();
+        (0..case.units.len()).filter(|&u| !may_pass(culprit, case.sense, ends(u).0, ends(u).1)).filter(|&u| healthy_enough(u) || is_bad(u)).collect();
     let group = |what: String, why: &str, member: &dyn Fn(&End, &End) -> bool| {
         let units: Vec<usize> = outside.iter().copied().filter(|&u| member(ends(u).0, ends(u).1)).collect();
         let bad = units.iter().filter(|&&u| is_bad(u)).count();
@@ -32,6 +37,18 @@ pub fn controls(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Control
     let mut groups = relatives(view, culprit).into_iter().filter_map(|r| group(r.what, r.why, &r.member)).collect::<Vec<_>>();
     groups.extend(group("all edges elsewhere".into(), "the same symptom was looked for on each of them", &|_, _| true));
     groups
+}
+
+/// Where nobody can be blamed: all edges that had enough samples to show it.
+pub fn well(case: &Case) -> Vec<Control> {
+    let evidence = case.shown.evidence();
+    let strength = case.localised.guesses.first().map(|g| g.strength.clone()).unwrap_or_default();
+    let telling = |&u: &usize| !strength.is_empty() && evidence.enough(u, &strength);
+    let edges = (0..case.units.len()).filter(telling).count();
+    let bad = case.localised.bad_units.iter().filter(|u| telling(u)).count();
+    let why = "the same symptom was looked for on each of them";
+    let all = Control { what: "all edges with enough samples".into(), edges: edges as u64, bad: bad as u64, why: why.into() };
+    if edges > 0 { vec![all] } else { Vec::new() }
 }
 
 type Member = Box<dyn Fn(&End, &End) -> bool>;
@@ -120,17 +137,27 @@ fn relatives(view: &View<'_>, culprit: Component) -> Vec<Relative> {
 
 /// The explanations that were weighed, best first.
 pub fn hypotheses(view: &View<'_>, case: &Case, taken: Option<Component>, others: &[Case]) -> Vec<Hypothesis> {
-    let best = case.localised.guesses.first();
     let mut all: Vec<Hypothesis> =
-        case.localised.guesses.iter().take(SHOWN).map(|g| hypothesis(view, case.class, g, g.component, why(g, best, taken))).collect();
+        case.localised.guesses.iter().take(SHOWN).map(|g| hypothesis(view, case.class, g, g.component, why(view, case, g, taken))).collect();
     if let (Some(first), Some(taken)) = (all.first_mut(), taken) {
         first.culprit = taken.culprit(view);
     }
+    all.extend(others_of(view, others, Some(case.class)));
+    all
+}
+
+/// Symptoms that were examined where none stands.
+pub fn not_standing(view: &View<'_>, cases: &[Case]) -> Vec<Hypothesis> {
+    others_of(view, cases, None)
+}
+
+fn others_of(view: &View<'_>, others: &[Case], taken: Option<Class>) -> Vec<Hypothesis> {
+    let mut all = Vec::new();
     for other in others {
         for g in other.localised.guesses.iter().take(SHOWN_OTHERS) {
             let share = 100.0 * g.explained;
-            let why = match (other.culprit(), g.is_sound()) {
-                (Some(_), _) => format!("seen too, but {} says more", case.class),
+            let why = match (other.culprit().and(taken), g.is_sound()) {
+                (Some(taken), _) => format!("seen too, but {taken} says more"),
                 (None, false) => format!("cleared: {} of its {} edges with enough samples are fine", g.witnesses.len() - g.bad, g.witnesses.len()),
                 (None, true) => format!("does not stand: score {:.1}, explains {share:.0} % of the signs of {}", g.score, other.class),
             };
@@ -144,26 +171,25 @@ fn hypothesis(view: &View<'_>, class: Class, g: &Guess, component: Component, wh
     Hypothesis { class, culprit: component.culprit(view), log_likelihood: g.score, edges: g.units.len() as u64, edges_bad: g.bad as u64, why }
 }
 
-fn why(g: &Guess, best: Option<&Guess>, taken: Option<Component>) -> String {
-    let Some(best) = best else { return String::new() };
+fn why(view: &View<'_>, case: &Case, g: &Guess, taken: Option<Component>) -> String {
+    let Some(best) = case.localised.guesses.first() else { return String::new() };
     let explains = format!("explains {:.0} % of what is seen", 100.0 * g.explained);
     if g.component == best.component {
         let verb = if taken.is_some() { "taken" } else { "nearest" };
         return format!("{verb}: {} of {} edges with enough samples are bad, {explains}", g.bad, g.witnesses.len());
     }
-    if g.witnesses == best.witnesses {
-        return format!("passes the very same edges as {:?}, which is larger: cannot be told apart", best.component.scope()).to_lowercase();
+    if case.localised.twins.contains(&g.component) {
+        let nearest = best.component.phrase(view);
+        return if g.units == best.units {
+            format!("passes the very same edges as {nearest}: cannot be told from it")
+        } else {
+            format!("the edges that set it apart from {nearest} have too few samples: cannot be told from it")
+        };
     }
     if !g.is_sound() {
         return format!("cleared: {} of its {} edges with enough samples are fine", g.witnesses.len() - g.bad, g.witnesses.len());
     }
     format!("cleared: {explains}, the one taken {:.0} %", 100.0 * best.explained)
-}
-
-/// Components that pass exactly the edges that the best one passes, and so cannot be told from it.
-pub fn twins(case: &Case) -> Vec<Component> {
-    let Some(best) = case.localised.guesses.first() else { return Vec::new() };
-    case.localised.guesses.iter().skip(1).filter(|g| g.witnesses == best.witnesses && g.is_sound()).map(|g| g.component).collect()
 }
 
 /// Units that pass a component for certain or may.

@@ -18,6 +18,8 @@ const DELAY_MAIN_S: f64 = 0.003;
 /// By how many segments, and by which share of all, more must vanish one way than the other for the way to be known.
 const VANISHED_MIN: f64 = 3.0;
 const VANISHED_SHARE: f64 = 0.2;
+/// Factor by which the score of a cause at an end must exceed a path's for the path not to be accused. On simulated network faults it is at most 0.95.
+const RIVAL_RATIO: f64 = 2.0;
 
 /// What was found.
 pub enum Found {
@@ -32,6 +34,16 @@ pub enum Found {
     /// Too little to say.
     Thin(Case),
     Nothing,
+}
+
+impl Found {
+    /// The symptom that stands, if one does.
+    pub fn case(&self) -> Option<&Case> {
+        match self {
+            Self::Network(case, _) | Self::Down(case, _) | Self::Unclear(case, _) | Self::Thin(case) => Some(case),
+            Self::App(_) | Self::Nothing => None,
+        }
+    }
 }
 
 /// All symptoms examined, and the one that stands.
@@ -57,7 +69,12 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
     let mut cases: Vec<Case> = [silent, refused, loss, latency].into_iter().flatten().collect();
     if let Some(at) = strongest(&cases) {
         let case = cases.swap_remove(at);
-        return Gate { found: accuse(view, case), others: cases };
+        let rival = receiver.or_else(|| app::service_slow(view, starts)).filter(|app| is_rival(&case, app));
+        let found = match rival {
+            Some(app) => contested(view, case, &app),
+            None => accuse(view, case),
+        };
+        return Gate { found, others: cases };
     }
     let app = receiver.or_else(|| app::service_slow(view, starts.clone())).or_else(|| app::demand_drop(view, starts));
     if let Some(app) = app {
@@ -77,6 +94,23 @@ fn ends_at(view: &View<'_>, case: &Case, component: Component) -> bool {
     let support = |&u: &usize| evidence.support(u);
     let at_end = |u: &&usize| component.half(&view.ends[case.units[**u].1], 0);
     case.localised.bad_units.iter().filter(at_end).map(support).sum::<f64>() >= 0.8 * case.localised.support
+}
+
+/// Whether an end says far more than a path does that is said to be at fault, and would not say it because of that path. Whoever waits for a cut path is slow,
+/// and whoever it cuts off is asked less; but lost segments and delays make connections live longer by less than they show themselves.
+fn is_rival(case: &Case, app: &AppFinding) -> bool {
+    let is_apart = match app.class {
+        Class::ReceiverLimited => true,
+        Class::ServiceSlow => matches!(case.class, Class::Loss | Class::Latency),
+        _ => false,
+    };
+    is_apart && app.score >= RIVAL_RATIO * case.score()
+}
+
+fn contested(view: &View<'_>, case: Case, app: &AppFinding) -> Found {
+    let what = if app.class == Class::ReceiverLimited { "does not read fast enough" } else { "is slow" };
+    let why = format!("{} {what} and that says more (score {:.0} against {:.0})", app.component.phrase(view), app.score, case.score());
+    Found::Unclear(case, why)
 }
 
 /// Which symptom stands: those that say that nothing gets through before those that say that it gets through badly.

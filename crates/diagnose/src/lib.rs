@@ -9,6 +9,7 @@
 
 mod app;
 mod case;
+mod clear;
 mod component;
 mod exonerate;
 mod gate;
@@ -85,16 +86,19 @@ pub fn diagnose(inputs: &Inputs<'_>) -> Verdict {
     let earliest = inputs.from - chrono::Duration::seconds(LEAD_S);
     let first = (0..view.steps).find(|&s| view.time(s) >= earliest).unwrap_or(view.steps - 1);
     let Gate { found, others } = gate::judge(&view, first);
+    let own = inputs
+        .scope
+        .and_then(|workload| found.case().into_iter().chain(&others).filter_map(|case| Signs::at(&view, case, workload)).max_by(Signs::by_support));
     let verdict = match found {
         Found::Network(case, culprit) => network(inputs, &view, &case, culprit, &others),
         Found::Down(case, culprit) => down(inputs, &view, &case, culprit, &others),
-        Found::App(app) => not_network(inputs, &view, &app, &others),
+        Found::App(app) => not_network(inputs, &view, first, &app, &others),
         Found::Unclear(case, why) => unclear(inputs, &view, &case, why, &others),
         Found::Thin(case) => thin(inputs, &view, &case, &others),
-        Found::Nothing => nothing(inputs, &view),
+        Found::Nothing => nothing(inputs, &view, first, &others),
     };
     match inputs.scope {
-        Some(workload) if !touches(&verdict, workload) => elsewhere(inputs, verdict, workload),
+        Some(workload) if !touches(&verdict, workload) => elsewhere(inputs, &view, first, verdict, workload, own),
         _ => verdict,
     }
 }
@@ -121,8 +125,8 @@ fn plain(inputs: &Inputs<'_>, verdict: Answer, confidence: f64, summary: String)
 
 fn network(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, others: &[Case]) -> Verdict {
     let affected = summary::affected(view, case, culprit);
-    let twins = exonerate::twins(case);
-    let summary = summary::network_sentence(view, case, culprit, affected.len(), &twins);
+    let twins = &case.localised.twins;
+    let summary = summary::network_sentence(view, case, culprit, affected.len(), twins);
     Verdict {
         class: case.class,
         culprit: culprit.culprit(view),
@@ -165,8 +169,10 @@ fn down(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, o
     }
 }
 
-fn not_network(inputs: &Inputs<'_>, view: &View<'_>, app: &app::AppFinding, others: &[Case]) -> Verdict {
-    let (evidence, summary) = summary::app_words(view, app);
+fn not_network(inputs: &Inputs<'_>, view: &View<'_>, first: usize, app: &app::AppFinding, others: &[Case]) -> Verdict {
+    let (mut evidence, summary) = summary::app_words(view, app);
+    let looked = clear::look(view, first, None);
+    evidence.extend(looked.evidence);
     let (sides, symptom) = match app.class {
         Class::ReceiverLimited => (Sides::Any, "waits for the receiver"),
         Class::ServiceSlow => (Sides::Server, "waits for the server"),
@@ -187,6 +193,7 @@ fn not_network(inputs: &Inputs<'_>, view: &View<'_>, app: &app::AppFinding, othe
         since: Some(view.time(app.start)),
         evidence,
         affected: summary::touched(view, app.component, sides, app.start, symptom),
+        controls: looked.controls,
         hypotheses: std::iter::once(chosen).chain(cleared).collect(),
         ..plain(inputs, Answer::NotNetwork, sureness(inputs, app.score), summary)
     }
@@ -197,6 +204,9 @@ fn unclear(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, why: String, other
     Verdict {
         class: case.class,
         since: Some(case.since(view)),
+        evidence: summary::signs(view, case),
+        affected: summary::affected_by_signs(view, case),
+        controls: exonerate::well(case),
         hypotheses: exonerate::hypotheses(view, case, None, others),
         ..plain(inputs, Answer::Ambiguous, 0.4, summary)
     }
@@ -209,35 +219,78 @@ fn thin(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, others: &[Case]) -> V
     Verdict {
         class: case.class,
         since: Some(case.since(view)),
+        evidence: summary::signs(view, case),
+        affected: summary::affected_by_signs(view, case),
+        controls: exonerate::well(case),
         hypotheses: exonerate::hypotheses(view, case, None, others),
         ..plain(inputs, Answer::InsufficientEvidence, 0.3, summary)
     }
 }
 
-fn nothing(inputs: &Inputs<'_>, view: &View<'_>) -> Verdict {
-    let silent: Vec<&str> =
-        inputs.coverage.silent.iter().filter(|(_, last)| (inputs.now - **last).num_seconds() > SILENT_S).map(|(agent, _)| agent.as_str()).collect();
+fn nothing(inputs: &Inputs<'_>, view: &View<'_>, first: usize, others: &[Case]) -> Verdict {
     let (edges, minutes) = (view.flows.len(), (view.time(view.steps) - view.time(0)).num_minutes());
-    if inputs.coverage.fraction < COVERAGE_MIN || !silent.is_empty() {
-        let gap = if silent.is_empty() { String::new() } else { format!(", no word from {}", silent.join(", ")) };
-        let summary = format!(
-            "No network problem seen on {edges} edges, but only {:.0} % of the agents' windows arrived{gap}: what is not seen cannot be cleared",
-            100.0 * inputs.coverage.fraction
-        );
-        return plain(inputs, Answer::InsufficientEvidence, 0.5, summary);
+    let clear::Cleared { evidence, controls } = clear::look(view, first, None);
+    let hypotheses = exonerate::not_standing(view, others);
+    let shown = |plain: Verdict| Verdict { evidence, controls, hypotheses, ..plain };
+    if let Some(gap) = blind(inputs) {
+        return shown(plain(inputs, Answer::InsufficientEvidence, 0.5, format!("No network problem seen on {edges} edges, but {gap}")));
     }
-    plain(
-        inputs,
-        Answer::NotNetwork,
-        0.5 + 0.5 * inputs.coverage.fraction * (edges as f64 / (edges as f64 + 5.0)),
-        format!("No network problem seen: {edges} edges over {minutes} minutes are as always"),
-    )
+    let summary = format!("No network problem seen: {edges} edges over {minutes} minutes are as always");
+    shown(plain(inputs, Answer::NotNetwork, clearance(inputs, edges), summary))
 }
 
-/// The verdict is about somebody else.
-fn elsewhere(inputs: &Inputs<'_>, verdict: Verdict, workload: &str) -> Verdict {
-    let summary = format!("No network problem seen at {workload}. Elsewhere: {}", verdict.summary);
-    Verdict { hypotheses: verdict.hypotheses, ..plain(inputs, Answer::NotNetwork, verdict.confidence, summary) }
+/// Why "nothing is wrong" cannot be said, if too little was seen.
+fn blind(inputs: &Inputs<'_>) -> Option<String> {
+    let lost = |&(_, last): &(&String, &Time)| (inputs.now - *last).num_seconds() > SILENT_S;
+    let silent: Vec<&str> = inputs.coverage.silent.iter().filter(lost).map(|(agent, _)| agent.as_str()).collect();
+    if inputs.coverage.fraction >= COVERAGE_MIN && silent.is_empty() {
+        return None;
+    }
+    let from = if silent.is_empty() { String::new() } else { format!(", no word from {}", silent.join(", ")) };
+    let percent = 100.0 * inputs.coverage.fraction;
+    Some(format!("only {percent:.0} % of the agents' windows arrived{from}: what is not seen cannot be cleared"))
+}
+
+/// How sure it is that nothing is wrong: grows with what was seen.
+fn clearance(inputs: &Inputs<'_>, edges: usize) -> f64 {
+    0.5 + 0.5 * inputs.coverage.fraction.clamp(0.0, 1.0) * (edges as f64 / (edges as f64 + 5.0))
+}
+
+/// What one workload's own edges show of a symptom.
+struct Signs {
+    class: Class,
+    edges: usize,
+    support: f64,
+}
+
+impl Signs {
+    /// `None` if they show no more than any workload's edges do now and then.
+    fn at(view: &View<'_>, case: &Case, workload: &str) -> Option<Self> {
+        let is_own =
+            |&&u: &&usize| [case.units[u].0, case.units[u].1].iter().any(|&end| view.workloads[view.ends[end].workload as usize] == workload);
+        let own: Vec<usize> = case.localised.bad_units.iter().filter(is_own).copied().collect();
+        let support: f64 = own.iter().map(|&u| case.shown.evidence().support(u)).sum();
+        case::is_suspicious(support, own.len()).then_some(Self { class: case.class, edges: own.len(), support })
+    }
+
+    fn by_support(a: &Self, b: &Self) -> std::cmp::Ordering {
+        a.support.total_cmp(&b.support)
+    }
+}
+
+/// The verdict is about somebody else: the workload asked about is judged by its own edges.
+fn elsewhere(inputs: &Inputs<'_>, view: &View<'_>, first: usize, verdict: Verdict, workload: &str, own: Option<Signs>) -> Verdict {
+    let clear::Cleared { evidence, controls } = clear::look(view, first, Some(workload));
+    let (answer, class, confidence, summary) = match (own, blind(inputs)) {
+        (Some(signs), _) => {
+            let what = format!("Signs of {} on {} edges of {workload}, which what happens elsewhere does not explain", signs.class, signs.edges);
+            (Answer::Ambiguous, signs.class, 0.4, what)
+        }
+        (None, Some(gap)) => (Answer::InsufficientEvidence, Class::None, 0.5, format!("No network problem seen at {workload}, but {gap}")),
+        (None, None) => (Answer::NotNetwork, Class::None, clearance(inputs, view.flows.len()), format!("No network problem seen at {workload}")),
+    };
+    let summary = format!("{summary}. Elsewhere: {}", verdict.summary);
+    Verdict { class, evidence, controls, hypotheses: verdict.hypotheses, ..plain(inputs, answer, confidence, summary) }
 }
 
 fn touches(verdict: &Verdict, workload: &str) -> bool {
@@ -248,7 +301,7 @@ fn touches(verdict: &Verdict, workload: &str) -> bool {
         || verdict.affected.iter().any(|a| a.source == workload || a.dest == workload)
 }
 
-/// How sure: grows with the likelihood and with what is explained, shrinks with what was not seen, and halves where another fits as well.
+/// How sure: grows with the likelihood and with what is explained, shrinks with what was not seen, and to 0.6 of it where another fits as well.
 fn confidence(inputs: &Inputs<'_>, case: &Case, has_twin: bool) -> f64 {
     let Some(guess) = case.localised.guesses.first() else { return 0.0 };
     let twin = if has_twin { 0.6 } else { 1.0 };

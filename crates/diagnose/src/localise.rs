@@ -45,6 +45,8 @@ pub struct Localised {
     pub support: f64,
     /// Units that are bad by themselves.
     pub bad_units: Vec<usize>,
+    /// Sound components that lie within the best one or around it, where the units that set them apart say nothing.
+    pub twins: Vec<Component>,
 }
 
 /// Weighs all components.
@@ -63,8 +65,9 @@ pub fn localise(crossings: &Crossings, evidence: &dyn Evidence, units: usize) ->
     let mut guesses: Vec<Guess> = crossings.iter().filter(worth).map(weigh).collect();
     guesses.sort_by(|a, b| b.is_sound().cmp(&a.is_sound()).then(b.score.total_cmp(&a.score)).then(a.component.cmp(&b.component)));
     prefer_told_apart(&mut guesses, evidence);
+    let twins = guesses.iter().skip(1).filter(|g| g.is_sound() && is_alike(&guesses[0], g, evidence)).map(|g| g.component).collect();
     let bad_units = (0..units).filter(|&u| supports[u] > 0.0).collect();
-    Localised { guesses, support, bad_units }
+    Localised { guesses, support, bad_units, twins }
 }
 
 fn guess(component: Component, passing: &[(usize, Cross)], evidence: &dyn Evidence, supports: &[f64], support: f64, price: f64) -> Guess {
@@ -77,23 +80,76 @@ fn guess(component: Component, passing: &[(usize, Cross)], evidence: &dyn Eviden
     Guess { component, score: score - price, strength, units, witnesses, bad, explained: if support > 0.0 { explained / support } else { 0.0 } }
 }
 
+fn lies_within(a: &Guess, b: &Guess) -> bool {
+    a.units.iter().all(|u| b.units.binary_search(u).is_ok())
+}
+
+/// What the units of `b` that are not `a`'s say about being hit as hard as `a` is.
+fn beyond(a: &Guess, b: &Guess, evidence: &dyn Evidence) -> f64 {
+    b.units.iter().filter(|u| a.units.binary_search(u).is_err()).map(|&u| evidence.score(u, &a.strength)).sum()
+}
+
+/// Whether one lies within the other and nothing tells them apart.
+fn is_alike(best: &Guess, other: &Guess, evidence: &dyn Evidence) -> bool {
+    let difference = match (lies_within(best, other), lies_within(other, best)) {
+        (true, true) => 0.0,
+        (true, false) => beyond(best, other, evidence),
+        (false, true) => beyond(other, best, evidence),
+        (false, false) => return false,
+    };
+    difference.abs() <= TIE
+}
+
 /// Moves to the front, of components that lie within one another, the one that the difference speaks for: the units of the larger that are not the
 /// smaller's, as hit as hard as the smaller hits. If they say nothing the smaller is taken: whichever it is, that part is hit.
 fn prefer_told_apart(guesses: &mut [Guess], evidence: &dyn Evidence) {
-    let lies_within = |a: &Guess, b: &Guess| a.units.iter().all(|u| b.units.binary_search(u).is_ok());
-    let beyond =
-        |a: &Guess, b: &Guess| -> f64 { b.units.iter().filter(|u| a.units.binary_search(u).is_err()).map(|&u| evidence.score(u, &a.strength)).sum() };
     // Each step ends at a component that the one before gives way to; more steps than components would be a circle.
     for _ in 0..guesses.len() {
         let best = &guesses[0];
         let is_better = |g: &Guess| match (lies_within(best, g), lies_within(g, best)) {
             _ if best.is_sound() && !g.is_sound() => false,
             (true, true) => g.component.rank() < best.component.rank(),
-            (true, false) => beyond(best, g) > TIE,
-            (false, true) => beyond(g, best) <= TIE,
+            (true, false) => beyond(best, g, evidence) > TIE,
+            (false, true) => beyond(g, best, evidence) <= TIE,
             (false, false) => false,
         };
         let Some(at) = (1..guesses.len()).find(|&i| is_better(&guesses[i])) else { return };
         guesses[..=at].rotate_right(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::Sense;
+    use crate::onset::Counts;
+    use crate::symptoms::{Family, LOSS, Part, Rates};
+
+    const EDGE: Component = Component::Edge(0, 1);
+    const WORKLOAD: Component = Component::Workload(1);
+
+    /// Four flows of an edge that lose 5 of 100, and as many others of its server with `k` of `n`.
+    fn edge_or_workload(k: f64, n: f64) -> Localised {
+        let flow = |u: usize| Counts::new([(0.0, 1_000.0), if u < 4 { (5.0, 100.0) } else { (k, n) }].into_iter());
+        let part = Part { rule: LOSS, counts: (0..8).map(flow).collect(), one_sided: false };
+        let family = Family { sense: Sense::Flow, units: vec![(0, 0); 8], parts: vec![part] };
+        let must = |units: std::ops::Range<usize>| units.map(|u| (u, Cross::Must)).collect();
+        let crossings = Crossings::from([(EDGE, must(0..4)), (WORKLOAD, must(0..8))]);
+        localise(&crossings, &Rates::new(&family, 1..2), 8)
+    }
+
+    #[test]
+    fn what_sets_a_workload_apart_from_its_edge_decides() {
+        // 75 segments that are lost at 5 % would be 4; at the 3 % of all together they would be too few to say anything.
+        let healthy = edge_or_workload(0.0, 75.0);
+        assert_eq!((healthy.guesses[0].component, healthy.twins.as_slice()), (EDGE, &[][..]));
+        let hit = edge_or_workload(4.0, 75.0);
+        assert_eq!((hit.guesses[0].component, hit.twins.as_slice()), (WORKLOAD, &[][..]));
+    }
+
+    #[test]
+    fn where_nothing_sets_them_apart_the_smaller_is_taken_and_the_twin_named() {
+        let unseen = edge_or_workload(0.0, 3.0);
+        assert_eq!((unseen.guesses[0].component, unseen.twins.as_slice()), (EDGE, &[WORKLOAD][..]));
     }
 }

@@ -20,17 +20,26 @@ pub fn signal(class: Class) -> &'static str {
         Class::Loss => "tcp.retrans_rate",
         Class::Latency => "tcp.handshake.p50",
         Class::Unreachable => "tcp.connect_timeout_rate",
-        Class::Policy | Class::ServiceDown => "tcp.connects_refused",
+        Class::Policy | Class::ServiceDown => "tcp.connect_failure_rate",
         _ => "",
     }
 }
 
 /// Workload pairs (client → server) that pass the culprit and are not cleared by their own numbers, the worst first.
 pub fn affected(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Affected> {
+    pairs_of(view, case, hit_units(view, case, culprit).into_iter().map(|(unit, _)| unit))
+}
+
+/// Workload pairs that are bad by themselves, where nobody can be blamed.
+pub fn affected_by_signs(view: &View<'_>, case: &Case) -> Vec<Affected> {
+    pairs_of(view, case, case.localised.bad_units.iter().copied())
+}
+
+fn pairs_of(view: &View<'_>, case: &Case, units: impl Iterator<Item = usize>) -> Vec<Affected> {
     let evidence = case.shown.evidence();
     let strength = case.localised.guesses.first().map(|g| g.strength.clone()).unwrap_or_else(|| vec![0.0; 2]);
     let mut pairs: BTreeMap<(u32, u32), Pair> = BTreeMap::new();
-    for (unit, _) in hit_units(view, case, culprit).into_iter().filter(|&(u, _)| is_used(view, case, u)) {
+    for unit in units.filter(|&u| is_used(view, case, u)) {
         let pair = pairs.entry(client_server(view, case, unit)).or_default();
         pair.hit += 1;
         pair.score += evidence.score(unit, &strength);
@@ -179,6 +188,13 @@ pub fn evidence(view: &View<'_>, case: &Case, culprit: Component) -> Vec<Evidenc
     all
 }
 
+/// The numbers where nobody can be blamed: edges that are bad by themselves, and all others.
+pub fn signs(view: &View<'_>, case: &Case) -> Vec<Evidence> {
+    let (bad, others): (Vec<usize>, Vec<usize>) = (0..case.units.len()).partition(|u| case.localised.bad_units.binary_search(u).is_ok());
+    let test = format!("{} of {} edges are bad by themselves, log-likelihood ratio {:.1}", bad.len(), case.units.len(), case.localised.support);
+    vec![one(view, case, &bad, "edges that are bad by themselves".into(), test), one(view, case, &others, "all other edges".into(), "control".into())]
+}
+
 fn one(view: &View<'_>, case: &Case, units: &[usize], scope: String, test: String) -> Evidence {
     let (value, baseline, samples) = match &case.shown {
         Shown::Rates(_) => {
@@ -194,19 +210,24 @@ fn one(view: &View<'_>, case: &Case, units: &[usize], scope: String, test: Strin
         }
     };
     let ratio = value.zip(baseline).filter(|(_, b)| *b > 0.0).map(|(v, b)| v / b);
-    Evidence { signal: signal(case.class).to_owned(), scope, value, baseline, ratio, samples: samples as u64, test }
+    // Where more or less is counted than the catalogue's measure does, it is said.
+    let counted = match case.class {
+        Class::Unreachable => "; connects that clients gave up and that were unreachable count as time-outs",
+        Class::Policy | Class::ServiceDown => "; of failures, those refused or reset",
+        _ => "",
+    };
+    Evidence { signal: signal(case.class).to_owned(), scope, value, baseline, ratio, samples: samples as u64, test: format!("{test}{counted}") }
 }
 
-/// The case's own rate over units and steps, and its opportunities.
+/// The case's rate over units and steps, and its opportunities.
 fn measured(view: &View<'_>, case: &Case, units: &[usize], steps: Range<usize>) -> (Option<f64>, f64) {
     let sum = |f: &dyn Fn(usize) -> f64| units.iter().map(|&u| f(u)).sum::<f64>();
     let talk = |u: usize, m: M| view.sum(view.talks[case.index[u]].there, m, steps.clone());
     let flow = |u: usize, m: M| view.sum(Some(case.index[u]), m, steps.clone());
     let (k, n) = match case.class {
-        Class::Loss => (
-            sum(&|u| (flow(u, M::Retrans) - flow(u, M::RetransSyn) - flow(u, M::RetransSynack) - flow(u, M::RetransSpurious)).max(0.0)),
-            sum(&|u| flow(u, M::SegmentsSent)),
-        ),
+        Class::Loss => {
+            (sum(&|u| (flow(u, M::Retrans) - flow(u, M::RetransSyn) - flow(u, M::RetransSynack)).max(0.0)), sum(&|u| flow(u, M::SegmentsSent)))
+        }
         Class::Unreachable => (sum(&|u| talk(u, M::Timeouts) + talk(u, M::Cancelled) + talk(u, M::Unreachable)), sum(&|u| talk(u, M::Connects))),
         _ => (sum(&|u| talk(u, M::Refused) + talk(u, M::ConnectsReset)), sum(&|u| talk(u, M::Connects))),
     };
@@ -298,15 +319,27 @@ pub fn network_sentence(view: &View<'_>, case: &Case, culprit: Component, pairs:
 pub fn app_words(view: &View<'_>, app: &AppFinding) -> (Vec<Evidence>, String) {
     let place = app.component.phrase(view);
     let since = view.time(app.start).format("%H:%M:%S");
-    let ratio = (app.before > 0.0).then(|| app.after / app.before);
-    let evidence = Evidence {
-        signal: app.signal.to_owned(),
+    let row = |signal: &str, before: f64, after: f64, samples: f64, test: String| Evidence {
+        signal: signal.to_owned(),
         scope: place.clone(),
-        value: Some(app.after),
-        baseline: Some(app.before),
-        ratio,
-        samples: app.samples as u64,
-        test: format!("change against {} steps before; paths lose nothing and round trips are flat", app.start),
+        value: Some(after),
+        baseline: Some(before),
+        ratio: (before > 0.0).then(|| after / before),
+        samples: samples as u64,
+        test,
+    };
+    let change = format!("against {} steps before", app.start);
+    let evidence = if app.class == Class::ServiceSlow {
+        let per_s = |m: M, steps: Range<usize>| {
+            let seconds = steps.len().max(1) as f64 * view.step_s;
+            app.talks.iter().map(|&t| view.sum(view.talks[t].there, m, steps.clone())).sum::<f64>() / seconds
+        };
+        let settled = (app.start + 1).min(view.steps - 1)..view.steps;
+        let rate = |signal: &str, m: M, test: String| row(signal, per_s(m, 0..app.start), per_s(m, settled.clone()), app.samples, test);
+        let lives = format!("open for each connect: {:.0} ms, before {:.0} ms, {change}", 1e3 * app.after, 1e3 * app.before);
+        vec![rate("tcp.active.rate", M::Active, lives), rate("tcp.connects.rate", M::Connects, format!("attempts a second {change}"))]
+    } else {
+        vec![row(app.signal, app.before, app.after, app.samples, format!("change {change}"))]
     };
     let sentence = match app.class {
         Class::ReceiverLimited => format!(
@@ -324,5 +357,5 @@ pub fn app_words(view: &View<'_>, app: &AppFinding) -> (Vec<Evidence>, String) {
             app.after, app.before
         ),
     };
-    (vec![evidence], sentence)
+    (evidence, sentence)
 }

@@ -245,3 +245,93 @@ fn a_verdict_shows_its_numbers() {
     assert!(verdict.affected.windows(2).all(|w| w[0].impact >= w[1].impact));
     assert!(verdict.affected.iter().all(|a| (0.0..=1.0).contains(&a.impact)));
 }
+
+#[test]
+fn a_generator_that_asks_one_of_two_targets_less_is_an_edge() {
+    for seed in SEEDS {
+        let run = Run::new(Plan::new("other", Some("demand_drop:edge=customers>webapp:clear".parse().expect("a fault")), seed));
+        let verdict = verdict(&run);
+        assert!(is_right(&verdict, run.truth.as_ref().expect("has a fault")), "{seed}: {}", verdict.summary);
+    }
+}
+
+#[test]
+fn resets_that_no_server_sent_are_not_a_dead_server() {
+    let run = Run::new(Plan::new("shop", None, 9));
+    let mut table = run.answer(&query(start(), run.end()));
+    let last = table.steps.len();
+    change(&mut table, |pod, name, step| match name {
+        "tcp.connects_reset" if pod.starts_with("checkoutservice") && step >= last - 5 => Some(20.0),
+        "tcp.connects" if pod.starts_with("checkoutservice") && step >= last - 5 => Some(25.0),
+        _ => None,
+    });
+    let verdict = judge(&table, &run);
+    assert_eq!((verdict.verdict, verdict.class), (Answer::Network, Class::Policy), "{}", verdict.summary);
+}
+
+#[test]
+fn a_cut_pair_of_which_no_direction_is_seen_says_so() {
+    let run = Run::new(Plan::new("shop", Some("blackhole:zone_pair=us-east-1a>us-east-1b:clear".parse().expect("a fault")), 1));
+    let (from, to) = (run.end() - Duration::seconds(60), run.end());
+    let mut table = run.answer(&query(from, to));
+    let seen = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None });
+    assert!(is_right(&seen, run.truth.as_ref().expect("has a fault")) && !seen.summary.contains("direction unknown"), "{}", seen.summary);
+    for name in ["tcp.segments.sent", "tcp.segments.received", "tcp.retrans_synack"] {
+        let measure = table.measure(name).expect("asked for");
+        table.rows.iter_mut().for_each(|row| row.series[measure].fill(None));
+    }
+    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None });
+    assert_eq!((verdict.class, verdict.culprit.scope), (Class::Unreachable, Scope::ZonePair), "{}", verdict.summary);
+    assert!(verdict.summary.contains("direction unknown"), "{}", verdict.summary);
+}
+
+#[test]
+fn an_end_that_says_far_more_than_a_path_keeps_the_path_from_being_accused() {
+    let run = Run::new(Plan::new("shop", Some("slow_reader:workload=cartservice:clear".parse().expect("a fault")), 1));
+    let (from, to) = (run.end() - Duration::seconds(60), run.end());
+    let mut table = run.answer(&query(from, to));
+    let last = table.steps.len();
+    // A little lost on what two pods send elsewhere.
+    change(&mut table, |pod, name, step| (name == "tcp.retrans" && pod == "adservice-1" && step >= last - 5).then_some(9.0));
+    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None });
+    assert_ne!(verdict.verdict, Answer::Network, "{}", verdict.summary);
+}
+
+#[test]
+fn what_clears_the_network_is_shown_with_its_counts() {
+    let quiet = verdict(&Run::new(Plan::new("shop", None, 3)));
+    let slow = verdict(&Run::new(Plan::new("shop", Some("slow_service:workload=cartservice:clear".parse().expect("a fault")), 3)));
+    for verdict in [&quiet, &slow] {
+        assert_eq!(verdict.verdict, Answer::NotNetwork, "{}", verdict.summary);
+        for signal in ["tcp.retrans_rate", "tcp.connect_failure_rate", "tcp.rtt.p20"] {
+            let row = verdict.evidence.iter().find(|e| e.signal == signal).expect(signal);
+            assert!(row.samples > 100 && row.value.is_some() && row.baseline.is_some(), "{row:?}");
+        }
+        assert_eq!(verdict.controls.len(), 4, "{:?}", verdict.controls);
+        assert!(verdict.controls.iter().all(|c| c.edges > 20 && c.bad * 10 <= c.edges), "{:?}", verdict.controls);
+    }
+}
+
+#[test]
+fn a_workload_with_signs_of_its_own_is_not_cleared_because_another_is_worse() {
+    let run = Run::new(Plan::new("shop", Some("refused:edge=checkoutservice>emailservice:clear".parse().expect("a fault")), 1));
+    let (from, to) = (run.end() - Duration::seconds(60), run.end());
+    let mut table = run.answer(&query(from, to));
+    let last = table.steps.len();
+    change(&mut table, |pod, name, step| (name == "tcp.retrans" && pod.starts_with("adservice") && step >= last - 5).then_some(15.0));
+    let ask = |workload| diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: Some(workload) });
+    let own = ask("adservice");
+    assert_eq!((own.verdict, own.class), (Answer::Ambiguous, Class::Loss), "{}", own.summary);
+    assert_eq!(ask("recommendationservice").verdict, Answer::NotNetwork);
+}
+
+#[test]
+fn every_signal_of_the_evidence_is_a_measure_of_the_catalogue() {
+    for fault in Fault::applicable(Strength::Clear) {
+        let verdict = verdict(&Run::new(Plan::new("shop", Some(fault.clone()), 1)));
+        assert!(!verdict.evidence.is_empty() && !verdict.controls.is_empty(), "{fault}: {}", verdict.summary);
+        for evidence in &verdict.evidence {
+            assert!(edgescope_model::signal::Measure::parse(&evidence.signal).is_ok(), "{fault}: {}", evidence.signal);
+        }
+    }
+}

@@ -213,7 +213,7 @@ impl World<'_> {
                 }
             }
         }
-        let times = self.times(&handled, ill);
+        let times = self.times(ill);
         for (i, talk) in conversations.iter().enumerate() {
             let row = &topology.calls[talk.call];
             let hit = if ill { self.hit(talk.client, talk.server, &row.to) } else { Hit { demand: 1.0, ..Hit::default() } };
@@ -240,7 +240,7 @@ impl World<'_> {
     }
 
     /// Mean seconds from request to answer, by pod: thinking, and its calls one after the other.
-    fn times(&self, handled: &[f64], ill: bool) -> Vec<f64> {
+    fn times(&self, ill: bool) -> Vec<f64> {
         let topology = self.topology;
         let mut times = vec![0.0; topology.pods.len()];
         let depth = depths(topology);
@@ -261,7 +261,6 @@ impl World<'_> {
                     };
                     total += call.probability * servers.iter().map(one).sum::<f64>() / servers.len() as f64;
                 }
-                let _ = handled;
                 times[pod] = total;
             }
         }

@@ -87,15 +87,17 @@ static __always_inline void flush_syn(struct socket_state *s, const struct flow_
 	touch(flow, now_ms(), s->tgid);
 }
 
-static __always_inline void connected(const struct control *ctl, struct socket_state *s, struct tcp_sock *tp)
+/* Seen by the state change, else by whoever looks at the socket next: counted once. */
+static __always_inline void connected(const struct control *ctl, struct socket_state *s, struct tcp_sock *tp, bool just_now)
 {
 	u64 now_ns = bpf_ktime_get_ns();
 	struct flow *flow;
 
 	flush_syn(s, &s->key, tp);
 	s->gauged_ms = now_ns / 1000000;
-	enter(s, PHASE_OPEN);
-	if (s->connect_ns)
+	if (__sync_val_compare_and_swap(&s->phase, PHASE_CONNECTING, PHASE_OPEN) != PHASE_CONNECTING)
+		return;
+	if (s->connect_ns && just_now)
 		observe(&handshakes, &s->key, (now_ns - s->connect_ns) / 1000, ctl->window, LOSS_HANDSHAKES_FULL);
 	flow = flow_of(&s->key);
 	if (!flow)
@@ -121,6 +123,7 @@ static __always_inline void owner_of_service(struct socket_state *s, const struc
 static __always_inline void accepted(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp)
 {
 	struct flow *flow;
+	u16 port;
 
 	if (!s) {
 		s = start_over(sk);
@@ -129,7 +132,10 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 	}
 	if (!s->tgid)
 		owner_of_service(s, sk);
+	port = s->key.service_port;
 	fill_key(&s->key, ctl, &sk->__sk_common, ROLE_SERVER);
+	if (!s->key.service_port) /* a socket that closes has given its port back; its listener's is the same */
+		s->key.service_port = port;
 	s->key.flags = 0;
 	__builtin_memset(&s->flushed, 0, sizeof(s->flushed));
 	/* Starts at the number of repeated SYN-ACKs, which on_retransmit_synack has counted. */
@@ -152,7 +158,7 @@ static __always_inline void established(const struct control *ctl, struct sock *
 	struct socket_state *s = known(sk);
 
 	if (s && s->phase == PHASE_CONNECTING)
-		connected(ctl, s, tp);
+		connected(ctl, s, tp, true);
 	else if (old == TCP_SYN_RECV)
 		accepted(ctl, s, sk, tp);
 }
@@ -260,12 +266,38 @@ static __always_inline void ended(const struct control *ctl, struct socket_state
 	touch(flow, at_ms, s->tgid);
 }
 
-static __always_inline void closed(const struct control *ctl, struct sock *sk, const struct tcp_sock *tp, int old)
+/*
+ * The kernel leaves a run of a program out if it came in the midst of another on the same CPU, as when a softirq completes a
+ * handshake while a task closes its socket. That a socket was established is then told by the state that it is found in.
+ */
+static __always_inline bool was_established(int state)
+{
+	return state != TCP_SYN_SENT && state != TCP_SYN_RECV && state != TCP_LISTEN && state != TCP_CLOSE;
+}
+
+/* Takes up what nobody told of; whether the socket counts as open from here on. */
+static __always_inline bool catch_up(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp, int state)
+{
+	if (!was_established(state))
+		return false;
+	switch (s->phase) {
+	case PHASE_CONNECTING:
+		connected(ctl, s, tp, false);
+		return true;
+	case PHASE_LISTENING: /* a clone of its listener's record */
+		accepted(ctl, s, sk, tp);
+		return true;
+	}
+	return false;
+}
+
+static __always_inline void closed(const struct control *ctl, struct sock *sk, struct tcp_sock *tp, int old)
 {
 	struct socket_state *s = known(sk);
 
 	if (!s)
 		return;
+	catch_up(ctl, s, sk, tp, old);
 	switch (__sync_lock_test_and_set(&s->phase, PHASE_CLOSED)) {
 	case PHASE_LISTENING:
 		enter(s, PHASE_STOPPED);

@@ -123,13 +123,20 @@ static __always_inline void sweep_open(const struct control *ctl, struct socket_
 		sweep_moving(ctl, s, sk, now_us);
 }
 
-/* Not established yet: all there can be is repeated SYNs. */
-static __always_inline void sweep_connecting(struct socket_state *s, struct sock *sk)
+/*
+ * Not established yet: all there can be is repeated SYNs; or the change to established was left out. The state is set after the
+ * change was told, so that whoever finds it set and the phase as it was knows that nobody told.
+ */
+static __always_inline void sweep_young(const struct control *ctl, struct socket_state *s, struct sock *sk)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	int state = sk->__sk_common.skc_state;
 	struct flow_key key = s->key;
 
-	if (tp)
+	if (!tp)
+		return;
+	barrier();
+	if (!catch_up(ctl, s, sk, tp, state) && __sync_fetch_and_add(&s->phase, 0) == PHASE_CONNECTING)
 		flush_syn(s, &key, tp);
 }
 
@@ -193,11 +200,13 @@ int sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 		sweep_open(ctl, s, sk);
 		break;
 	case PHASE_CONNECTING:
-		sweep_connecting(s, sk);
+		sweep_young(ctl, s, sk);
 		break;
 	case PHASE_LISTENING:
-		if (sk->__sk_common.skc_state != TCP_LISTEN) /* a clone on its way to be established */
+		if (sk->__sk_common.skc_state != TCP_LISTEN) { /* a clone on its way to be established */
+			sweep_young(ctl, s, sk);
 			break;
+		}
 		learn_port(s, sk);
 		sweep_listener(ctx->meta->seq, s, sk);
 		break;

@@ -5,7 +5,7 @@ use crate::incidents::{self, Member};
 use crate::rules::{At, Detector, Peers, Reading, hold, plain_rate, plain_shift, read};
 use crate::series::{EdgeKey, Part, Past, Places, Series, WINDOWS_KEPT};
 use edgescope_model::alert::{Alert, AlertState, Incident};
-use edgescope_model::query::{Coverage, EdgeQuery, EdgeTable};
+use edgescope_model::query::{EdgeQuery, EdgeTable};
 use edgescope_model::time::{Time, from_seconds};
 use std::collections::BTreeMap;
 
@@ -36,8 +36,8 @@ pub struct Counters {
 #[derive(Debug, Clone)]
 struct Open {
     alert: Alert,
-    /// The slice that is worst.
-    part: Part,
+    /// The slice that is worst; unknown of an alert of a former life.
+    part: Option<Part>,
     /// First and last bad window.
     first_bad: i64,
     last_bad: i64,
@@ -82,18 +82,18 @@ impl Engine {
         for alert in alerts.into_iter().filter(|a| a.state == AlertState::Firing) {
             let Some(detector) = Detector::ALL.into_iter().find(|d| d.name() == alert.detector) else { continue };
             let Some(edge) = edge_of(&alert) else { continue };
-            let window = alert.since.timestamp().div_euclid(10);
+            let window = alert.since.timestamp().div_euclid(crate::WINDOW_S);
             let places = Places::default();
             self.members.insert(alert.id.clone(), Member::new(alert.since, &edge, &places));
             let told = alert.value;
-            self.open
-                .insert((detector, edge), Open { alert, part: Part::Whole, first_bad: window, last_bad: window, last_known: window, places, told });
+            let open = Open { alert, part: None, first_bad: window, last_bad: window, last_known: window, places, told };
+            self.open.insert((detector, edge), open);
         }
         self.incidents.extend(incidents.into_iter().filter(|i| i.closed_at.is_none()).map(|i| (i.id.clone(), i)));
     }
 
-    /// Judges the newest windows of a table whose steps are all closed. `coverage` is the range's: a silent agent's edges are not judged.
-    pub fn round(&mut self, table: &EdgeTable, coverage: &Coverage, now: Time) -> Vec<Transition> {
+    /// Judges the newest windows of a table whose steps are all closed.
+    pub fn round(&mut self, table: &EdgeTable, now: Time) -> Vec<Transition> {
         self.counters.rounds += 1;
         let numbers = self.series.take(table, self.config.series_max);
         let window_s = f64::from(table.step_s.unwrap_or(10));
@@ -108,7 +108,7 @@ impl Engine {
             for (edge, from) in due {
                 let known = self.open.contains_key(&(detector, edge.clone()));
                 if known || from < numbers.end {
-                    told.extend(self.judge(detector, &edge, from..numbers.end, &peers, window_s, coverage, now));
+                    told.extend(self.judge(detector, &edge, from..numbers.end, &peers, window_s, now));
                 }
             }
         }
@@ -163,7 +163,6 @@ impl Engine {
         Some((part.clone(), hold(detector, &self.config, past, at, (*baseline, *threshold))?))
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn judge(
         &mut self,
         detector: Detector,
@@ -171,12 +170,11 @@ impl Engine {
         judged: std::ops::Range<i64>,
         peers: &BTreeMap<i64, Peers>,
         window_s: f64,
-        coverage: &Coverage,
         now: Time,
     ) -> Option<Alert> {
         let key = (detector, edge.clone());
         let begun = self.open.get(&key).map(|o| o.first_bad);
-        let held = self.open.get(&key).and_then(|o| Some((o.part.clone(), o.alert.baseline?, o.alert.threshold)));
+        let held = self.open.get(&key).and_then(|o| Some((o.part.clone()?, o.alert.baseline?, o.alert.threshold)));
         let mut readings: Vec<(i64, Part, Reading)> = Vec::new();
         for window in judged {
             // What counts as normal ends where the trouble begins: before the alert's first bad window, or before the first bad one here.
@@ -186,19 +184,10 @@ impl Engine {
             let worst = worst.or_else(|| self.hold(detector, edge, at, held.as_ref()?));
             readings.extend(worst.map(|(part, reading)| (window, part, reading)));
         }
-        if detector == Detector::TrafficDrop && self.is_silent(edge, coverage) {
-            return None;
-        }
         match self.open.remove(&key) {
             Some(open) => self.go_on(key, open, &readings, window_s, now),
             None => self.begin(key, &readings, window_s, now),
         }
-    }
-
-    /// Whether a node of the edge's source is named among the silent agents.
-    fn is_silent(&self, edge: &EdgeKey, coverage: &Coverage) -> bool {
-        let whole = self.series.edges.get(edge).and_then(|e| e.parts.get(&Part::Whole));
-        whole.is_some_and(|(_, places)| coverage.silent.keys().any(|agent| places.nodes.contains(agent)))
     }
 
     fn begin(&mut self, key: Key, readings: &[(i64, Part, Reading)], window_s: f64, now: Time) -> Option<Alert> {
@@ -238,7 +227,7 @@ impl Engine {
         let told = alert.value;
         self.open.insert(
             key,
-            Open { alert: alert.clone(), part: last.1.clone(), first_bad: since.min(first.0), last_bad: last.0, last_known, places, told },
+            Open { alert: alert.clone(), part: Some(last.1.clone()), first_bad: since.min(first.0), last_bad: last.0, last_known, places, told },
         );
         Some(alert)
     }
@@ -252,7 +241,10 @@ impl Engine {
             open.last_bad = open.last_bad.max(*window);
             fill(&mut open.alert, *detector, edge, part, reading, window_s);
             open.places = self.places(edge, part);
-            open.part = part.clone();
+            open.part = Some(part.clone());
+            if let Some(member) = self.members.get_mut(&open.alert.id) {
+                member.last_bad = member.last_bad.max(from_seconds((open.last_bad as f64 * window_s) as i64));
+            }
         }
         let newest = self.series.newest.unwrap_or(open.last_known);
         let well =
@@ -260,9 +252,12 @@ impl Engine {
         let quiet_s = ((newest - open.last_bad) as f64 * window_s) as i64;
         let unheard_s = ((newest - open.last_known) as f64 * window_s) as i64;
         let keep_s = if before == AlertState::Pending { 0 } else { life.keep_firing_for_s };
-        if (well && quiet_s >= keep_s) || unheard_s >= life.no_data_s {
+        let is_lost = unheard_s >= life.no_data_s;
+        if is_lost || (well && quiet_s >= keep_s) {
             open.alert.state = AlertState::Resolved;
             open.alert.resolved_at = Some(now);
+            let why = if is_lost { format!("ended without data for {unheard_s} s, not known to be well") } else { "well again".to_owned() };
+            open.alert.summary = format!("{}; {why}", open.alert.summary);
             // An alert that never fired was nothing: it vanishes without a word.
             return (before == AlertState::Firing).then_some(open.alert);
         }
@@ -327,7 +322,8 @@ impl Engine {
     }
 
     fn join(&mut self, alert: &Alert, islands: &BTreeMap<String, usize>, now: Time) -> String {
-        let places = self.open.values().find(|o| o.alert.id == alert.id).map(|o| o.places.clone()).unwrap_or_default();
+        let open = self.open.values().find(|o| o.alert.id == alert.id);
+        let places = open.map(|o| o.places.clone()).unwrap_or_default();
         let edge = edge_of(alert).unwrap_or_else(|| EdgeKey {
             source_namespace: String::new(),
             source: String::new(),
@@ -337,8 +333,8 @@ impl Engine {
         });
         let member = Member::new(alert.since, &edge, &places);
         let members = &self.members;
-        let open = self.incidents.values().map(|i| (i, i.alerts.iter().filter_map(|a| members.get(a)).collect::<Vec<_>>()));
-        let home = incidents::home(&member, open.collect::<Vec<_>>().into_iter(), islands);
+        let incidents = self.incidents.values().map(|i| (i, i.alerts.iter().filter_map(|a| members.get(a)).collect::<Vec<_>>()));
+        let home = incidents::home(&member, &incidents.collect::<Vec<_>>(), islands);
         let id = home.unwrap_or_else(|| format!("incident-{:016x}", fingerprint(&alert.id)));
         self.members.insert(alert.id.clone(), member);
         let incident = self.incidents.entry(id.clone()).or_insert_with(|| Incident {
@@ -435,7 +431,12 @@ fn fill(alert: &mut Alert, detector: Detector, edge: &EdgeKey, part: &Part, read
             format!("{} of {:.0} segments sent again, threshold {}", percent(reading.value), reading.samples, percent(reading.threshold))
         }
         Detector::ConnectFailures => {
-            format!("{} of {:.0} connects failed, threshold {}", percent(reading.value), reading.samples, percent(reading.threshold))
+            format!(
+                "{} of {:.0} connects failed, were given up or wait without an answer, threshold {}",
+                percent(reading.value),
+                reading.samples,
+                percent(reading.threshold)
+            )
         }
         Detector::Stalled => format!("{} of open socket time stalled, threshold {}", percent(reading.value), percent(reading.threshold)),
         Detector::RttShift => format!("round trip {:.1} ms, usual {:.1} ms", 1e3 * reading.value, 1e3 * reading.baseline.unwrap_or(0.0)),

@@ -93,10 +93,16 @@ pub struct At {
 /// Judges a slice; `None` without data.
 pub fn read(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, peers: Peers) -> Option<Reading> {
     match detector {
-        Detector::Retransmissions => rate(&config.retransmissions, config, past, at, peers, |w| (w.retrans, w.segments)),
-        Detector::ConnectFailures => rate(&config.connect_failures, config, past, at, peers, |w| (w.failed.min(w.connects), w.connects)),
+        Detector::Retransmissions => rate(&config.retransmissions, config, past, at, peers, |w| (w.lost, w.segments), |w| w.again),
+        Detector::ConnectFailures => {
+            let failed = |w: &Window| w.failed.min(w.connects);
+            rate(&config.connect_failures, config, past, at, peers, |w| (failed(w), w.connects), failed)
+        }
         // A socket stalls for seconds on end: five of its seconds are one observation.
-        Detector::Stalled => rate(&config.stalled, config, past, at, peers, |w| (w.stalled_s.min(w.active_s) / 5.0, w.active_s / 5.0)),
+        Detector::Stalled => {
+            let stalled = |w: &Window| w.stalled_s.min(w.active_s) / 5.0;
+            rate(&config.stalled, config, past, at, peers, |w| (stalled(w), w.active_s / 5.0), stalled)
+        }
         Detector::RttShift => shift(&config.rtt_shift, config, past, at, peers),
         Detector::TrafficDrop => drop(&config.traffic_drop, past, at),
     }
@@ -110,7 +116,7 @@ pub fn hold(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, (
         Detector::TrafficDrop => (now.bytes / at.window_s, 1.0, false),
         _ => return None,
     };
-    if samples <= 0.0 {
+    if samples <= 0.0 || value.is_nan() {
         return None;
     }
     // How far from the baseline, as a share of the way to the threshold.
@@ -125,7 +131,7 @@ pub fn hold(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, (
 pub fn plain_rate(detector: Detector, past: &Past, window: i64) -> Option<f64> {
     let w = past.at(window)?;
     let (k, n) = match detector {
-        Detector::Retransmissions => (w.retrans, w.segments),
+        Detector::Retransmissions => (w.lost, w.segments),
         Detector::ConnectFailures => (w.failed, w.connects),
         Detector::Stalled => (w.stalled_s, w.active_s),
         _ => return None,
@@ -140,29 +146,44 @@ pub fn plain_shift(past: &Past, at: At) -> Option<f64> {
     Some(now.rtt_s - median(&mut before)?)
 }
 
-fn rate(rule: &RateRule, config: &DetectorsConfig, past: &Past, at: At, peers: Peers, counts: impl Fn(&Window) -> (f64, f64)) -> Option<Reading> {
+/// `counts` are judged, bad events and opportunities; `shown` are the events that the catalogue's measure counts.
+fn rate(
+    rule: &RateRule,
+    config: &DetectorsConfig,
+    past: &Past,
+    at: At,
+    peers: Peers,
+    counts: impl Fn(&Window) -> (f64, f64),
+    shown: impl Fn(&Window) -> f64,
+) -> Option<Reading> {
     if !rule.enabled {
         return None;
     }
-    let sum = |from: i64, to: i64| past.range(from, to).map(&counts).fold((0.0, 0.0, 0usize), |a, (k, n)| (a.0 + k, a.1 + n, a.2 + 1));
+    let sum = |from: i64, to: i64| {
+        let add = |(bad, all, seen, windows): (f64, f64, f64, usize), w: &Window| {
+            let (k, n) = counts(w);
+            (bad + k, all + n, seen + shown(w), windows + 1)
+        };
+        past.range(from, to).fold((0.0, 0.0, 0.0, 0), add)
+    };
     let start = at.window + 1 - rule.windows as i64;
-    let (k, n, _) = sum(start, at.window + 1);
+    let (k, n, seen, _) = sum(start, at.window + 1);
     if n <= 0.0 {
         return None;
     }
-    let (past_k, past_n, windows) = sum(i64::MIN, at.normal_until.min(start));
-    let baseline = (past_n > 0.0).then(|| past_k / past_n);
+    let (past_k, past_n, past_seen, windows) = sum(i64::MIN, at.normal_until.min(start));
+    let usual = if past_n > 0.0 { past_k / past_n } else { 0.0 };
     let beside = if windows < config.baseline_windows { peers.rate } else { 0.0 };
-    let threshold = rule.floor.max(rule.ratio * baseline.unwrap_or(0.0)).max(rule.ratio * beside).min(0.95);
-    let (value, lower) = (k / n, wilson_lower(k, n, rule.z));
+    let threshold = rule.floor.max(rule.ratio * usual).max(rule.ratio * beside).min(0.95);
+    let lower = wilson_lower(k, n, rule.z);
     Some(Reading {
-        value,
+        value: seen / n,
         threshold,
-        baseline,
+        baseline: (past_n > 0.0).then(|| past_seen / past_n),
         past: windows,
         samples: n,
         bad: k >= rule.events_min && lower > threshold,
-        clear: value < rule.life.clear * threshold,
+        clear: k / n < rule.life.clear * threshold,
         excess: lower / threshold,
     })
 }
@@ -200,8 +221,9 @@ fn trips(past: &Past, at: At, samples_min: f64) -> impl Iterator<Item = f64> {
 
 fn drop(rule: &DropRule, past: &Past, at: At) -> Option<Reading> {
     let start = at.window + 1 - rule.windows as i64;
-    let recent: Vec<&Window> = past.range(start, at.window + 1).collect();
-    let before: Vec<&Window> = past.range(i64::MIN, at.normal_until.min(start)).collect();
+    let whole = |from: i64, to: i64| past.range(from, to).filter(|w| !w.bytes.is_nan());
+    let recent: Vec<&Window> = whole(start, at.window + 1).collect();
+    let before: Vec<&Window> = whole(i64::MIN, at.normal_until.min(start)).collect();
     if !rule.enabled || recent.len() < rule.windows || before.len() < rule.past_min {
         return None;
     }

@@ -35,11 +35,14 @@ pub enum Part {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
     pub segments: f64,
-    pub retrans: f64,
+    /// Data segments sent again, and those of them that the receiver did not report as duplicates.
+    pub again: f64,
+    pub lost: f64,
     pub connects: f64,
     pub failed: f64,
     pub active_s: f64,
     pub stalled_s: f64,
+    /// Unknown unless all who told before tell of this window too.
     pub bytes: f64,
     pub rtt_s: f64,
     pub rtt_samples: f64,
@@ -48,7 +51,8 @@ pub struct Window {
 impl Window {
     const UNKNOWN: Self = Self {
         segments: f64::NAN,
-        retrans: f64::NAN,
+        again: f64::NAN,
+        lost: f64::NAN,
         connects: f64::NAN,
         failed: f64::NAN,
         active_s: f64::NAN,
@@ -60,8 +64,9 @@ impl Window {
 
     /// Equal, unknown parts included.
     fn is_same(&self, other: &Self) -> bool {
-        let bits =
-            |w: &Self| [w.segments, w.retrans, w.connects, w.failed, w.active_s, w.stalled_s, w.bytes, w.rtt_s, w.rtt_samples].map(f64::to_bits);
+        let bits = |w: &Self| {
+            [w.segments, w.again, w.lost, w.connects, w.failed, w.active_s, w.stalled_s, w.bytes, w.rtt_s, w.rtt_samples].map(f64::to_bits)
+        };
         bits(self) == bits(other)
     }
 
@@ -142,13 +147,15 @@ pub struct Places {
 #[derive(Debug)]
 pub struct Edge {
     pub parts: BTreeMap<Part, (Past, Places)>,
+    /// Who told of it in the windows that are kept: the first and the last number of those.
+    tellers: BTreeMap<String, (i64, i64)>,
     /// Number of the first window that the last table changed; `i64::MAX` if it changed none.
     pub changed_from: i64,
 }
 
 impl Default for Edge {
     fn default() -> Self {
-        Self { parts: BTreeMap::new(), changed_from: i64::MAX }
+        Self { parts: BTreeMap::new(), tellers: BTreeMap::new(), changed_from: i64::MAX }
     }
 }
 
@@ -221,8 +228,14 @@ impl Series {
             }
         }
         for (key, parts) in groups {
+            let mut tellers = self.edges.get(&key).map(|e| e.tellers.clone()).unwrap_or_default();
+            let all = parts.get(&Part::Whole).map_or(&[][..], Vec::as_slice);
+            let gaps = gaps(&reader, all, first, &mut tellers);
             for (part, rows) in parts {
-                self.put(&reader, &key, part, &rows, first, series_max);
+                self.put(&reader, &key, part, &rows, first, &gaps, series_max);
+            }
+            if let Some(edge) = self.edges.get_mut(&key) {
+                edge.tellers = tellers;
             }
         }
         self.forget(numbers.end);
@@ -230,7 +243,8 @@ impl Series {
         numbers
     }
 
-    fn put(&mut self, reader: &Reader<'_>, key: &EdgeKey, part: Part, rows: &[usize], first: i64, series_max: usize) {
+    #[allow(clippy::too_many_arguments)]
+    fn put(&mut self, reader: &Reader<'_>, key: &EdgeKey, part: Part, rows: &[usize], first: i64, gaps: &[bool], series_max: usize) {
         let known = self.edges.get(key).is_some_and(|e| e.parts.contains_key(&part));
         if !known && self.slices >= series_max {
             self.turned_away += 1;
@@ -241,7 +255,12 @@ impl Series {
         let (past, places) = edge.parts.entry(part).or_default();
         for step in 0..reader.table.steps.len() {
             let number = first + step as i64;
-            if past.put(number, reader.window(rows, step)) {
+            let mut window = reader.window(rows, step);
+            if gaps[step] {
+                // What a silent agent does not tell is not traffic that fell; shares of what the others tell are shares still.
+                window.bytes = f64::NAN;
+            }
+            if past.put(number, window) {
                 edge.changed_from = edge.changed_from.min(number);
             }
         }
@@ -270,6 +289,23 @@ impl Series {
     pub fn slices(&self) -> usize {
         self.slices
     }
+}
+
+/// By step, whether somebody who told of an edge before is silent; `tellers` learns who tells now. An agent that is gone for longer than the past that is
+/// kept is no longer waited for.
+fn gaps(reader: &Reader<'_>, rows: &[usize], first: i64, tellers: &mut BTreeMap<String, (i64, i64)>) -> Vec<bool> {
+    let present: BTreeSet<String> = rows.iter().map(|&row| reader.teller(row)).collect();
+    let numbers = (first..).take(reader.table.steps.len()).enumerate();
+    let gaps = numbers.map(|(step, number)| {
+        for teller in present.iter().filter(|t| reader.has_reported(t, step)) {
+            let (begun, last) = tellers.entry(teller.clone()).or_insert((number, number));
+            (*begun, *last) = ((*begun).min(number), (*last).max(number));
+        }
+        tellers.iter().any(|(teller, &(begun, last))| begun < number && last >= number - WINDOWS_KEPT as i64 && !reader.has_reported(teller, step))
+    });
+    let gaps = gaps.collect();
+    tellers.retain(|_, (_, last)| *last >= first - WINDOWS_KEPT as i64);
+    gaps
 }
 
 fn parts_of(source: &End<'_>, dest: &End<'_>) -> Vec<Part> {
@@ -334,11 +370,15 @@ impl<'a> Reader<'a> {
         value.unwrap_or(if reported { 0.0 } else { f64::NAN })
     }
 
+    fn has_reported(&self, teller: &str, step: usize) -> bool {
+        self.reports.get(teller).is_some_and(|r| r[step])
+    }
+
     fn window(&self, rows: &[usize], step: usize) -> Window {
         let mut window = Window::UNKNOWN;
         let mut trips: Vec<(f64, f64)> = Vec::new();
         for &row in rows {
-            if !self.reports.get(&self.teller(row)).is_some_and(|r| r[step]) {
+            if !self.has_reported(&self.teller(row), step) {
                 continue;
             }
             let v = |m: usize| self.value(row, m, step, true);
@@ -346,7 +386,9 @@ impl<'a> Reader<'a> {
             // Connects still open while SYNs are sent again: clients without a time-out of their own wait for minutes.
             let open = if v(2) > 0.0 { v(5) - v(6) - v(9) - v(11) } else { 0.0 };
             add(&mut window.segments, v(0));
-            add(&mut window.retrans, (v(1) - v(2) - v(3) - v(4)).max(0.0));
+            let again = (v(1) - v(2) - v(3)).max(0.0);
+            add(&mut window.again, again);
+            add(&mut window.lost, (again - v(4)).max(0.0));
             add(&mut window.connects, v(5));
             add(&mut window.failed, failed.max(open).min(v(5).max(failed)));
             add(&mut window.active_s, v(12));

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, TimeZone, Utc};
 use edgescope_detect::{DetectorsConfig, Engine, Transition, query};
 use edgescope_model::alert::{Alert, AlertState, Incident};
-use edgescope_model::query::{Coverage, EdgeRow, EdgeTable};
+use edgescope_model::query::{EdgeRow, EdgeTable};
 use std::collections::BTreeSet;
 
 const WINDOW_S: i64 = 10;
@@ -42,6 +42,11 @@ fn when(w: i64) -> DateTime<Utc> {
 
 /// The table of the last windows before `until`; a window is listed only once it has `arrived`.
 fn table(does: &dyn Fn(i64) -> Does, until: i64, arrived: &dyn Fn(i64, i64) -> bool) -> EdgeTable {
+    table_of("a", "node-1", does, until, arrived)
+}
+
+/// The same of one source pod of the edge.
+fn table_of(pod: &str, node: &str, does: &dyn Fn(i64) -> Does, until: i64, arrived: &dyn Fn(i64, i64) -> bool) -> EdgeTable {
     let query = query(when(until));
     let from = (query.from - start()).num_seconds() / WINDOW_S;
     let value = |w: i64, measure: &str| {
@@ -68,7 +73,8 @@ fn table(does: &dyn Fn(i64) -> Does, until: i64, arrived: &dyn Fn(i64, i64) -> b
             .iter()
             .map(|d| match d.as_str() {
                 "role" => "client".to_owned(),
-                "source.node" => "node-1".to_owned(),
+                "source.node" => node.to_owned(),
+                "source.pod" => pod.to_owned(),
                 "dest.node" => "node-2".to_owned(),
                 d if d.ends_with("namespace") || d.ends_with("zone") => String::new(),
                 d => if d.starts_with("source") { source } else { dest }.to_owned(),
@@ -92,15 +98,15 @@ fn table(does: &dyn Fn(i64) -> Does, until: i64, arrived: &dyn Fn(i64, i64) -> b
 }
 
 /// Runs windows one by one through an engine; `does(window)` tells of the one edge.
-fn run(windows: i64, coverage: &Coverage, does: impl Fn(i64) -> Does) -> Vec<(i64, Told)> {
-    run_late(windows, coverage, &does, &|_, _| true)
+fn run(windows: i64, does: impl Fn(i64) -> Does) -> Vec<(i64, Told)> {
+    run_late(windows, &does, &|_, _| true)
 }
 
-fn run_late(windows: i64, coverage: &Coverage, does: &dyn Fn(i64) -> Does, arrived: &dyn Fn(i64, i64) -> bool) -> Vec<(i64, Told)> {
+fn run_late(windows: i64, does: &dyn Fn(i64) -> Does, arrived: &dyn Fn(i64, i64) -> bool) -> Vec<(i64, Told)> {
     let mut engine = Engine::new(DetectorsConfig::default());
     let round = |until: i64| {
         let mut told = Told::default();
-        for transition in engine.round(&table(does, until, arrived), coverage, when(until)) {
+        for transition in engine.round(&table(does, until, arrived), when(until)) {
             match transition {
                 Transition::Alert(alert) => told.alerts.push(*alert),
                 Transition::Incident(incident) => told.incidents.push(*incident),
@@ -122,7 +128,7 @@ fn ended(rounds: &[(i64, Told)], id: &str) -> Option<i64> {
 
 #[test]
 fn loss_fires_after_two_windows_knows_its_start_and_ends() {
-    let rounds = run(30, &Coverage::default(), |w| if (10..16).contains(&w) { Does { retrans: 50.0, ..WELL } } else { WELL });
+    let rounds = run(30, |w| if (10..16).contains(&w) { Does { retrans: 50.0, ..WELL } } else { WELL });
     let (until, alert) = fired(&rounds, "retransmissions").expect("fires");
     assert_eq!((until, alert.since), (12, when(10)));
     assert!((alert.baseline.expect("has a past") - 0.001).abs() < 1e-9);
@@ -144,7 +150,7 @@ fn every_detector_fires_on_its_own_trouble_and_on_no_other() {
         ("traffic_drop", Does { bytes: 100_000.0, ..WELL }),
     ];
     for (detector, trouble) in cases {
-        let rounds = run(20, &Coverage::default(), |w| if w >= 10 { trouble } else { WELL });
+        let rounds = run(20, |w| if w >= 10 { trouble } else { WELL });
         let all: BTreeSet<_> = rounds.iter().flat_map(|(_, r)| &r.alerts).map(|a| a.detector.as_str()).collect();
         assert_eq!(all, [detector].into(), "{detector}");
         let (until, alert) = fired(&rounds, detector).expect(detector);
@@ -155,20 +161,53 @@ fn every_detector_fires_on_its_own_trouble_and_on_no_other() {
 
 #[test]
 fn a_silent_agent_is_not_traffic_that_dropped() {
-    let stopped = run(20, &Coverage::default(), |w| if w >= 10 { Does { bytes: 0.0, segments: 0.0, connects: 0.0, ..WELL } } else { WELL });
+    let stopped = run(20, |w| if w >= 10 { Does { bytes: 0.0, segments: 0.0, connects: 0.0, ..WELL } } else { WELL });
     assert!(fired(&stopped, "traffic_drop").is_some(), "its agent said that nothing was sent");
-    let silent = run(20, &Coverage::default(), |w| if w >= 10 { Does { silent: true, ..WELL } } else { WELL });
+    let silent = run(20, |w| if w >= 10 { Does { silent: true, ..WELL } } else { WELL });
     assert_eq!(silent.iter().map(|(_, r)| r.alerts.len()).sum::<usize>(), 0);
-    let mut coverage = Coverage::default();
-    coverage.silent.insert("node-1".to_owned(), when(10));
-    let known = run(20, &coverage, |w| if w >= 10 { Does { bytes: 0.0, segments: 0.0, connects: 0.0, ..WELL } } else { WELL });
-    assert!(fired(&known, "traffic_drop").is_none());
+}
+
+/// Two pods of `a`; the second one's agent does as it is told.
+fn two_pods(windows: i64, second: impl Fn(i64) -> Does) -> Vec<Alert> {
+    let mut engine = Engine::new(DetectorsConfig::default());
+    let round = |until: i64| {
+        let mut both = table_of("a-1", "node-1", &|_| WELL, until, &|_, _| true);
+        let other = table_of("a-2", "node-3", &second, until, &|_, _| true);
+        // As a store answers: a row without any value in the range is none.
+        both.rows.extend(other.rows.into_iter().filter(|row| row.series.iter().flatten().any(Option::is_some)));
+        engine.round(&both, when(until))
+    };
+    let told: Vec<Transition> = (1..=windows).flat_map(round).collect();
+    told.into_iter().filter_map(|t| if let Transition::Alert(alert) = t { Some(*alert) } else { None }).collect()
+}
+
+#[test]
+fn what_one_of_two_agents_no_longer_tells_is_not_traffic_that_dropped() {
+    let heavy = Does { bytes: 5_000_000.0, ..WELL };
+    let stopped = two_pods(40, |w| if w >= 10 { Does { bytes: 0.0, ..WELL } } else { heavy });
+    assert!(stopped.iter().any(|a| a.detector == "traffic_drop"), "its agent says that nothing is sent");
+    // For longer than the windows that are read again, too.
+    assert_eq!(two_pods(40, |w| if w >= 10 { Does { silent: true, ..WELL } } else { heavy }), []);
+    assert_eq!(two_pods(40, |w| if (10..14).contains(&w) { Does { silent: true, ..WELL } } else { heavy }), []);
+}
+
+#[test]
+fn an_alert_without_data_ends_and_says_so() {
+    let rounds = run(60, |w| match w {
+        ..10 => WELL,
+        10..20 => Does { bytes: 0.0, segments: 0.0, connects: 0.0, ..WELL },
+        _ => Does { silent: true, ..WELL },
+    });
+    let alert = fired(&rounds, "traffic_drop").expect("fires").1;
+    let end = ended(&rounds, &alert.id).expect("does not stand for ever");
+    assert!((49..=51).contains(&end), "{end}");
+    let last = rounds.iter().flat_map(|(_, r)| &r.alerts).rfind(|a| a.id == alert.id).expect("told");
+    assert!(last.summary.contains("without data"), "{}", last.summary);
 }
 
 #[test]
 fn few_opportunities_prove_nothing() {
-    let rounds =
-        run(20, &Coverage::default(), |w| if w >= 10 { Does { segments: 20.0, retrans: 1.0, connects: 4.0, timeouts: 1.0, ..WELL } } else { WELL });
+    let rounds = run(20, |w| if w >= 10 { Does { segments: 20.0, retrans: 1.0, connects: 4.0, timeouts: 1.0, ..WELL } } else { WELL });
     assert!(rounds.iter().all(|(_, r)| r.alerts.is_empty()), "{rounds:?}");
 }
 
@@ -180,7 +219,7 @@ fn noise_is_no_alert() {
             (w as u64).wrapping_mul(8).wrapping_add(kind).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         1.0 + ((mixed >> 33) as f64 / (1u64 << 31) as f64 - 0.5) * 2.0 * spread
     };
-    let rounds = run(300, &Coverage::default(), |w| Does {
+    let rounds = run(300, |w| Does {
         bytes: 500_000.0 * noise(w, 0, 0.4),
         retrans: 2.0 * noise(w, 1, 1.0),
         rtt_s: 0.002 * noise(w, 2, 0.15),
@@ -193,7 +232,7 @@ fn noise_is_no_alert() {
 
 #[test]
 fn a_long_trouble_does_not_become_normal() {
-    let rounds = run(250, &Coverage::default(), |w| if w >= 10 { Does { rtt_s: 0.012, ..WELL } } else { WELL });
+    let rounds = run(250, |w| if w >= 10 { Does { rtt_s: 0.012, ..WELL } } else { WELL });
     let alert = fired(&rounds, "rtt_shift").expect("fires").1;
     assert_eq!(ended(&rounds, &alert.id), None);
 }
@@ -202,7 +241,7 @@ fn a_long_trouble_does_not_become_normal() {
 fn late_windows_count() {
     // All of windows 10 to 17 arrive with window 18.
     let does = |w: i64| if w >= 10 { Does { retrans: 50.0, ..WELL } } else { WELL };
-    let rounds = run_late(24, &Coverage::default(), &does, &|w, until| !(10..18).contains(&w) || until >= 19);
+    let rounds = run_late(24, &does, &|w, until| !(10..18).contains(&w) || until >= 19);
     let (until, alert) = fired(&rounds, "retransmissions").expect("fires");
     assert_eq!((until, alert.since), (19, when(10)));
 }
@@ -210,23 +249,45 @@ fn late_windows_count() {
 #[test]
 fn the_same_tables_give_the_same_alerts() {
     let trouble = |w: i64| if w >= 10 { Does { retrans: 50.0, ..WELL } } else { WELL };
-    assert_eq!(run(20, &Coverage::default(), trouble), run(20, &Coverage::default(), trouble));
+    assert_eq!(run(20, trouble), run(20, trouble));
 }
 
 #[test]
 fn a_restarted_server_goes_on_with_its_alerts() {
     let does = |w: i64| if (10..20).contains(&w) { Does { retrans: 50.0, ..WELL } } else { WELL };
-    let rounds = run(15, &Coverage::default(), does);
+    let rounds = run(15, does);
     let alert = fired(&rounds, "retransmissions").expect("fires").1.clone();
     let incident = rounds.iter().flat_map(|(_, r)| &r.incidents).next_back().expect("an incident").clone();
     let mut engine = Engine::new(DetectorsConfig::default());
     engine.resume(vec![alert.clone()], vec![incident.clone()]);
     let mut told = Vec::new();
     for until in 16..32 {
-        told.extend(engine.round(&table(&does, until, &|_, _| true), &Coverage::default(), when(until)));
+        told.extend(engine.round(&table(&does, until, &|_, _| true), when(until)));
     }
     let alerts: Vec<_> = told.iter().filter_map(|t| if let Transition::Alert(a) = t { Some(a) } else { None }).collect();
     assert!(alerts.iter().all(|a| a.id == alert.id), "no second alert for the same trouble: {alerts:?}");
     assert!(alerts.iter().any(|a| a.state == AlertState::Resolved));
     assert!(told.iter().any(|t| matches!(t, Transition::Incident(i) if i.id == incident.id && i.closed_at.is_some())));
+}
+
+#[test]
+fn a_resumed_round_trip_is_not_compared_with_that_of_other_paths() {
+    let near = Does { rtt_s: 0.012, ..WELL };
+    let far = Does { rtt_s: 0.05, ..WELL };
+    let rounds = run(15, |w| if w >= 10 { near } else { WELL });
+    let alert = fired(&rounds, "rtt_shift").expect("fires").1.clone();
+    let mut engine = Engine::new(DetectorsConfig::default());
+    engine.resume(vec![alert.clone()], Vec::new());
+    let mut told = Vec::new();
+    for until in 17..30 {
+        // The past from before the trouble is no longer there, and most paths of the edge are far ones.
+        let since = |does: Does| move |w: i64| if w < 12 { Does { silent: true, ..WELL } } else { does };
+        let mut table = table_of("a", "node-1", &since(WELL), until, &|_, _| true);
+        for pod in ["a-2", "a-3"] {
+            table.rows.extend(table_of(pod, "node-3", &since(far), until, &|_, _| true).rows);
+        }
+        told.extend(engine.round(&table, when(until)));
+    }
+    let values: Vec<f64> = told.iter().filter_map(|t| if let Transition::Alert(a) = t { Some(a.value) } else { None }).collect();
+    assert!(values.iter().all(|v| *v < 0.04), "{values:?}");
 }

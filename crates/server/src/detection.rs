@@ -64,6 +64,8 @@ pub struct Detection {
     unsaved_incidents: BTreeMap<String, Incident>,
     /// Incidents whose alerts changed since their verdict.
     changed: BTreeSet<String>,
+    /// Incidents whose last diagnosis failed: they come after all others.
+    failing: BTreeSet<String>,
 }
 
 impl Detection {
@@ -100,6 +102,7 @@ impl Detection {
             unsaved_alerts: BTreeMap::new(),
             unsaved_incidents: BTreeMap::new(),
             changed: BTreeSet::new(),
+            failing: BTreeSet::new(),
         })
     }
 
@@ -168,7 +171,10 @@ impl Detection {
         let transitions = self.judge(until, now).await?;
         self.judged_until = Some(until);
         self.take(transitions);
+        // An alert is not to wait for the verdicts, nor they for a store that takes nothing.
+        let saved = self.save().await;
         let judged = self.judge_incidents(until, now).await;
+        saved?;
         self.save().await?;
         self.count(until).await?;
         judged
@@ -179,17 +185,16 @@ impl Detection {
         let mut engine = self.engine.take().unwrap_or_else(|| resumed(&self.config, &self.live));
         let query = engine.query(until);
         let query = EdgeQuery { filter: Some(without_own(query.filter.as_deref())), ..query };
-        let asked = async { Ok((EdgeSource::edges(&*self.tables, &query).await?, self.tables.coverage(query.from, query.to).await?)) };
-        let (table, coverage) = match asked.await {
-            Ok(answer) => answer,
+        let table = match EdgeSource::edges(&*self.tables, &query).await {
+            Ok(table) => table,
             Err(error) => {
                 self.engine = Some(engine);
-                return Err(error);
+                return Err(error.into());
             }
         };
         // Arithmetic over thousands of series: not on a thread that serves connections.
         let round = move || {
-            let transitions = engine.round(&table, &coverage, now);
+            let transitions = engine.round(&table, now);
             (engine, transitions)
         };
         let (engine, transitions) = tokio::task::spawn_blocking(round).await.map_err(RoundError::Engine)?;
@@ -217,9 +222,10 @@ impl Detection {
                     Transition::Incident(incident) => {
                         let mut incident = *incident;
                         changed.insert(incident.id.clone());
+                        // The engine knows of verdicts what was stored when the server began; the newest is here.
                         if let Some(known) = state.incidents.get(&incident.id) {
-                            incident.verdict = incident.verdict.or_else(|| known.verdict.clone());
-                            incident.diagnosed_at = incident.diagnosed_at.or(known.diagnosed_at);
+                            incident.verdict = known.verdict.clone().or(incident.verdict);
+                            incident.diagnosed_at = known.diagnosed_at.or(incident.diagnosed_at);
                         }
                         keep(unsaved_incidents, incident.id.clone(), incident.clone(), metrics);
                         if incident.closed_at.is_some() {
@@ -241,11 +247,23 @@ impl Detection {
     /// Gives each open incident that is due a new verdict, the one that waits longest first.
     async fn judge_incidents(&mut self, until: Time, now: Time) -> Result<(), RoundError> {
         let mut due: Vec<Incident> = self.live.now().incidents.into_values().filter(|i| self.is_due(i, now)).collect();
-        due.sort_by_key(|i| i.diagnosed_at);
+        due.sort_by_key(|i| (self.failing.contains(&i.id), i.diagnosed_at));
+        self.failing.retain(|id| due.iter().any(|i| i.id == *id));
+        let mut failed: Option<DiagnosisError> = None;
         for mut incident in due.into_iter().take(VERDICTS_A_ROUND) {
             let (from, to) = range(&incident, until, self.changed.contains(&incident.id));
-            let verdict = diagnosis::verdict(&self.tables, &self.metrics, from, to, now, None).await?;
+            let verdict = match diagnosis::verdict(&self.tables, &self.metrics, from, to, now, None).await {
+                Ok(verdict) => verdict,
+                // The others are not to wait for one that fails; it comes again in the next round.
+                Err(error) => {
+                    tracing::warn!(incident = incident.id, %error, "no verdict");
+                    self.failing.insert(incident.id);
+                    failed = failed.or(Some(error));
+                    continue;
+                }
+            };
             self.changed.remove(&incident.id);
+            self.failing.remove(&incident.id);
             let first = incident.verdict.is_none();
             if first || incident.verdict.as_ref().is_some_and(|old| (old.verdict, &old.culprit) != (verdict.verdict, &verdict.culprit)) {
                 tracing::info!(incident = incident.id, verdict = %verdict.verdict, class = %verdict.class, summary = verdict.summary, "verdict");
@@ -255,7 +273,7 @@ impl Detection {
             self.live.update(|state| drop(state.incidents.insert(incident.id.clone(), incident.clone())));
             keep(&mut self.unsaved_incidents, incident.id.clone(), incident, &self.metrics);
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn is_due(&self, incident: &Incident, now: Time) -> bool {

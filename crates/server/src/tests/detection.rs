@@ -140,12 +140,15 @@ async fn what_was_open_goes_on_after_a_restart() {
     let before = clock.bench.tables.held().incidents.clone();
     clock.detection = detection(&clock.bench).await;
     assert_eq!(clock.bench.state.live.now().incidents.len(), 1, "known at once");
+    let restarted = clock.now;
     clock.pass(3, Some("b")).await;
     let after = clock.bench.tables.held().incidents.clone();
     assert_eq!(after.iter().map(|i| &i.id).collect::<Vec<_>>(), before.iter().map(|i| &i.id).collect::<Vec<_>>(), "no second incident");
     assert!(after[0].verdict.is_some());
     clock.pass(30, None).await;
-    assert!(clock.bench.tables.held().incidents[0].closed_at.is_some());
+    let closed = clock.bench.tables.held().incidents[0].clone();
+    assert!(closed.closed_at.is_some());
+    assert!(closed.diagnosed_at.is_some_and(|at| at > restarted), "the verdict from before the restart came back: {:?}", closed.diagnosed_at);
 }
 
 #[tokio::test]

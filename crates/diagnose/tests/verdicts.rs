@@ -286,18 +286,6 @@ fn a_cut_pair_of_which_no_direction_is_seen_says_so() {
 }
 
 #[test]
-fn an_end_that_says_far_more_than_a_path_keeps_the_path_from_being_accused() {
-    let run = Run::new(Plan::new("shop", Some("slow_reader:workload=cartservice:clear".parse().expect("a fault")), 1));
-    let (from, to) = (run.end() - Duration::seconds(60), run.end());
-    let mut table = run.answer(&query(from, to));
-    let last = table.steps.len();
-    // A little lost on what two pods send elsewhere.
-    change(&mut table, |pod, name, step| (name == "tcp.retrans" && pod == "adservice-1" && step >= last - 5).then_some(9.0));
-    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None });
-    assert_ne!(verdict.verdict, Answer::Network, "{}", verdict.summary);
-}
-
-#[test]
 fn what_clears_the_network_is_shown_with_its_counts() {
     let quiet = verdict(&Run::new(Plan::new("shop", None, 3)));
     let slow = verdict(&Run::new(Plan::new("shop", Some("slow_service:workload=cartservice:clear".parse().expect("a fault")), 3)));

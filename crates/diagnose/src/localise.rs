@@ -140,10 +140,10 @@ mod tests {
 
     #[test]
     fn what_sets_a_workload_apart_from_its_edge_decides() {
-        // 75 segments that are lost at 5 % would be 4; at the 3 % of all together they would be too few to say anything.
-        let healthy = edge_or_workload(0.0, 75.0);
+        // Of 60 segments 3 would be lost at the edge's 5 %; at the 3 % of all together they would be too few to say anything.
+        let healthy = edge_or_workload(0.0, 60.0);
         assert_eq!((healthy.guesses[0].component, healthy.twins.as_slice()), (EDGE, &[][..]));
-        let hit = edge_or_workload(4.0, 75.0);
+        let hit = edge_or_workload(3.0, 60.0);
         assert_eq!((hit.guesses[0].component, hit.twins.as_slice()), (WORKLOAD, &[][..]));
     }
 

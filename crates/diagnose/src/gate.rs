@@ -18,8 +18,7 @@ const DELAY_MAIN_S: f64 = 0.003;
 /// By how many segments, and by which share of all, more must vanish one way than the other for the way to be known.
 const VANISHED_MIN: f64 = 3.0;
 const VANISHED_SHARE: f64 = 0.2;
-/// Factor by which the score of a cause at an end must exceed a path's for the path not to be accused. On simulated network faults it reaches 2
-/// (a delay of 50 ms on a quiet edge).
+/// Factor by which the score of a cause at an end must exceed a path's for the path not to be accused. On simulated network faults it is below 1.
 const RIVAL_RATIO: f64 = 3.0;
 
 /// What was found.
@@ -70,7 +69,8 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
     let mut cases: Vec<Case> = [silent, refused, loss, latency].into_iter().flatten().collect();
     if let Some(at) = strongest(&cases) {
         let case = cases.swap_remove(at);
-        let rival = receiver.or_else(|| app::service_slow(view, starts)).filter(|app| is_rival(case.class, case.score(), app));
+        let rival =
+            receiver.or_else(|| app::service_slow(view, starts)).filter(|app| is_rival(case.class, case.score(), app, passing(view, &case, app)));
         let found = match rival {
             Some(app) => contested(view, case, &app),
             None => accuse(view, case),
@@ -98,14 +98,25 @@ fn ends_at(view: &View<'_>, case: &Case, component: Component) -> bool {
 }
 
 /// Whether an end says far more than a path does that is said to be at fault, and would not say it because of that path. Whoever waits for a cut path is slow,
-/// and whoever it cuts off is asked less; but lost segments and delays make connections live longer by less than they show themselves.
-fn is_rival(class: Class, score: f64, app: &AppFinding) -> bool {
+/// and whoever it cuts off is asked less; a slow server is slow by itself if most of its connections do not pass the
+/// path.
+fn is_rival(class: Class, score: f64, app: &AppFinding, passing: f64) -> bool {
     let is_apart = match app.class {
         Class::ReceiverLimited => true,
-        Class::ServiceSlow => matches!(class, Class::Loss | Class::Latency),
+        Class::ServiceSlow => matches!(class, Class::Loss | Class::Latency) && passing < 0.5,
         _ => false,
     };
     is_apart && app.score >= RIVAL_RATIO * score
+}
+
+/// Share of the talks that show a cause at an end which pass the symptom's culprit.
+fn passing(view: &View<'_>, case: &Case, app: &AppFinding) -> f64 {
+    let Some(culprit) = case.culprit().map(|g| g.component) else { return 0.0 };
+    let passes = |&&t: &&usize| {
+        let (client, server) = (&view.ends[view.talks[t].client], &view.ends[view.talks[t].server]);
+        culprit.carries(client, server) || culprit.carries(server, client)
+    };
+    app.talks.iter().filter(passes).count() as f64 / app.talks.len().max(1) as f64
 }
 
 fn contested(view: &View<'_>, case: Case, app: &AppFinding) -> Found {
@@ -269,11 +280,13 @@ mod tests {
             let (component, signal, talks) = (Component::Workload(1), "tcp.rwnd_share", Vec::new());
             AppFinding { class, component, start: 3, signal, before: 0.0, after: 1.0, samples: 100.0, score, talks }
         };
-        assert!(is_rival(Class::Loss, 20.0, &app(Class::ReceiverLimited, 100.0)));
-        assert!(!is_rival(Class::Loss, 60.0, &app(Class::ReceiverLimited, 100.0)));
-        assert!(is_rival(Class::Latency, 13.0, &app(Class::ServiceSlow, 90.0)));
+        assert!(is_rival(Class::Loss, 20.0, &app(Class::ReceiverLimited, 100.0), 1.0));
+        assert!(!is_rival(Class::Loss, 60.0, &app(Class::ReceiverLimited, 100.0), 1.0));
+        assert!(is_rival(Class::Latency, 13.0, &app(Class::ServiceSlow, 90.0), 0.2));
+        // A delay makes the connections that it holds up live longer.
+        assert!(!is_rival(Class::Latency, 13.0, &app(Class::ServiceSlow, 90.0), 0.8));
         // Whoever waits for a cut path is slow, and asks others less.
-        assert!(!is_rival(Class::Unreachable, 13.0, &app(Class::ServiceSlow, 90.0)));
-        assert!(!is_rival(Class::Policy, 13.0, &app(Class::DemandDrop, 90.0)));
+        assert!(!is_rival(Class::Unreachable, 13.0, &app(Class::ServiceSlow, 90.0), 0.2));
+        assert!(!is_rival(Class::Policy, 13.0, &app(Class::DemandDrop, 90.0), 0.2));
     }
 }

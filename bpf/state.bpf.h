@@ -124,10 +124,16 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 {
 	struct flow *flow;
 	u16 port;
+	u32 was;
 
 	if (!s) {
 		s = start_over(sk);
 		if (!s)
+			return;
+	} else {
+		/* Whoever takes it up is one: a pass and a close may both find that nobody has. */
+		was = s->phase;
+		if (was == PHASE_OPEN || was == PHASE_CLOSED || __sync_val_compare_and_swap(&s->phase, was, PHASE_NEW) != was)
 			return;
 	}
 	if (!s->tgid)
@@ -145,7 +151,8 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 	s->flushed_us = 0;
 	s->running = 0;
 	s->gauged_ms = now_ms();
-	enter(s, PHASE_OPEN);
+	if (__sync_val_compare_and_swap(&s->phase, PHASE_NEW, PHASE_OPEN) != PHASE_NEW)
+		return; /* closed meanwhile */
 	flow = flow_of(&s->key);
 	if (!flow)
 		return;

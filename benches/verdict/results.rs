@@ -3,7 +3,7 @@
 
 use edgescope_tests::demo::Outcome;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,6 +14,8 @@ pub struct Results {
     /// Of what is being measured: changes with the code that decides.
     program: String,
     by_name: HashMap<String, Value>,
+    /// Runs by the programs that have played them.
+    played: HashSet<(String, String)>,
 }
 
 impl Results {
@@ -27,15 +29,15 @@ impl Results {
         if !text.is_empty() && !text.ends_with('\n') {
             writeln!(file)?;
         }
-        let mut results = Results { file, program: program.to_owned(), by_name: HashMap::new() };
+        let mut results = Results { file, program: program.to_owned(), by_name: HashMap::new(), played: HashSet::new() };
         text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).for_each(|value| results.take(value));
         Ok(results)
     }
 
     fn take(&mut self, value: Value) {
         let Some(name) = value["run"].as_str().map(str::to_owned) else { return };
-        let known = self.by_name.get(&name);
-        if known.is_none_or(|known| known["program"] != value["program"]) {
+        let program = value["program"].as_str().unwrap_or_default().to_owned();
+        if self.played.insert((name.clone(), program)) {
             self.by_name.insert(name, value);
         }
     }
@@ -105,7 +107,7 @@ mod tests {
     fn the_first_outcome_of_the_newest_program_counts() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("results.jsonl");
-        let lines = [("old", true), ("new", false), ("new", true)]
+        let lines = [("old", true), ("new", false), ("old", true), ("new", true)]
             .map(|(program, right)| json!({"run": "a", "program": program, "right": right}).to_string());
         std::fs::write(&path, lines.join("\n")).expect("written");
         let results = Results::open(&path, "new").expect("opened");

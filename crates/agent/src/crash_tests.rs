@@ -92,7 +92,7 @@ impl Source for ModelSource {
         Ok(Pass {
             flows,
             losses: Losses::default(),
-            missed_runs: kernel.missed_runs,
+            missed_runs: Some(kernel.missed_runs),
             sockets: 0,
             took: Duration::ZERO,
             listeners: vec![],

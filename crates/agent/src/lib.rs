@@ -24,6 +24,7 @@ pub mod observe;
 pub mod observer;
 mod page;
 pub mod privileges;
+mod rebase;
 mod run;
 mod shared;
 pub mod ship;

@@ -323,7 +323,7 @@ fn losses(pass: &Pass) -> BTreeMap<String, u64> {
         ("kernel_extreme_contended", extreme_contended),
         ("kernel_owner_unknown", owner_unknown),
         ("kernel_drops_full", drops_full),
-        ("kernel_missed_runs", pass.missed_runs),
+        ("kernel_missed_runs", pass.missed_runs.unwrap_or(0)),
     ];
     named.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect()
 }

@@ -5,6 +5,7 @@ use crate::config::{AgentConfig, ConfigError};
 use crate::metrics::{Metrics, Total};
 use crate::naming::Naming;
 use crate::observer::{Observer, Returned, WindowError};
+use crate::rebase::UNKNOWN_OFFSET_US;
 use crate::shared::Shared;
 use crate::ship::{Identity, Shipper};
 use crate::source::{KernelSource, Source};
@@ -80,7 +81,7 @@ pub async fn run_source(
     let spool = Arc::new(Mutex::new(spool));
     let clock = LocalClock::new(config.clock_skew.saturating_mul(1_000));
     let shared = Arc::new(Shared::new(clock, Arc::clone(&spool), Arc::clone(&metrics)));
-    if let Some(stored) = &stored {
+    if let Some(stored) = stored.as_ref().filter(|stored| stored.clock_offset_us != UNKNOWN_OFFSET_US) {
         shared.assume_offset(stored.clock_offset_us);
     }
     let page = match config.metrics_listen {
@@ -160,7 +161,7 @@ async fn observe(mut observer: Observer<impl Source>, shared: Arc<Shared>, inter
             tracing::debug!(late_us, "read late");
             shared.metrics.add(Total::WindowsLate, 1);
         }
-        let offset_us = shared.clock_offset_us();
+        let offset_us = shared.clock_offset_known_us().unwrap_or(UNKNOWN_OFFSET_US);
         let split = shared.split();
         let (returned, told) = blocking(move || {
             observer.split(&split);

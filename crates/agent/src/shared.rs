@@ -49,6 +49,16 @@ impl Shared {
         self.server_now_us() - self.clock.wall_us()
     }
 
+    /// The same, if any exchange of times with a server stands behind it.
+    pub fn clock_offset_known_us(&self) -> Option<i64> {
+        lock(&self.offset).get_us().map(|_| self.clock_offset_us())
+    }
+
+    /// By how much windows made from now on are told later than by this node's own clock.
+    pub fn correction_us(&self) -> i64 {
+        lock(&self.offset).get_us().unwrap_or(0)
+    }
+
     /// Takes what an earlier run measured against the wall clock.
     pub fn assume_offset(&self, server_less_wall_us: i64) {
         let wall_less_local_us = self.clock.wall_us() - self.clock.now_us();

@@ -6,6 +6,7 @@
 use crate::backoff::Backoff;
 use crate::config::AgentConfig;
 use crate::metrics::{Gauge, Total};
+use crate::rebase::rebase;
 use crate::shared::Shared;
 use crate::spool::SpoolError;
 use edgescope_identity::host;
@@ -206,6 +207,8 @@ impl Shipper {
         let sequence = batch.sequence;
         batch.agent_id.clone_from(&self.config.id);
         batch.boot_id.clone_from(&self.identity.boot_id);
+        let interval_us = i64::try_from(self.config.interval.as_micros()).unwrap_or(i64::MAX);
+        rebase(&mut batch, self.shared.correction_us(), interval_us);
         loop {
             let sent_us = self.shared.clock.now_us();
             batch.sent_us = sent_us;

@@ -278,7 +278,7 @@ impl Source for SimSource {
         Ok(Pass {
             flows: flows.collect(),
             losses: Losses::default(),
-            missed_runs: 0,
+            missed_runs: Some(0),
             sockets: state.talks.iter().filter(|(talk, _)| self.sees(talk.client.netns)).map(|(talk, _)| u64::from(talk.kept_open)).sum(),
             took: started.elapsed(),
             listeners: listeners.into_iter().filter(|(netns, ..)| self.sees(*netns)).map(listener).collect(),

@@ -2,7 +2,7 @@
 
 use crate::config::DetectorsConfig;
 use crate::incidents::{self, Member};
-use crate::rules::{At, Detector, Peers, Reading, hold, plain_rate, plain_shift, read};
+use crate::rules::{At, Detector, Peers, Reading, hold, plain_counts, plain_shift, read};
 use crate::series::{EdgeKey, Part, Past, Places, Series, WINDOWS_KEPT};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_model::query::{EdgeQuery, EdgeTable};
@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 pub const WINDOWS_JUDGED: i64 = 12;
 /// Edges below which peers are no witnesses.
 const PEERS_MIN: usize = 8;
+/// Zone pairs below which edges are: two zones have four.
+const ZONE_PAIRS_MIN: usize = 4;
 /// A firing alert whose value moved by this share is told again.
 const RETOLD_SHARE: f64 = 0.25;
 
@@ -133,21 +135,35 @@ impl Engine {
         self.counters
     }
 
-    /// What nearly all edges show in a window: the quarter quantile of their rates, and of their shifts. A fault of one zone or of a much used
-    /// workload hits up to half of all edges, so the median would excuse it.
+    /// What nearly all show in a window: the quarter quantile of shifts over pod pairs, or of rates over zone pairs (over edges, where there are
+    /// too few zones). A fault of one zone or of a much used workload hits up to half of all paths, so the median would excuse it; and nearly
+    /// every edge, since each has replicas in the zone, so that edges are witnesses only where there is nothing better.
     fn peers(&self, detector: Detector, window: i64, window_s: f64) -> Peers {
-        let at = At { window, normal_until: window - 2, window_s };
-        let one = |past: &Past| if detector == Detector::RttShift { plain_shift(past, at) } else { plain_rate(detector, past, window) };
-        let path = detector == Detector::RttShift;
-        let compared = |part: &Part| if path { matches!(part, Part::Pods(..)) } else { *part == Part::Whole };
-        let slices = self.series.edges.values().flat_map(|e| &e.parts).filter(|(part, _)| compared(part));
-        let mut all: Vec<f64> = slices.filter_map(|(_, (past, _))| one(past)).collect();
-        if all.len() < PEERS_MIN {
-            return Peers::default();
+        if detector == Detector::RttShift {
+            let at = At { window, normal_until: window - 2, window_s };
+            let shifts = self.slices().filter(|(part, _)| matches!(part, Part::Pods(..))).filter_map(|(_, past)| plain_shift(past, at));
+            return Peers { rate: 0.0, shift_s: common(shifts.collect(), PEERS_MIN) };
         }
-        all.sort_unstable_by(f64::total_cmp);
-        let common = all[all.len() / 4];
-        if detector == Detector::RttShift { Peers { rate: 0.0, shift_s: common } } else { Peers { rate: common, shift_s: 0.0 } }
+        let mut by_zones: BTreeMap<(&str, &str), (f64, f64)> = BTreeMap::new();
+        let mut edges = Vec::new();
+        for (part, past) in self.slices() {
+            let Some((bad, all)) = plain_counts(detector, past, window) else { continue };
+            match part {
+                Part::Zones(from, to) => {
+                    let sum = by_zones.entry((from, to)).or_default();
+                    *sum = (sum.0 + bad, sum.1 + all);
+                }
+                Part::Whole => edges.push(bad / all),
+                _ => {}
+            }
+        }
+        let zones: Vec<f64> = by_zones.into_values().map(|(bad, all)| bad / all).collect();
+        let rate = if zones.len() >= ZONE_PAIRS_MIN { common(zones, ZONE_PAIRS_MIN) } else { common(edges, PEERS_MIN) };
+        Peers { rate, shift_s: 0.0 }
+    }
+
+    fn slices(&self) -> impl Iterator<Item = (&Part, &Past)> {
+        self.series.edges.values().flat_map(|edge| &edge.parts).map(|(part, (past, _))| (part, past))
     }
 
     /// The worst slice of an edge at a window, and whether any slice had data.
@@ -284,7 +300,7 @@ impl Engine {
     fn since(&self, detector: Detector, edge: &EdgeKey, part: &Part, first_bad: i64, reading: &Reading, window_s: f64) -> i64 {
         let Some((past, _)) = self.series.edges.get(edge).and_then(|e| e.parts.get(part)) else { return first_bad };
         let alone = |w: i64| {
-            let rate = plain_rate(detector, past, w);
+            let rate = plain_counts(detector, past, w).map(|(bad, all)| bad / all);
             let at = At { window: w, normal_until: first_bad - 1, window_s };
             match detector {
                 Detector::RttShift => past.at(w).is_some_and(|x| x.rtt_s > (reading.threshold + reading.baseline.unwrap_or(0.0)) / 2.0),
@@ -391,6 +407,15 @@ fn labels(edge: &EdgeKey) -> BTreeMap<String, String> {
         ("role", role),
     ];
     all.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+/// The quarter quantile; zero of too few.
+fn common(mut values: Vec<f64>, at_least: usize) -> f64 {
+    if values.len() < at_least {
+        return 0.0;
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 4]
 }
 
 fn edge_of(alert: &Alert) -> Option<EdgeKey> {

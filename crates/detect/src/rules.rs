@@ -127,8 +127,8 @@ pub fn hold(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, (
     Some(Reading { value, threshold, baseline: Some(baseline), past: 0, samples, bad: excess > 1.0, clear: excess < clear, excess })
 }
 
-/// The plain rate of a slice at a window, as peers are told it.
-pub fn plain_rate(detector: Detector, past: &Past, window: i64) -> Option<f64> {
+/// Bad events and opportunities of a slice at a window, as peers are told them; none without opportunities.
+pub fn plain_counts(detector: Detector, past: &Past, window: i64) -> Option<(f64, f64)> {
     let w = past.at(window)?;
     let (k, n) = match detector {
         Detector::Retransmissions => (w.lost, w.segments),
@@ -136,7 +136,7 @@ pub fn plain_rate(detector: Detector, past: &Past, window: i64) -> Option<f64> {
         Detector::Stalled => (w.stalled_s, w.active_s),
         _ => return None,
     };
-    (n > 0.0).then(|| (k / n).min(1.0))
+    (n > 0.0).then(|| (k.min(n), n))
 }
 
 /// By how much a slice's round trip is above its own past, as peers are told it.

@@ -62,6 +62,18 @@ fn every_clear_network_fault_raises_an_alert_in_time() {
     assert!(one_incident as f64 >= 0.95 * runs as f64, "{one_incident} of {runs}");
 }
 
+/// Each workload has replicas in each zone, so that a lossy zone is in nearly every edge: that must not make it common.
+#[test]
+fn a_lossy_zone_is_not_what_all_edges_have_in_common() {
+    for topology in ["shop", "other"] {
+        for seed in 0..3 {
+            let told = follow(&Run::new(Plan { windows: 16, ..Plan::new(topology, Some("loss:zone:clear".parse().expect("a fault")), seed) }));
+            let detectors: Vec<&str> = told.fired.iter().map(|a| a.detector.as_str()).collect();
+            assert!(detectors.contains(&"retransmissions"), "{topology} {seed}: {detectors:?}");
+        }
+    }
+}
+
 #[test]
 fn quiet_runs_raise_nothing() {
     for topology in ["shop", "other"] {

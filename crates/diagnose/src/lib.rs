@@ -298,6 +298,8 @@ fn touches(verdict: &Verdict, workload: &str) -> bool {
     named
         || verdict.class == Class::None
         || verdict.affected.is_empty()
+        // Cut: who is not listed may be hit all the same.
+        || verdict.affected.len() >= summary::AFFECTED_MAX
         || verdict.affected.iter().any(|a| a.source == workload || a.dest == workload)
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Most pairs listed.
-const AFFECTED_MAX: usize = 100;
+pub const AFFECTED_MAX: usize = 100;
 /// Evidence against a pair's being hit, from which it is left out though it passes the culprit.
 const CLEARED: f64 = -3.0;
 

@@ -172,9 +172,13 @@ impl Probe {
             .collect()
     }
 
-    /// Of the attached hooks.
-    fn missed_runs(&self) -> Result<u64, ProbeError> {
-        self.loaded.links.iter().map(|(name, link)| program_info(name, link).map(|of| of.recursion_misses)).sum()
+    /// Of the attached hooks; absent without the right to look programs up (CAP_SYS_ADMIN), which a pass does not need otherwise.
+    fn missed_runs(&self) -> Result<Option<u64>, ProbeError> {
+        let all: Result<u64, ProbeError> = self.loaded.links.iter().map(|(name, link)| program_info(name, link).map(|of| of.recursion_misses)).sum();
+        match all {
+            Err(ProbeError::Iterator { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     fn maps(&self) -> &Maps {
@@ -254,8 +258,13 @@ fn histograms(map: &MapHandle, name: &'static str, window: u32) -> Result<HashMa
 
 fn program_info(name: &'static str, link: &libbpf_rs::Link) -> Result<libbpf_sys::bpf_prog_info, ProbeError> {
     let failed = |source| ProbeError::Iterator { name, source };
-    let info = link.info().map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-    let program = libbpf_rs::Program::fd_from_id(info.prog_id).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+    let refused = |error: libbpf_rs::Error| {
+        let kind =
+            if error.kind() == libbpf_rs::ErrorKind::PermissionDenied { std::io::ErrorKind::PermissionDenied } else { std::io::ErrorKind::Other };
+        failed(std::io::Error::new(kind, error.to_string()))
+    };
+    let info = link.info().map_err(refused)?;
+    let program = libbpf_rs::Program::fd_from_id(info.prog_id).map_err(refused)?;
     // SAFETY: a struct of integers, for which all zeros is a value.
     let mut of: libbpf_sys::bpf_prog_info = unsafe { std::mem::zeroed() };
     let mut size = size_of_val(&of) as u32;

@@ -228,8 +228,9 @@ pub struct Drops {
 pub struct Pass {
     pub flows: Vec<FlowReading>,
     pub losses: Losses,
-    /// Events that no program saw, since the same program ran on that CPU already; cumulative, anew for every build of the programs.
-    pub missed_runs: u64,
+    /// Events that no program saw, since the same program ran on that CPU already; cumulative, anew for every build of the programs. Absent if this process may not
+    /// look that up.
+    pub missed_runs: Option<u64>,
     /// Established sockets in scope that were seen.
     pub sockets: u64,
     pub took: Duration,

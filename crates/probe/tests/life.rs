@@ -165,7 +165,7 @@ fn a_handshake_that_nobody_told_of_is_made_up_for() {
     // One is closed before any pass, both ends; the other is open when it comes.
     let mut accepted = accepted.into_iter();
     let at = clients.iter().position(|c| c.local_addr().unwrap() == accepted.as_slice()[0].peer_addr().unwrap()).unwrap();
-    let (mut client, mut server) = (clients.remove(at), accepted.next().unwrap());
+    let (client, mut server) = (clients.remove(at), accepted.next().unwrap());
     server.read_exact(&mut [0; 70]).unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(server.read(&mut [0]).unwrap(), 0);

@@ -108,6 +108,15 @@ pub fn losses(given: impl IntoIterator<Item = (String, u64)>) -> BTreeMap<String
     kept
 }
 
+/// Adds a batch's counts to those of an agent's life; what no longer finds room is summed under `other`, as in one batch.
+pub fn add_up(all: &mut BTreeMap<String, u64>, batch: &BTreeMap<String, u64>) {
+    for (reason, count) in batch {
+        let label = if all.len() < LOSSES_MAX || all.contains_key(reason) { reason.as_str() } else { "other" };
+        let sum = all.entry(label.to_owned()).or_default();
+        *sum = sum.saturating_add(*count);
+    }
+}
+
 fn agent_id(id: &str) -> Result<(), Refused> {
     let sound = (1..=AGENT_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:@".contains(&b));
     if sound { Ok(()) } else { Err(Refused::AgentId(id.chars().take(AGENT_ID_BYTES_MAX).collect())) }
@@ -223,6 +232,16 @@ mod tests {
         let mut absurd = Batch { observations: vec![Observation { sent, ..Observation::default() }], ..sound() };
         assert_eq!(batch(&mut absurd, NOW_US, DAY_US), Ok(2));
         assert_eq!(absurd.observations[0].sent, [value(VALUE_MAX), counts(vec![1, 2])]);
+    }
+
+    #[test]
+    fn counts_of_a_life_have_a_bound_and_no_overflow() {
+        let mut all = BTreeMap::new();
+        for batch in 0..100 {
+            add_up(&mut all, &BTreeMap::from([(format!("reason_{batch}"), 1), ("often".to_owned(), u64::MAX / 2)]));
+        }
+        assert_eq!((all.len(), all["often"], all["reason_0"]), (LOSSES_MAX + 1, u64::MAX, 1));
+        assert_eq!(all["other"], 100 + 1 - LOSSES_MAX as u64);
     }
 
     #[test]

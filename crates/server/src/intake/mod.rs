@@ -238,8 +238,8 @@ impl Intake {
             agent.clock_suspect = told.clock_suspect;
             agent.rtt_sampled = rtt_sampled;
             if committed == Committed::Now {
-                drops.iter().for_each(|(reason, count)| *agent.kernel_drops.entry(reason.clone()).or_default() += count);
-                losses.iter().for_each(|(reason, count)| *agent.losses.entry(reason.clone()).or_default() += count);
+                bounds::add_up(&mut agent.kernel_drops, &drops);
+                bounds::add_up(&mut agent.losses, &losses);
             }
         });
         if committed == Committed::Before {

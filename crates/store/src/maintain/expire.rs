@@ -76,7 +76,10 @@ impl Store {
             );
             self.drop_files(table, &self.counting.evicted_files, now, |file| paths.contains(file.path.as_str()), Which::Pending).await?;
         }
-        let Some(until) = until(&self.facts_1m) else { return Ok(()) };
+        // Ten-second rows whose minutes stand are not gone; those that were never rolled up are.
+        let lost = chosen.iter().filter(|file| file.table == self.facts_10s.name() && file.pending).filter_map(|file| file.span_us);
+        let lost = lost.map(|(_, last)| last).max();
+        let Some(until) = until(&self.facts_1m).max(lost) else { return Ok(()) };
         let until = until + Resolution::Minute.seconds() * 1_000_000;
         let gone = |file: &DataFile| file.span_us.is_some_and(|(_, last)| last < until);
         self.drop_files(&self.receipts.table, &self.counting.evicted_files, now, gone, Which::RolledUp).await

@@ -31,7 +31,7 @@ struct Args {
     /// Only runs whose name contains this, such as `loss:` or `other/`.
     #[arg(long)]
     only: Option<String>,
-    /// Runs at the same time: each takes half a core or more.
+    /// Runs at the same time: each takes most of a core.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
     /// Run again what another program told wrong.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How often the API is asked what has happened.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A fault that has raised no alert by then raises none: ten windows and more.
-const ALERT_PATIENCE: Duration = Duration::from_secs(120);
+/// A fault that has raised no alert by then raises none: nine windows.
+const ALERT_PATIENCE: Duration = Duration::from_secs(90);
 /// A verdict is taken when it has stood for three windows and more, so that it rests on more than the first bad one.
 const VERDICT_STANDS: Duration = Duration::from_secs(40);
 /// And at the latest so long after the alert.

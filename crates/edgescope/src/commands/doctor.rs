@@ -176,6 +176,7 @@ fn hooks(tried: Result<Vec<HookStatus>, ProbeError>) -> Check {
 }
 
 /// What keeps an agent from running here, in words; empty if nothing does.
+#[cfg(feature = "demo")]
 pub fn missing() -> Vec<String> {
     checks(&edgescope_probe::kernel_report())
         .into_iter()

@@ -6,12 +6,16 @@ use crate::wait::until;
 use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A demo that is asked to end has removed everything by then.
 const END: Duration = Duration::from_secs(30);
 /// Longest that one run may take: calm, alert, verdict, and all that starts and ends.
 const RUN: Duration = Duration::from_secs(420);
+/// Shops at the same time: each takes most of a core.
+const AT_ONCE: usize = 2;
 /// Where live runs are registered.
 const RUNS: &str = edgescope_testbed::run::RUNS_DIR;
 
@@ -25,6 +29,14 @@ pub struct Outcome {
     pub json: Value,
     /// What it told while it ran.
     pub told: String,
+}
+
+impl Outcome {
+    /// Whether any verdict on the way, or the last one, says that it is the network; a run without an outcome has cleared nobody.
+    pub fn accuses_the_network(&self) -> bool {
+        let said = self.json["said"].as_array().is_some_and(|said| said.iter().any(|s| s["verdict"] == "network"));
+        said || self.json["verdict"]["verdict"] == "network" || self.json["verdict"]["verdict"].is_null()
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -63,6 +75,22 @@ pub fn play(arguments: &[String]) -> Outcome {
         told: String::from_utf8_lossy(&output.stderr).into_owned(),
         json,
     }
+}
+
+/// Plays all, some at once; outcomes in the order of the runs.
+pub fn play_all(runs: &[Vec<String>]) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let outcomes: Vec<Mutex<Option<Outcome>>> = runs.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(runs.len()) {
+            scope.spawn(|| {
+                while let Some((run, outcome)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((runs.get(i)?, outcomes.get(i)?))) {
+                    *outcome.lock().unwrap_or_else(|e| e.into_inner()) = Some(play(run));
+                }
+            });
+        }
+    });
+    outcomes.into_iter().filter_map(|o| o.into_inner().unwrap_or_else(|e| e.into_inner())).collect()
 }
 
 /// A demo that runs on. Dropping it ends it as Ctrl-C does, so that nothing of it stays in the kernel.

@@ -3,6 +3,7 @@
 use crate::plan::Run;
 use crate::results::Results;
 use edgescope_testbed::{Kind, Scope};
+use edgescope_tests::demo::accuses_the_network;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,12 +68,7 @@ fn criteria_of(topology: &str, done: &[(&Run, &Value)]) -> Vec<Criterion> {
     let others: Vec<&Value> = done.iter().filter(|(run, _)| run.fault.is_some() && !is_network(run)).map(|(_, v)| *v).collect();
     let quiet: Vec<&Value> = done.iter().filter(|(run, _)| run.fault.is_none()).map(|(_, v)| *v).collect();
     let right = |values: &[&Value]| values.iter().filter(|v| v["right"] == true).count();
-    // At the end or on the way; a run without an outcome has cleared nobody.
-    let accuses = |v: &&&Value| {
-        let said = v["said"].as_array().is_some_and(|said| said.iter().any(|s| s["verdict"] == "network"));
-        said || v["verdict"]["verdict"] == "network" || v["verdict"]["verdict"].is_null()
-    };
-    let accused = |values: &[&Value]| values.iter().filter(accuses).count();
+    let accused = |values: &[&Value]| values.iter().filter(|v| accuses_the_network(v)).count();
     let since = network.iter().filter(|v| v["judgement"]["since_right"] == true).count();
     let criterion = |what: &str, asked: String, got: String, is_met: bool| Criterion { what: format!("{topology}: {what}"), asked, got, is_met };
     let told = |what: &str, got: String| criterion(&format!("{what} (not a criterion)"), "-".to_owned(), got, true);

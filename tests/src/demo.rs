@@ -31,12 +31,11 @@ pub struct Outcome {
     pub told: String,
 }
 
-impl Outcome {
-    /// Whether any verdict on the way, or the last one, says that it is the network; a run without an outcome has cleared nobody.
-    pub fn accuses_the_network(&self) -> bool {
-        let said = self.json["said"].as_array().is_some_and(|said| said.iter().any(|s| s["verdict"] == "network"));
-        said || self.json["verdict"]["verdict"] == "network" || self.json["verdict"]["verdict"].is_null()
-    }
+/// Whether any verdict on the way, or the last one, says that it is the network; a run without an outcome has cleared nobody. `run` is what
+/// the demo printed.
+pub fn accuses_the_network(run: &Value) -> bool {
+    let said = run["said"].as_array().is_some_and(|said| said.iter().any(|s| s["verdict"] == "network"));
+    said || run["verdict"]["verdict"] == "network" || run["verdict"]["verdict"].is_null()
 }
 
 impl fmt::Display for Outcome {

@@ -101,20 +101,20 @@ pub fn losses(given: impl IntoIterator<Item = (String, u64)>) -> BTreeMap<String
         let sound = !reason.is_empty()
             && reason.len() <= LOSS_REASON_BYTES_MAX
             && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
-        let label = if sound && (kept.len() < LOSSES_MAX || kept.contains_key(&reason)) { reason } else { "other".to_owned() };
-        let sum = kept.entry(label).or_default();
-        *sum = sum.saturating_add(count);
+        count_under(&mut kept, if sound { &reason } else { "other" }, count);
     }
     kept
 }
 
 /// Adds a batch's counts to those of an agent's life; what no longer finds room is summed under `other`, as in one batch.
 pub fn add_up(all: &mut BTreeMap<String, u64>, batch: &BTreeMap<String, u64>) {
-    for (reason, count) in batch {
-        let label = if all.len() < LOSSES_MAX || all.contains_key(reason) { reason.as_str() } else { "other" };
-        let sum = all.entry(label.to_owned()).or_default();
-        *sum = sum.saturating_add(*count);
-    }
+    batch.iter().for_each(|(reason, count)| count_under(all, reason, *count));
+}
+
+fn count_under(all: &mut BTreeMap<String, u64>, reason: &str, count: u64) {
+    let label = if all.len() < LOSSES_MAX || all.contains_key(reason) { reason } else { "other" };
+    let sum = all.entry(label.to_owned()).or_default();
+    *sum = sum.saturating_add(count);
 }
 
 fn agent_id(id: &str) -> Result<(), Refused> {

@@ -7,7 +7,7 @@
 #define EDGESCOPE_H
 
 /* Raise with every change of a struct below or of a counter's meaning: pinned maps of another layout are replaced. */
-#define EDGESCOPE_LAYOUT 2
+#define EDGESCOPE_LAYOUT 3
 
 #define COMM_LEN 16
 #define ADDRESS_LEN 16
@@ -60,6 +60,8 @@ struct flow {
 	__u64 stalled_ms;
 	__u64 srtt_us_sum;
 	__u64 srtt_samples;
+	__u64 response_us;
+	__u64 responses;
 	__u64 connect_attempts;
 	__u64 connect_established;
 	__u64 connect_timeout;
@@ -118,6 +120,9 @@ struct control {
 	__u32 rtt_callback;
 	/* The first ephemeral port of this host. */
 	__u32 ephemeral_from;
+	/* Raised with each change of the scope, never 0: a socket that was found in scope under this number is still. */
+	__u32 scope_version;
+	__u32 unused;
 	/* Which build of the programs counts; others that are attached stand still. */
 	__u64 programs;
 	/* When the pass that runs now, or ran last, was started; CLOCK_MONOTONIC. */

@@ -170,4 +170,21 @@ static __always_inline void add_steps(struct flow *flow, const struct reading *d
 #undef add_some
 }
 
+/*
+ * How long the server took to answer, by two stamps that TCP keeps anyway: of the last data received and of the last data sent. Only
+ * the latest answer since the last flush can be seen. One that was sent again tells of the path as well, and is left out.
+ */
+static __always_inline void sample_response(struct flow *flow, const struct flow_key *key, const struct reading *d,
+					    const struct tcp_sock *tp, u64 tick_us)
+{
+	u32 took = tp->lsndtime - tp->inet_conn.icsk_ack.lrcvtime;
+
+	if (key->role != ROLE_SERVER || !d->segs_sent || !d->segs_received || d->retrans_segs)
+		return;
+	if ((s32)took < 0) /* a request that waits for its answer */
+		return;
+	add(flow, response_us, took * tick_us);
+	add(flow, responses, 1);
+}
+
 #endif

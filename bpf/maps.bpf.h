@@ -51,12 +51,13 @@ struct socket_state {
 	u32 tgid;
 	/* A chronometer of TCP ran at the last flush. */
 	u32 running;
+	/* Of the scope that the socket was last found in; 0: of none yet. */
+	u32 scope_version;
+	/* Last error that TCP reported while connecting; the application may have taken it before it closes. */
+	u32 connect_error;
 	/* What has been added to the flow already. */
 	struct reading flushed;
 	u64 connect_ns;
-	/* Last error that TCP reported while connecting; the application may have taken it before it closes. */
-	u32 connect_error;
-	u32 unused;
 };
 
 /* Counters per flow. A hash map, since its keys come and go; without preallocation, since most hosts fill a hundredth of it. */

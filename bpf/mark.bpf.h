@@ -44,6 +44,7 @@ int mark_owner(struct bpf_iter__task_file *ctx)
 		lose(LOSS_STORAGE);
 		return 0;
 	}
+	s->scope_version = ctl->scope_version;
 	if (s->tgid) /* known from its state changes, or by another process that shares it */
 		return 0;
 	bpf_probe_read_kernel_str(s->key.comm, sizeof(s->key.comm), task->group_leader->comm);
@@ -130,6 +131,7 @@ int mark_socket(struct bpf_iter__tcp *ctx)
 		lose(LOSS_STORAGE);
 		return 0;
 	}
+	s->scope_version = ctl->scope_version;
 	if (s->phase != PHASE_NEW)
 		return 0;
 	role = state == TCP_LISTEN || (state != TCP_SYN_SENT && is_served(ctl, &sk->__sk_common)) ? ROLE_SERVER : ROLE_CLIENT;

@@ -15,11 +15,15 @@ SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(on_receive_reset, struct sock *sk)
 {
 	struct control *ctl = controls();
+	struct socket_state *s;
 	struct flow *flow;
 
-	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
+	if (!ctl || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	flow = flow_of_socket(known(sk));
+	s = known(sk);
+	if (!s || !still_in_scope(ctl, s, sk))
+		return 0;
+	flow = flow_of_socket(s);
 	if (flow)
 		add(flow, resets_received, 1);
 	return 0;

@@ -6,10 +6,18 @@
 static __always_inline void ask_for_rtt(struct bpf_sock_ops *ctx, const struct control *ctl)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+	struct socket_state *s;
+	struct tcp_sock *tp;
 
-	if (tp && in_scope(ctl, &tp->inet_conn.icsk_inet.sk))
-		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG);
+	if (!sk)
+		return;
+	s = bpf_sk_storage_get(&socks, sk, NULL, 0);
+	if (!s || s->scope_version != ctl->scope_version) {
+		tp = bpf_skc_to_tcp_sock(sk);
+		if (!tp || !in_scope(ctl, &tp->inet_conn.icsk_inet.sk))
+			return;
+	}
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG);
 }
 
 /* Another probe may have asked for this call: only the sockets of this one have a record here. */
@@ -22,14 +30,16 @@ static __always_inline void take_rtt(struct bpf_sock_ops *ctx, const struct cont
 
 	if (!sk)
 		return;
-	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp || !in_scope(ctl, &tp->inet_conn.icsk_inet.sk))
-		return;
 	s = bpf_sk_storage_get(&socks, sk, NULL, 0);
 	if (!s || s->phase != PHASE_OPEN)
 		return;
-	if (!rtt_us) /* Linux before 6.10 gives no argument */
-		rtt_us = tp->rack.rtt_us;
+	if (!rtt_us || s->scope_version != ctl->scope_version) {
+		tp = bpf_skc_to_tcp_sock(sk);
+		if (!tp || !still_in_scope(ctl, s, &tp->inet_conn.icsk_inet.sk))
+			return;
+		if (!rtt_us) /* Linux before 6.10 gives no argument */
+			rtt_us = tp->rack.rtt_us;
+	}
 	if (rtt_us)
 		observe(&rtts, &s->key, rtt_us, ctl->window, LOSS_RTTS_FULL);
 }
@@ -37,19 +47,19 @@ static __always_inline void take_rtt(struct bpf_sock_ops *ctx, const struct cont
 SEC("sockops")
 int on_sockops(struct bpf_sock_ops *ctx)
 {
-	struct control *ctl = controls();
+	bool is_established = ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB || ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
+	struct control *ctl;
 
+	/* Most calls are of other kinds. */
+	if (!is_established && ctx->op != BPF_SOCK_OPS_RTT_CB)
+		return 1;
+	ctl = controls();
 	if (!ctl)
 		return 1;
-	switch (ctx->op) {
-	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+	if (is_established)
 		ask_for_rtt(ctx, ctl);
-		break;
-	case BPF_SOCK_OPS_RTT_CB:
+	else
 		take_rtt(ctx, ctl);
-		break;
-	}
 	return 1;
 }
 

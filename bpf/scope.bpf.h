@@ -52,4 +52,15 @@ static __always_inline bool in_scope(const struct control *ctl, const struct soc
 	return false;
 }
 
+/* Of a socket with a record: looked up once, and again after each change of the scope. */
+static __always_inline bool still_in_scope(const struct control *ctl, struct socket_state *s, const struct sock *sk)
+{
+	if (s->scope_version == ctl->scope_version)
+		return true;
+	if (!in_scope(ctl, sk))
+		return false;
+	s->scope_version = ctl->scope_version;
+	return true;
+}
+
 #endif

@@ -21,7 +21,7 @@ static __always_inline struct socket_state *known(struct sock *sk)
 }
 
 /* A socket that starts a new life gets a new record, so that a sweep still busy with the old one cannot touch it. */
-static __always_inline struct socket_state *start_over(struct sock *sk)
+static __always_inline struct socket_state *start_over(const struct control *ctl, struct sock *sk)
 {
 	struct socket_state *s = known(sk);
 
@@ -31,7 +31,9 @@ static __always_inline struct socket_state *start_over(struct sock *sk)
 	}
 	if (!s)
 		s = bpf_sk_storage_get(&socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!s)
+	if (s)
+		s->scope_version = ctl->scope_version;
+	else
 		lose(LOSS_STORAGE);
 	return s;
 }
@@ -50,7 +52,7 @@ static __always_inline void own(struct socket_state *s, const struct owner *o)
 
 static __always_inline void connecting(const struct control *ctl, struct sock *sk, struct tcp_sock *tp)
 {
-	struct socket_state *s = start_over(sk);
+	struct socket_state *s = start_over(ctl, sk);
 	struct owner o = {};
 	struct flow *flow;
 
@@ -127,7 +129,7 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 	u32 was;
 
 	if (!s) {
-		s = start_over(sk);
+		s = start_over(ctl, sk);
 		if (!s)
 			return;
 	} else {
@@ -164,6 +166,8 @@ static __always_inline void established(const struct control *ctl, struct sock *
 {
 	struct socket_state *s = known(sk);
 
+	if (s ? !still_in_scope(ctl, s, sk) : !in_scope(ctl, sk))
+		return;
 	if (s && s->phase == PHASE_CONNECTING)
 		connected(ctl, s, tp, true);
 	else if (old == TCP_SYN_RECV)
@@ -186,7 +190,7 @@ static __always_inline void serve(const struct sock *sk, const struct owner *o)
 
 static __always_inline void listening(const struct control *ctl, struct sock *sk)
 {
-	struct socket_state *s = start_over(sk);
+	struct socket_state *s = start_over(ctl, sk);
 	struct owner o = {};
 
 	if (!s)
@@ -268,6 +272,7 @@ static __always_inline void ended(const struct control *ctl, struct socket_state
 	if (!flow)
 		return;
 	add_steps(flow, &r, ctl->tick_us);
+	sample_response(flow, &s->key, &r, tp, ctl->tick_us);
 	add(flow, active_ms, advance64(&s->gauged_ms, at_ms));
 	add(flow, closes, 1);
 	touch(flow, at_ms, s->tgid);
@@ -302,7 +307,7 @@ static __always_inline void closed(const struct control *ctl, struct sock *sk, s
 {
 	struct socket_state *s = known(sk);
 
-	if (!s)
+	if (!s || !still_in_scope(ctl, s, sk))
 		return;
 	catch_up(ctl, s, sk, tp, old);
 	switch (__sync_lock_test_and_set(&s->phase, PHASE_CLOSED)) {
@@ -323,24 +328,30 @@ static __always_inline void closed(const struct control *ctl, struct sock *sk, s
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_state, struct sock *sk, int old, int new)
 {
-	struct control *ctl = controls();
+	struct control *ctl;
 	struct tcp_sock *tp;
 
+	/* Half of all changes: of one way of closing to another. */
+	if (new != TCP_SYN_SENT && new != TCP_ESTABLISHED && new != TCP_LISTEN && new != TCP_CLOSE)
+		return 0;
+	ctl = controls();
 	/* The tracepoint fires for MPTCP and others too. */
-	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
+	if (!ctl || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return 0;
 	switch (new) {
 	case TCP_SYN_SENT:
-		connecting(ctl, sk, tp);
+		if (in_scope(ctl, sk))
+			connecting(ctl, sk, tp);
 		break;
 	case TCP_ESTABLISHED:
 		established(ctl, sk, tp, old);
 		break;
 	case TCP_LISTEN:
-		listening(ctl, sk);
+		if (in_scope(ctl, sk))
+			listening(ctl, sk);
 		break;
 	case TCP_CLOSE:
 		closed(ctl, sk, tp, old);
@@ -367,10 +378,10 @@ int BPF_PROG(on_error_report, struct sock *sk)
 	struct control *ctl = controls();
 	struct socket_state *s;
 
-	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
+	if (!ctl || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	s = known(sk);
-	if (s && s->phase == PHASE_CONNECTING)
+	if (s && s->phase == PHASE_CONNECTING && still_in_scope(ctl, s, sk))
 		s->connect_error = sk->sk_err ?: sk->sk_err_soft ?: queued_error(sk);
 	return 0;
 }
@@ -387,10 +398,10 @@ int BPF_PROG(on_retransmit_synack, struct sock *sk, struct request_sock *req)
 	struct flow_key key;
 	struct flow *flow;
 
-	if (!ctl || sk->sk_protocol != IPPROTO_TCP || !in_scope(ctl, sk))
+	if (!ctl || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	s = known(sk);
-	if (!s)
+	if (!s || !still_in_scope(ctl, s, sk))
 		return 0;
 	key = s->key;
 	fill_key(&key, ctl, &req->__req_common, ROLE_SERVER);

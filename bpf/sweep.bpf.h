@@ -104,6 +104,7 @@ static __always_inline void sweep_moving(const struct control *ctl, struct socke
 	if (!moved)
 		return;
 	add_steps(flow, &r, ctl->tick_us);
+	sample_response(flow, &key, &r, tp, ctl->tick_us);
 	sample_rtt(ctl, flow, &key, tp);
 	touch(flow, now_us / 1000, s->tgid);
 }
@@ -191,7 +192,7 @@ int sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 
 	if (!ctl || !s || !sk)
 		return 0;
-	if (!in_scope(ctl, sk)) {
+	if (!still_in_scope(ctl, s, sk)) {
 		leave(s);
 		return 0;
 	}

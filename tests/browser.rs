@@ -206,10 +206,9 @@ fn an_alert_s_link_shows_the_incident_and_every_number_is_what_happened() {
         let with_verdict = |i: &&Value| i["verdict"]["verdict"] == "network" && i["verdict"]["culprit"]["name"] == CULPRIT;
         let incident = list(&incidents).iter().find(with_verdict).cloned().ok_or_else(|| demo.process().log())?;
         let alerts = api.v1("/alerts", &[])?;
-        let alert = list(&alerts)
-            .iter()
-            .find(|a| a["incident"] == incident["id"] && a["state"] == "firing" && a["detector"].as_str().is_some_and(|d| d.contains("retrans")))
-            .cloned();
+        // Of requests: an edge of answers opens no connections, and its chart of time-outs is rightly empty.
+        let shows_all = |a: &&Value| a["incident"] == incident["id"] && a["state"] == "firing" && a["labels"]["role"] == "client";
+        let alert = list(&alerts).iter().filter(shows_all).find(|a| a["detector"].as_str().is_some_and(|d| d.contains("retrans"))).cloned();
         Ok((incident, alert.ok_or_else(|| format!("no firing alert of the incident among {alerts}"))?))
     });
     let since = moment(incident["since"].as_str().expect("an incident has a beginning"));

@@ -53,6 +53,8 @@ totals!(
     stalled_ms,
     srtt_us_sum,
     srtt_samples,
+    response_us,
+    responses,
     connect_attempts,
     connect_established,
     connect_timeout,

@@ -438,7 +438,7 @@ proptest! {
     }
 
     #[test]
-    fn a_baseline_is_stored_and_read_back_whole(flows in prop::collection::vec((0..250u8, prop::collection::vec(any::<u64>(), 30), prop::collection::vec((0..200u16, 1..1_000u64), 0..9), any::<u32>()), 0..20)) {
+    fn a_baseline_is_stored_and_read_back_whole(flows in prop::collection::vec((0..250u8, prop::collection::vec(any::<u64>(), crate::counters::COUNT), prop::collection::vec((0..200u16, 1..1_000u64), 0..9), any::<u32>()), 0..20)) {
         let directory = tempfile::tempdir().unwrap();
         let mut checkpoint = crate::spool::Checkpoint { epoch: u64::MAX, window_end_us: -1, clock_offset_us: 5, ..Default::default() };
         for (n, totals, rtt, quiet) in flows {

@@ -42,6 +42,8 @@ const SENT: &[Row] = &[
     row(signal::TCP_RETRANS_SPURIOUS, Counter::spurious, With::Any(Counter::segs_sent)),
     row(signal::TCP_SRTT, Counter::srtt_us_sum, With::Nothing),
     row(signal::TCP_SRTT_SAMPLES, Counter::srtt_samples, With::Nothing),
+    row(signal::TCP_RESPONSE_TIME, Counter::response_us, With::Any(Counter::responses)),
+    row(signal::TCP_RESPONSES, Counter::responses, With::Nothing),
     row(signal::TCP_ACTIVE, Counter::active_ms, With::Always),
     row(signal::TCP_STALLED, Counter::stalled_ms, With::Any(Counter::active_ms)),
     row(signal::TCP_BLOCKED_RWND, Counter::blocked_rwnd_us, With::Any(Counter::busy_us)),

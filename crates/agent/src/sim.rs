@@ -19,6 +19,8 @@ pub const HOOK: &str = "simulated: no kernel was read";
 const SEGMENT_BYTES: u64 = 1_448;
 /// Longest time made up at once: a world that was not asked for longer than this stood still.
 const STEP_MAX: Duration = Duration::from_secs(60);
+/// How long a server takes to answer.
+const RESPONSE_US: u64 = 5_000;
 /// After so long a client gives up connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -149,6 +151,10 @@ impl State {
             counters.stalled_ms += if down && role == Role::Client { open_ms } else { 0 };
             counters.srtt_us_sum += rtt_us * u64::from(passing > 0);
             counters.srtt_samples += u64::from(passing > 0);
+            if role == Role::Server {
+                counters.response_us += passing * RESPONSE_US;
+                counters.responses += passing;
+            }
             flow.sample(&samples);
         }
         if talk.kept_open == 0 {

@@ -1,11 +1,11 @@
 //! Causes that are not the network: a receiver that does not read, a server that thinks, clients that ask less.
 //!
-//! Each is told by what the kernel sees at the ends while the path is well: time blocked by the peer's window; connections that live longer
-//! with flat round trips; connects that fall without any failing.
+//! Each is told by what the kernel sees at the ends while the path is well: time blocked by the peer's window; answers that take longer, or
+//! connections that live longer, with flat round trips; connects that fall without any failing.
 
 use crate::component::Component;
 use crate::stats::median;
-use crate::view::{M, NONE, View};
+use crate::view::{M, NONE, Talk, View};
 use edgescope_model::verdict::Class;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,15 +15,18 @@ const RWND_SHARE_MIN: f64 = 0.15;
 const RWND_RISE_MIN: f64 = 0.10;
 /// Seconds that it must be blocked, so that one short stop is none.
 const RWND_S_MIN: f64 = 1.0;
-/// Lifetime of connections must rise by this factor and this much, and open sockets by this factor.
-const LIFE_RATIO_MIN: f64 = 1.3;
-const LIFE_RISE_S_MIN: f64 = 0.02;
+/// A turn (an answer, or a connection's life) must rise by this factor and this much, and open sockets by this factor.
+const TURN_RATIO_MIN: f64 = 1.3;
+const TURN_RISE_S_MIN: f64 = 0.02;
 const ACTIVE_RATIO_MIN: f64 = 1.2;
 /// Fewest usual steps.
 const PAST_STEPS_MIN: usize = 3;
-/// Spread of the logarithm of lifetimes from step to step, at least; and the sum of standard deviations from which a change is one.
-const LIFE_SPREAD_MIN: f64 = 0.08;
-const LIFE_CHANGE_MIN: f64 = 4.0;
+/// Spread of the logarithm of turns from step to step, at least; and the sum of standard deviations from which a change is one.
+const TURN_SPREAD_MIN: f64 = 0.08;
+const TURN_CHANGE_MIN: f64 = 4.0;
+/// Turns that must be known before and after a change.
+const TURNS_BEFORE_MIN: f64 = 20.0;
+const TURNS_AFTER_MIN: f64 = 10.0;
 /// Connects that must fall to this share, and their least number before.
 const DEMAND_RATIO_MAX: f64 = 0.8;
 const DEMAND_BEFORE_MIN: f64 = 20.0;
@@ -180,39 +183,48 @@ fn pods_of(view: &View<'_>, workload: u32) -> BTreeSet<u32> {
     view.ends.iter().filter(|e| e.workload == workload).map(|e| e.pod).collect()
 }
 
-/// How long connections to one server pod live, by step: open socket-seconds for each connect. In the long run that is the lifetime of a
-/// connection; kept ones are in it, and with a steady mix of kept and new ones it moves with the time to answer.
-struct Life {
-    active_s: Vec<f64>,
-    connects: Vec<f64>,
+/// How long a server pod takes for a turn, by step: to answer, by its own kernel's stamps; where no agent is at it, open socket-seconds for each
+/// connect, which in the long run is the lifetime of a connection. Kept ones are in that, and with a steady mix of kept and new ones
+/// it moves with the time to answer.
+struct Turns {
+    spent_s: Vec<f64>,
+    count: Vec<f64>,
+    are_answers: bool,
     talks: Vec<usize>,
 }
 
-impl Life {
+impl Turns {
     fn new(view: &View<'_>, talks: Vec<usize>) -> Self {
-        let by_step = |m: M| {
-            let at = |s: usize| talks.iter().filter_map(|&t| view.talks[t].there).map(|f| view.at(f, m, s)).filter(|v| !v.is_nan()).sum();
+        let by_step = |way: fn(&Talk) -> Option<usize>, m: M| {
+            let at = |s: usize| talks.iter().filter_map(|&t| way(&view.talks[t])).map(|f| view.at(f, m, s)).filter(|v| !v.is_nan()).sum();
             (0..view.steps).map(at).collect::<Vec<f64>>()
         };
-        Self { active_s: by_step(M::Active), connects: by_step(M::Connects), talks }
+        let answers = by_step(|talk| talk.back, M::Responses);
+        let are_answers = 2 * answers.iter().filter(|&&n| n >= 1.0).count() >= view.steps;
+        let (spent_s, count) = if are_answers {
+            (by_step(|talk| talk.back, M::ResponseTime), answers)
+        } else {
+            (by_step(|talk| talk.there, M::Active), by_step(|talk| talk.there, M::Connects))
+        };
+        Self { spent_s, count, are_answers, talks }
     }
 
-    /// Active socket-seconds and connects over steps.
+    /// Seconds spent and turns over steps.
     fn sum(&self, steps: Range<usize>) -> (f64, f64) {
-        (self.active_s[steps.clone()].iter().sum(), self.connects[steps].iter().sum())
+        (self.spent_s[steps.clone()].iter().sum(), self.count[steps].iter().sum())
     }
 
-    fn lifetime_s(&self, steps: Range<usize>) -> f64 {
-        let (active_s, connects) = self.sum(steps);
-        active_s / connects.max(1.0)
+    fn mean_s(&self, steps: Range<usize>) -> f64 {
+        let (spent_s, count) = self.sum(steps);
+        spent_s / count.max(1.0)
     }
 
-    /// By how many standard deviations the logarithm of the lifetime rises at a step, `from` being the first usual one.
+    /// By how many standard deviations the logarithm of a turn rises at a step, `from` being the first usual one.
     fn change(&self, from: usize, at: usize) -> f64 {
         let logs = |steps: Range<usize>| -> Vec<f64> {
-            steps.filter(|&s| self.connects[s] >= 1.0 && self.active_s[s] > 0.0).map(|s| (self.active_s[s] / self.connects[s]).ln()).collect()
+            steps.filter(|&s| self.count[s] >= 1.0 && self.spent_s[s] > 0.0).map(|s| (self.spent_s[s] / self.count[s]).ln()).collect()
         };
-        let (before, after) = (logs(from..at), logs(at..self.connects.len()));
+        let (before, after) = (logs(from..at), logs(at..self.count.len()));
         if before.len() < PAST_STEPS_MIN || after.is_empty() {
             return 0.0;
         }
@@ -220,26 +232,26 @@ impl Life {
         let (low, high) = (mean(&before), mean(&after));
         let squares = |v: &[f64], centre: f64| v.iter().map(|x| (x - centre).powi(2)).sum::<f64>();
         let (n, m) = (before.len() as f64, after.len() as f64);
-        let spread = ((squares(&before, low) + squares(&after, high)) / (n + m - 1.0)).sqrt().max(LIFE_SPREAD_MIN);
+        let spread = ((squares(&before, low) + squares(&after, high)) / (n + m - 1.0)).sqrt().max(TURN_SPREAD_MIN);
         (high - low) / spread * (n * m / (n + m)).sqrt()
     }
 
-    /// Whether connections live clearly longer from a step on, and more of them are open (fewer clients would leave fewer open).
-    fn is_longer(&self, from: usize, at: usize) -> bool {
-        let settled = (at + 1).min(self.connects.len() - 1);
-        let ((active_before, connects_before), (active_after, connects_after)) = (self.sum(from..at), self.sum(settled..self.connects.len()));
-        if connects_before < DEMAND_BEFORE_MIN || connects_after < 10.0 || self.change(from, at) < LIFE_CHANGE_MIN {
+    /// Whether turns are clearly longer from a step on; if they are lives of connections, more of those must be open (fewer clients would leave fewer).
+    fn are_longer(&self, from: usize, at: usize) -> bool {
+        let settled = (at + 1).min(self.count.len() - 1);
+        let ((spent_before, count_before), (spent_after, count_after)) = (self.sum(from..at), self.sum(settled..self.count.len()));
+        if count_before < TURNS_BEFORE_MIN || count_after < TURNS_AFTER_MIN || self.change(from, at) < TURN_CHANGE_MIN {
             return false;
         }
         let per_step = |sum: f64, steps: usize| sum / steps.max(1) as f64;
-        let (steps_before, steps_after) = (at - from, self.connects.len() - settled);
-        let more_open = per_step(active_after, steps_after) >= ACTIVE_RATIO_MIN * per_step(active_before, steps_before);
-        let (before_s, after_s) = (active_before / connects_before, active_after / connects_after);
-        more_open && after_s >= LIFE_RATIO_MIN * before_s && after_s >= before_s + LIFE_RISE_S_MIN
+        let (steps_before, steps_after) = (at - from, self.count.len() - settled);
+        let more_open = self.are_answers || per_step(spent_after, steps_after) >= ACTIVE_RATIO_MIN * per_step(spent_before, steps_before);
+        let (before_s, after_s) = (spent_before / count_before, spent_after / count_after);
+        more_open && after_s >= TURN_RATIO_MIN * before_s && after_s >= before_s + TURN_RISE_S_MIN
     }
 }
 
-/// A server that thinks longer: connections to it live longer, and those to whatever it calls do not.
+/// A server that thinks longer: its turns are longer, and those of whatever it calls are not.
 pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
     let from = view.begun();
     let mut inbound: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
@@ -247,38 +259,38 @@ pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding>
         let server = &view.ends[talk.server];
         inbound.entry((server.workload, server.pod)).or_default().push(t);
     }
-    let lives: BTreeMap<(u32, u32), Life> = inbound.into_iter().map(|(pod, talks)| (pod, Life::new(view, talks))).collect();
-    let total = |at: usize| lives.values().map(|l| (l.change(from, at) - LIFE_CHANGE_MIN / 2.0).max(0.0)).sum::<f64>();
+    let turns: BTreeMap<(u32, u32), Turns> = inbound.into_iter().map(|(pod, talks)| (pod, Turns::new(view, talks))).collect();
+    let total = |at: usize| turns.values().map(|l| (l.change(from, at) - TURN_CHANGE_MIN / 2.0).max(0.0)).sum::<f64>();
     let candidates = starts.filter(|&s| s > from && s < view.steps).map(|s| (total(s), s));
     let (score, start) = candidates.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let slow: BTreeMap<(u32, u32), &Life> = lives.iter().filter(|(_, l)| l.is_longer(from, start)).map(|(&pod, l)| (pod, l)).collect();
+    let slow: BTreeMap<(u32, u32), &Turns> = turns.iter().filter(|(_, t)| t.are_longer(from, start)).map(|(&pod, t)| (pod, t)).collect();
     let calls_slow = |(workload, pod): (u32, u32)| {
         view.talks.iter().any(|t| {
             let (client, server) = (&view.ends[t.client], &view.ends[t.server]);
             (client.workload, client.pod) == (workload, pod) && slow.contains_key(&(server.workload, server.pod))
         })
     };
-    let roots: Vec<((u32, u32), &Life)> = slow.iter().map(|(&p, &l)| (p, l)).filter(|(p, _)| !calls_slow(*p)).collect();
+    let roots: Vec<((u32, u32), &Turns)> = slow.iter().map(|(&p, &t)| (p, t)).filter(|(p, _)| !calls_slow(*p)).collect();
     let mut by_workload: BTreeMap<u32, f64> = BTreeMap::new();
-    for ((workload, _), life) in &roots {
-        *by_workload.entry(*workload).or_default() += life.change(from, start);
+    for ((workload, _), turns) in &roots {
+        *by_workload.entry(*workload).or_default() += turns.change(from, start);
     }
     let (&workload, _) = by_workload.iter().max_by(|a, b| a.1.total_cmp(b.1))?;
-    let hit: Vec<&((u32, u32), &Life)> = roots.iter().filter(|((w, _), _)| *w == workload).collect();
-    let all = Life::new(view, hit.iter().flat_map(|(_, l)| l.talks.iter().copied()).collect());
+    let hit: Vec<&((u32, u32), &Turns)> = roots.iter().filter(|((w, _), _)| *w == workload).collect();
+    let all = Turns::new(view, hit.iter().flat_map(|(_, t)| t.talks.iter().copied()).collect());
     let settled = (start + 1).min(view.steps - 1);
-    let suspect = |((_, pod), life): (&(u32, u32), &Life)| {
-        let rise_s = life.lifetime_s(settled..view.steps) - life.lifetime_s(from..start);
-        Suspect { id: *pod, severity: rise_s, weight: life.sum(settled..view.steps).1 }
+    let suspect = |((_, pod), turns): (&(u32, u32), &Turns)| {
+        let rise_s = turns.mean_s(settled..view.steps) - turns.mean_s(from..start);
+        Suspect { id: *pod, severity: rise_s, weight: turns.sum(settled..view.steps).1 }
     };
-    let pods: Vec<Suspect> = lives.iter().filter(|((w, _), _)| *w == workload).map(suspect).collect();
+    let pods: Vec<Suspect> = turns.iter().filter(|((w, _), _)| *w == workload).map(suspect).collect();
     Some(AppFinding {
         class: Class::ServiceSlow,
         component: one_or_all(workload, &pods),
         start,
-        signal: "tcp.active.rate",
-        before: all.lifetime_s(from..start),
-        after: all.lifetime_s(settled..view.steps),
+        signal: if all.are_answers { "tcp.response_time_mean" } else { "tcp.active.rate" },
+        before: all.mean_s(from..start),
+        after: all.mean_s(settled..view.steps),
         samples: all.sum(settled..view.steps).1,
         score,
         talks: all.talks,

@@ -69,8 +69,10 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
     let mut cases: Vec<Case> = [silent, refused, loss, latency].into_iter().flatten().collect();
     if let Some(at) = strongest(&cases) {
         let case = cases.swap_remove(at);
-        let rival =
-            receiver.or_else(|| app::service_slow(view, starts)).filter(|app| is_rival(case.class, case.score(), app, passing(view, &case, app)));
+        let rival = receiver.or_else(|| app::service_slow(view, starts)).filter(|app| {
+            let waits = app.class == Class::ServiceSlow && waits_behind(view, &case, app.component);
+            !waits && is_rival(case.class, case.score(), app, passing(view, &case, app))
+        });
         let found = match rival {
             Some(app) => contested(view, case, &app),
             None => accuse(view, case),
@@ -117,6 +119,25 @@ fn passing(view: &View<'_>, case: &Case, app: &AppFinding) -> f64 {
         culprit.carries(client, server) || culprit.carries(server, client)
     };
     app.talks.iter().filter(passes).count() as f64 / app.talks.len().max(1) as f64
+}
+
+/// Whether a server, or whom it calls, or whom those call, calls through the symptom's culprit: slow since it waits for that path.
+fn waits_behind(view: &View<'_>, case: &Case, server: Component) -> bool {
+    let Some(culprit) = case.culprit().map(|g| g.component) else { return false };
+    let mut callers: BTreeSet<usize> = (0..view.ends.len()).filter(|&e| server.half(&view.ends[e], 0)).collect();
+    let mut next: Vec<usize> = callers.iter().copied().collect();
+    while let Some(caller) = next.pop() {
+        for talk in view.talks.iter().filter(|t| t.client == caller) {
+            let (from, to) = (&view.ends[talk.client], &view.ends[talk.server]);
+            if culprit.carries(from, to) || culprit.carries(to, from) {
+                return true;
+            }
+            if callers.insert(talk.server) {
+                next.push(talk.server);
+            }
+        }
+    }
+    false
 }
 
 fn contested(view: &View<'_>, case: Case, app: &AppFinding) -> Found {

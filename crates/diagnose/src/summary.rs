@@ -329,7 +329,8 @@ pub fn app_words(view: &View<'_>, app: &AppFinding) -> (Vec<Evidence>, String) {
         test,
     };
     let change = format!("against {} steps before", app.start);
-    let evidence = if app.class == Class::ServiceSlow {
+    let by_answers = app.signal == "tcp.response_time_mean";
+    let evidence = if app.class == Class::ServiceSlow && !by_answers {
         let per_s = |m: M, steps: Range<usize>| {
             let seconds = steps.len().max(1) as f64 * view.step_s;
             app.talks.iter().map(|&t| view.sum(view.talks[t].there, m, steps.clone())).sum::<f64>() / seconds
@@ -346,6 +347,11 @@ pub fn app_words(view: &View<'_>, app: &AppFinding) -> (Vec<Evidence>, String) {
             "Not the network: {place} does not read fast enough, its senders wait for its window {:.0} % of their busy time (before {:.0} %), since {since}",
             100.0 * app.after,
             100.0 * app.before
+        ),
+        Class::ServiceSlow if by_answers => format!(
+            "Not the network: {place} is slow, it takes {:.0} ms to answer where it took {:.0} ms and the path is well, since {since}",
+            1e3 * app.after,
+            1e3 * app.before
         ),
         Class::ServiceSlow => format!(
             "Not the network: {place} is slow, connections to it live {:.0} ms where they lived {:.0} ms and the path is well, since {since}",

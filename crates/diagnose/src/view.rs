@@ -51,6 +51,9 @@ measures! {
     ConnectsReset = "tcp.connects_reset", Source;
     Handshake = "tcp.handshake.p50", Source;
     HandshakeCount = "tcp.handshake.count", Source;
+    /// Of servers: its sum and how many answers are in it.
+    ResponseTime = "tcp.response_time", Source;
+    Responses = "tcp.responses", Source;
     Accepts = "tcp.accepts", Dest;
     AcceptOverflow = "tcp.accept_overflow", Dest;
     ResetsSent = "tcp.resets.sent", Source;

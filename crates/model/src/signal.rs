@@ -132,6 +132,8 @@ catalogue! {
     TCP_ACCEPTS = 28, "tcp.accepts", Sum, Receiver, Count, "connections established at the server";
     TCP_CLOSES = 29, "tcp.closes", Sum, Sender, Count, "connections closed";
     TCP_RESETS = 30, "tcp.resets", Sum, Both, Count, "reset segments, from source to destination";
+    TCP_RESPONSE_TIME = 32, "tcp.response_time", Sum, Sender, Seconds, "from the last of a request to the last of its answer, at the server, of the answers in tcp.responses";
+    TCP_RESPONSES = 33, "tcp.responses", Sum, Sender, Count, "answers whose time was taken: the last of each window and of each connection, without retransmissions";
     TCP_ACCEPT_OVERFLOW = 31, "tcp.accept_overflow", Sum, Receiver, Count, "connections dropped since the server's accept queue was full";
 }
 
@@ -209,6 +211,14 @@ pub const DERIVED: &[Derived] = &[
         numerator: &[("tcp.srtt", 1)],
         denominator: &[("tcp.srtt_samples", 1)],
         required: &["tcp.srtt"],
+    },
+    Derived {
+        name: "tcp.response_time_mean",
+        unit: Unit::Seconds,
+        brief: "mean time that the server takes to answer",
+        numerator: &[("tcp.response_time", 1)],
+        denominator: &[("tcp.responses", 1)],
+        required: &["tcp.response_time"],
     },
     Derived {
         name: "tcp.path_loss",

@@ -74,13 +74,14 @@ const CUT: &[(&str, &[&str])] = &[
     ("socket", &["sk"]),
     ("request_sock", &["__req_common"]),
     ("inet_sock", &["sk", "inet_sport"]),
-    ("inet_connection_sock", &["icsk_inet", "icsk_backoff"]),
+    ("inet_connection_sock", &["icsk_inet", "icsk_backoff", "icsk_ack"]),
     ("tcp_rack", &["rtt_us"]),
     (
         "tcp_sock",
         &[
             "inet_conn",
             "data_segs_out",
+            "lsndtime",
             "chrono_type",
             "chrono_start",
             "chrono_stat",

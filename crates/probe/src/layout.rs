@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Role};
 
 /// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 pub const BUCKETS: usize = 200;
 
 const ROLE_CLIENT: u8 = 1;
@@ -75,6 +75,8 @@ pub struct RawControl {
     pub tick_us: u32,
     pub rtt_callback: u32,
     pub ephemeral_from: u32,
+    pub scope_version: u32,
+    pub unused: u32,
     pub programs: u64,
     pub pass_us: u64,
 }

@@ -76,6 +76,8 @@ fn mirrors_match_the_object() {
             stalled_ms,
             srtt_us_sum,
             srtt_samples,
+            response_us,
+            responses,
             connect_attempts,
             connect_established,
             connect_timeout,
@@ -110,6 +112,8 @@ fn mirrors_match_the_object() {
             tick_us,
             rtt_callback,
             ephemeral_from,
+            scope_version,
+            unused,
             programs,
             pass_us,
         }

@@ -86,6 +86,7 @@ pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
         hooks.push(HookStatus { name: hook.program, state });
     }
     (control.scope_mode, control.scope_cgroup, control.scope_level) = scope;
+    control.scope_version = scope::next_version(control.scope_version);
     control.ephemeral_from = ephemeral_from();
     control.rtt_callback = u32::from(links.iter().any(|(name, _)| *name == SOCKOPS));
     control.programs = build;

@@ -61,6 +61,7 @@ impl Probe {
         scope::write_namespaces(self.maps(), scope)?;
         let mut control = self.maps().control()?;
         (control.scope_mode, control.scope_cgroup, control.scope_level) = (mode, cgroup, level);
+        control.scope_version = scope::next_version(control.scope_version);
         self.maps().set_control(&control)?;
         self.scope = scope.clone();
         Ok(())

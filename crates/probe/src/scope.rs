@@ -27,6 +27,11 @@ pub fn control_of(scope: &Scope) -> Result<ScopeControl, ProbeError> {
     }
 }
 
+/// Number of a scope that follows the one with `version`. 0 is that of sockets that were found in none.
+pub fn next_version(version: u32) -> u32 {
+    version.wrapping_add(1).max(1)
+}
+
 /// Makes the kernel's set of namespaces that of `scope`. Call before the mode changes to `Namespaces`, and before it is needed.
 pub fn write_namespaces(maps: &Maps, scope: &Scope) -> Result<(), ProbeError> {
     let Scope::Namespaces(namespaces) = scope else {

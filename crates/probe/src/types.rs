@@ -134,6 +134,10 @@ pub struct Counters {
     /// Smoothed RTT, once a pass for each socket that moved.
     pub srtt_us_sum: u64,
     pub srtt_samples: u64,
+    /// At a server: from the last data received to the last data sent, summed over the answers looked at, which are the last of each pass and of each
+    /// connection.
+    pub response_us: u64,
+    pub responses: u64,
     /// SYNs of new connections; those without an outcome yet are pending.
     pub connect_attempts: u64,
     pub connect_established: u64,

@@ -419,6 +419,11 @@ impl Wire {
         let open = *pool * self.length_s * rng.random_range(0.9..1.1) + established * lasts_s;
         pair.there.add("tcp.active", open);
         pair.back.add("tcp.active", open);
+        // The last answer of each connection that ended and of each kept one that was used.
+        let answers = established + kept.min(pool.ceil());
+        let answer_s = (self.serve_s + self.hit.think_s + slow_read_s(&self.hit, 1, self.bytes[1] as u32)) * (1.0 + 0.6 / answers.max(1.0).sqrt() * rng.random_range(-1.0..1.0));
+        pair.back.add("tcp.responses", answers);
+        pair.back.add("tcp.response_time", answers * answer_s);
     }
 
     fn trips(&self, pair: &mut Pair, established: f64, served: f64, rng: &mut StdRng) {

@@ -240,6 +240,8 @@ pub fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool) -> Counters {
         total.stalled_ms += of.stalled_ms;
         total.srtt_us_sum += of.srtt_us_sum;
         total.srtt_samples += of.srtt_samples;
+        total.response_us += of.response_us;
+        total.responses += of.responses;
         total.connect_attempts += of.connect_attempts;
         total.connect_established += of.connect_established;
         total.connect_timeout += of.connect_timeout;

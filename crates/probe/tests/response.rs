@@ -67,7 +67,8 @@ fn the_last_answer_of_each_connection_and_of_each_pass_is_timed() {
     // What nobody asked for is no answer, however long ago the last request came.
     server.write_all(&[1; 100]).unwrap();
     client.read_exact(&mut [0; 100]).unwrap();
-    // Nor is a request that nobody has answered yet.
+    // Nor is a request that nobody has answered yet; a tick later, so that the kernel's stamps can tell which came first.
+    thread::sleep(Duration::from_micros(2 * TICKS_US));
     client.write_all(&[1; 100]).unwrap();
     server.read_exact(&mut [0; 100]).unwrap();
     let bytes = |pass: &_| (net.server_sum(pass, 80).bytes_sent, net.server_sum(pass, 80).bytes_received);

@@ -122,7 +122,7 @@ static __always_inline void owner_of_service(struct socket_state *s, const struc
 }
 
 /* The record is a clone of the listener's, with its owner; none if the listener is not known. */
-static __always_inline void accepted(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp)
+static __always_inline void accepted(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp, bool just_now)
 {
 	struct flow *flow;
 	u16 port;
@@ -146,8 +146,12 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 		s->key.service_port = port;
 	s->key.flags = 0;
 	__builtin_memset(&s->flushed, 0, sizeof(s->flushed));
-	/* Starts at the number of repeated SYN-ACKs, which on_retransmit_synack has counted. */
-	s->flushed.retrans_segs = tp->total_retrans;
+	/*
+	 * Starts at the number of repeated SYN-ACKs, which on_retransmit_synack has counted. Taken up late it may hold repeated data as
+	 * well; hardly a connection has both, and data tells itself by its bytes.
+	 */
+	if (just_now || !tp->bytes_retrans)
+		s->flushed.retrans_segs = tp->total_retrans;
 	s->split_version = ctl->split_version;
 	s->connect_ns = 0;
 	s->flushed_us = 0;
@@ -171,7 +175,7 @@ static __always_inline void established(const struct control *ctl, struct sock *
 	if (s && s->phase == PHASE_CONNECTING)
 		connected(ctl, s, tp, true);
 	else if (old == TCP_SYN_RECV)
-		accepted(ctl, s, sk, tp);
+		accepted(ctl, s, sk, tp, true);
 }
 
 static __always_inline void serve(const struct sock *sk, const struct owner *o)
@@ -297,7 +301,7 @@ static __always_inline bool catch_up(const struct control *ctl, struct socket_st
 		connected(ctl, s, tp, false);
 		return true;
 	case PHASE_LISTENING: /* a clone of its listener's record */
-		accepted(ctl, s, sk, tp);
+		accepted(ctl, s, sk, tp, false);
 		return true;
 	}
 	return false;

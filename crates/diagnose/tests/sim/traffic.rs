@@ -421,7 +421,8 @@ impl Wire {
         pair.back.add("tcp.active", open);
         // The last answer of each connection that ended and of each kept one that was used.
         let answers = established + kept.min(pool.ceil());
-        let answer_s = (self.serve_s + self.hit.think_s + slow_read_s(&self.hit, 1, self.bytes[1] as u32)) * (1.0 + 0.6 / answers.max(1.0).sqrt() * rng.random_range(-1.0..1.0));
+        let answer_s = (self.serve_s + self.hit.think_s + slow_read_s(&self.hit, 1, self.bytes[1] as u32))
+            * (1.0 + 0.6 / answers.max(1.0).sqrt() * rng.random_range(-1.0..1.0));
         pair.back.add("tcp.responses", answers);
         pair.back.add("tcp.response_time", answers * answer_s);
     }

@@ -199,13 +199,13 @@ impl Turns {
             let at = |s: usize| talks.iter().filter_map(|&t| way(&view.talks[t])).map(|f| view.at(f, m, s)).filter(|v| !v.is_nan()).sum();
             (0..view.steps).map(at).collect::<Vec<f64>>()
         };
-        let answers = by_step(|talk| talk.back, M::Responses);
-        let are_answers = 2 * answers.iter().filter(|&&n| n >= 1.0).count() >= view.steps;
-        let (spent_s, count) = if are_answers {
-            (by_step(|talk| talk.back, M::ResponseTime), answers)
-        } else {
-            (by_step(|talk| talk.there, M::Active), by_step(|talk| talk.there, M::Connects))
-        };
+        let (answers, open_s) = (by_step(|talk| talk.back, M::Responses), by_step(|talk| talk.there, M::Active));
+        // Of the steps in which there were connections at all: the table may begin long before the server did.
+        let in_use = open_s.iter().filter(|&&s| s > 0.0).count();
+        let answered = answers.iter().filter(|&&n| n >= 1.0).count();
+        let are_answers = answered > 0 && 2 * answered >= in_use;
+        let (spent_s, count) =
+            if are_answers { (by_step(|talk| talk.back, M::ResponseTime), answers) } else { (open_s, by_step(|talk| talk.there, M::Connects)) };
         Self { spent_s, count, are_answers, talks }
     }
 

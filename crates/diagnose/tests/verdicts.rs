@@ -323,3 +323,51 @@ fn every_signal_of_the_evidence_is_a_measure_of_the_catalogue() {
         }
     }
 }
+
+#[test]
+fn a_slow_service_without_an_agent_is_told_by_how_long_its_connections_live() {
+    let slow = |k: Kind| k == Kind::SlowService;
+    for plan in plans("shop", Strength::Clear, slow) {
+        let run = Run::new(plan);
+        let (from, to) = (run.end() - Duration::seconds(60), run.end());
+        let mut table = run.answer(&query(from, to));
+        let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, now: to, scope: None });
+        let signal = |verdict: &Verdict| verdict.evidence[0].signal.clone();
+        let (truth, answers) = (run.truth.as_ref().expect("has a fault"), ask(&table));
+        assert!(is_right(&answers, truth), "{}", answers.summary);
+        assert_eq!(signal(&answers), "tcp.response_time_mean", "{}", answers.summary);
+        // Servers' own kernels are the only ones that know how long an answer takes.
+        for name in ["tcp.responses", "tcp.response_time"] {
+            let measure = table.measure(name).expect("asked for");
+            table.rows.iter_mut().for_each(|row| row.series[measure].fill(None));
+        }
+        let lives = ask(&table);
+        assert!(is_right(&lives, truth), "{} at {}: {}", truth.fault, truth.name, lives.summary);
+        assert_eq!(signal(&lives), "tcp.active.rate", "{}", lives.summary);
+    }
+}
+
+#[test]
+fn a_slow_server_contests_a_path_unless_it_waits_for_it() {
+    let run = Run::new(Plan::new("shop", Some("loss:edge=checkoutservice>shippingservice:clear".parse().expect("a fault")), 1));
+    let truth = run.truth.as_ref().expect("has a fault");
+    let (from, to) = (run.end() - Duration::seconds(60), run.end());
+    let slow_too = |workload: &str| {
+        let mut table = run.answer(&query(from, to));
+        let ill = table.steps.iter().position(|&s| s >= truth.injected_at).expect("inside");
+        let (server, time) = (table.dim("source.workload").expect("asked for"), table.measure("tcp.response_time").expect("asked for"));
+        for row in table.rows.iter_mut().filter(|r| r.key[server] == workload) {
+            row.series[time][ill..].iter_mut().flatten().for_each(|v| *v *= 1_000.0);
+        }
+        diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None })
+    };
+    // It calls over the lossy edge: its answers wait for what is sent again.
+    let caller = slow_too("checkoutservice");
+    assert!(is_right(&caller, truth), "{}", caller.summary);
+    // And so does whoever calls it.
+    let above = slow_too("frontend");
+    assert!(is_right(&above, truth), "{}", above.summary);
+    let apart = slow_too("productcatalogservice");
+    assert_eq!(apart.verdict, Answer::Ambiguous, "{}", apart.summary);
+    assert!(apart.summary.contains("productcatalogservice"), "{}", apart.summary);
+}

@@ -11,7 +11,7 @@
 
 use crate::baseline_file::{self as file, Record};
 use crate::delta::Baseline;
-use edgescope_model::wire::Batch;
+use edgescope_model::wire::{Batch, SEQUENCE_MAX};
 use prost::Message;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -24,8 +24,6 @@ const BASE: &str = "base";
 const DAMAGED: &str = "damaged";
 /// Most damaged files kept for whoever wants to look at them.
 const DAMAGED_MAX: usize = 4;
-/// No agent gives a higher sequence, and sums of one with ordinals stay in their type.
-const SEQUENCE_MAX: u64 = 1 << 62;
 
 /// Bounds of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +65,7 @@ pub enum SpoolError {
     InUse { path: PathBuf },
     #[error("agent.state_dir {}: base is not a number that an agent wrote: restore it, or remove the directory to begin anew", path.display())]
     Base { path: PathBuf },
-    #[error("the server claims to have sequence {0}, which no agent gave")]
+    #[error("the server has sequence {0} of this agent, after which none can come: give it another agent.id")]
     Sequence(u64),
 }
 
@@ -223,7 +221,7 @@ impl Spool {
     /// # Errors
     /// If the base cannot be written, or the number is none that an agent gave.
     pub fn contact(&mut self, committed: u64) -> Result<(), SpoolError> {
-        if committed > SEQUENCE_MAX {
+        if committed >= SEQUENCE_MAX {
             return Err(SpoolError::Sequence(committed));
         }
         let base = match self.base {

@@ -20,4 +20,12 @@ pub mod verdict;
 #[allow(clippy::all, clippy::pedantic, missing_debug_implementations)]
 pub mod wire {
     tonic::include_proto!("edgescope.v1");
+
+    /// Highest sequence that an agent may give: whoever adds a number of batches to it stays within 64 bits, the tables within their signed ones. At
+    /// a batch a second it lasts 10^11 years; what is above comes from no agent, and taken, every true batch after it would count as stored already.
+    pub const SEQUENCE_MAX: u64 = 1 << 62;
+
+    /// Longest window of an agent, in seconds. Detectors judge the last two minutes: four windows of this length, of which the newest is still on its
+    /// way. Longer ones would leave nothing to judge, with all agents there.
+    pub const INTERVAL_S_MAX: u32 = 30;
 }

@@ -3,7 +3,7 @@
 use edgescope_model::dims::{VALUE_BYTES_MAX, shortened};
 use edgescope_model::histogram::BUCKET_MAX;
 use edgescope_model::signal::CATALOGUE;
-use edgescope_model::wire::{Batch, HelloRequest, Observation, Owner};
+use edgescope_model::wire::{Batch, HelloRequest, Observation, Owner, SEQUENCE_MAX};
 use std::collections::BTreeMap;
 
 /// Longest agent id, in bytes: a host name with a suffix.
@@ -32,7 +32,7 @@ pub enum Refused {
     AgentId(String),
     #[error("{field} has {count} entries, at most {max}")]
     Count { field: &'static str, count: usize, max: usize },
-    #[error("sequence is {0}, must be 1 to {max}", max = i64::MAX)]
+    #[error("sequence is {0}, must be 1 to {SEQUENCE_MAX}: above it no later batch of this agent would count")]
     Sequence(u64),
     #[error("interval_ms is {0}, must be 1000 to 3600000")]
     Interval(u32),
@@ -73,8 +73,7 @@ pub fn hello(hello: &mut HelloRequest) -> Result<u64, Refused> {
 /// Checks and cuts a batch. `late_us_max` is how long rows are kept. Returns the number of texts and measures that were cut.
 pub fn batch(batch: &mut Batch, now_us: i64, late_us_max: i64) -> Result<u64, Refused> {
     agent_id(&batch.agent_id)?;
-    // The tables keep it as a signed number.
-    if batch.sequence == 0 || i64::try_from(batch.sequence).is_err() {
+    if !(1..=SEQUENCE_MAX).contains(&batch.sequence) {
         return Err(Refused::Sequence(batch.sequence));
     }
     let (from_us, to_us) = (batch.window_start_us, batch.window_end_us);
@@ -206,8 +205,11 @@ mod tests {
         }
         let mut many = Batch { observations: vec![Observation::default(); OBSERVATIONS_MAX + 1], ..sound() };
         assert!(matches!(batch(&mut many, NOW_US, DAY_US), Err(Refused::Count { field: "observations", .. })));
-        for sequence in [0, 1 << 63, u64::MAX] {
-            assert_eq!(batch(&mut Batch { sequence, ..sound() }, NOW_US, DAY_US), Err(Refused::Sequence(sequence)));
+        assert_eq!(batch(&mut Batch { sequence: SEQUENCE_MAX, ..sound() }, NOW_US, DAY_US), Ok(0));
+        for sequence in [0, SEQUENCE_MAX + 1, i64::MAX as u64, u64::MAX] {
+            let refused = batch(&mut Batch { sequence, ..sound() }, NOW_US, DAY_US).unwrap_err();
+            assert_eq!(refused, Refused::Sequence(sequence));
+            assert!(refused.to_string().contains(&format!("sequence is {sequence}, must be 1 to 4611686018427387904")), "{refused}");
         }
     }
 

@@ -198,6 +198,19 @@ async fn strangers_and_twins_say_hello_first() {
 }
 
 #[tokio::test]
+async fn a_sequence_that_no_agent_gives_does_not_stop_those_that_follow() {
+    let open = greeted().await;
+    open.client().ship(batch(1)).await.unwrap();
+    let refused = open.client().ship(batch(i64::MAX as u64)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("sequence is 9223372036854775807"), "{refused}");
+    assert_eq!(open.client().ship(batch(2)).await.unwrap().into_inner().committed_sequence, 2);
+    assert_eq!((open.outcomes("committed"), open.outcomes("duplicate")), (2, 0));
+    let reply = open.client().hello(hello("a", "frontend", [10, 0, 0, 1])).await.unwrap().into_inner();
+    assert_eq!(reply.committed_sequence, 2, "the agent can go on from it");
+}
+
+#[tokio::test]
 async fn nonsense_is_refused_for_good() {
     let open = greeted().await;
     let far = batch(1).window_end_us + 120_000_000;

@@ -43,6 +43,9 @@ const HEAVY_SHARE: f64 = 0.7;
 const ILL_SHARE: f64 = 0.5;
 const TELLING_SHARE: f64 = 0.1;
 
+/// The signal of a slow service that an agent is at; without one, lives of connections tell.
+pub const ANSWER_TIME: &str = "tcp.response_time_mean";
+
 /// One cause with its numbers.
 #[derive(Debug, Clone)]
 pub struct AppFinding {
@@ -60,15 +63,21 @@ pub struct AppFinding {
     pub talks: Vec<usize>,
 }
 
-/// Flows whose sender is blocked by the receiver's window more than before, from `start` on.
-pub fn window_blocked(view: &View<'_>, start: usize) -> Vec<bool> {
+/// Where the time begins in which a cause must be seen: when it has begun, and in the range asked about (from step `first` on), so that one
+/// that is over is none.
+fn seen_from(start: usize, first: usize) -> usize {
+    start.max(first)
+}
+
+/// Flows whose sender is blocked by the receiver's window more than before, from `start` on and from step `first` on.
+pub fn window_blocked(view: &View<'_>, start: usize, first: usize) -> Vec<bool> {
     let blocked = |f: usize| {
         let share = |steps: Range<usize>| {
             let (rwnd, busy) = (view.sum(Some(f), M::BlockedRwnd, steps.clone()), view.sum(Some(f), M::Busy, steps));
             (rwnd, if busy > 0.0 { rwnd / busy } else { 0.0 })
         };
         // The step before may already be half of it.
-        let ((_, before), (rwnd_s, after)) = (share(0..start.saturating_sub(1)), share(start..view.steps));
+        let ((_, before), (rwnd_s, after)) = (share(0..start.saturating_sub(1)), share(seen_from(start, first)..view.steps));
         rwnd_s >= RWND_S_MIN && after >= RWND_SHARE_MIN && after >= before + RWND_RISE_MIN
     };
     (0..view.flows.len()).map(blocked).collect()
@@ -92,9 +101,9 @@ fn rise(series: &[f64], starts: Range<usize>) -> Option<usize> {
 }
 
 /// A receiver whose window closes on its senders.
-pub fn receiver_limited(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
+pub fn receiver_limited(view: &View<'_>, starts: Range<usize>, first: usize) -> Option<AppFinding> {
     let start = blocked_since(view, starts)?;
-    let blocked = window_blocked(view, start);
+    let blocked = window_blocked(view, start, first);
     let bad: Vec<usize> = (0..view.flows.len()).filter(|&f| blocked[f]).collect();
     let seconds = |f: usize, steps: Range<usize>| view.sum(Some(f), M::BlockedRwnd, steps);
     let workload = heaviest(view, &bad, |f| seconds(f, start..view.steps), |f| view.flows[f].to)?;
@@ -237,8 +246,8 @@ impl Turns {
     }
 
     /// Whether turns are clearly longer from a step on; if they are lives of connections, more of those must be open (fewer clients would leave fewer).
-    fn are_longer(&self, from: usize, at: usize) -> bool {
-        let settled = (at + 1).min(self.count.len() - 1);
+    fn are_longer(&self, from: usize, at: usize, first: usize) -> bool {
+        let settled = seen_from(at + 1, first).min(self.count.len() - 1);
         let ((spent_before, count_before), (spent_after, count_after)) = (self.sum(from..at), self.sum(settled..self.count.len()));
         if count_before < TURNS_BEFORE_MIN || count_after < TURNS_AFTER_MIN || self.change(from, at) < TURN_CHANGE_MIN {
             return false;
@@ -252,7 +261,7 @@ impl Turns {
 }
 
 /// A server that thinks longer: its turns are longer, and those of whatever it calls are not.
-pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
+pub fn service_slow(view: &View<'_>, starts: Range<usize>, first: usize) -> Option<AppFinding> {
     let from = view.begun();
     let mut inbound: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (t, talk) in view.talks.iter().enumerate() {
@@ -263,7 +272,7 @@ pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding>
     let total = |at: usize| turns.values().map(|l| (l.change(from, at) - TURN_CHANGE_MIN / 2.0).max(0.0)).sum::<f64>();
     let candidates = starts.filter(|&s| s > from && s < view.steps).map(|s| (total(s), s));
     let (score, start) = candidates.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let slow: BTreeMap<(u32, u32), &Turns> = turns.iter().filter(|(_, t)| t.are_longer(from, start)).map(|(&pod, t)| (pod, t)).collect();
+    let slow: BTreeMap<(u32, u32), &Turns> = turns.iter().filter(|(_, t)| t.are_longer(from, start, first)).map(|(&pod, t)| (pod, t)).collect();
     let calls_slow = |(workload, pod): (u32, u32)| {
         view.talks.iter().any(|t| {
             let (client, server) = (&view.ends[t.client], &view.ends[t.server]);
@@ -278,7 +287,7 @@ pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding>
     let (&workload, _) = by_workload.iter().max_by(|a, b| a.1.total_cmp(b.1))?;
     let hit: Vec<&((u32, u32), &Turns)> = roots.iter().filter(|((w, _), _)| *w == workload).collect();
     let all = Turns::new(view, hit.iter().flat_map(|(_, t)| t.talks.iter().copied()).collect());
-    let settled = (start + 1).min(view.steps - 1);
+    let settled = seen_from(start + 1, first).min(view.steps - 1);
     let suspect = |((_, pod), turns): (&(u32, u32), &Turns)| {
         let rise_s = turns.mean_s(settled..view.steps) - turns.mean_s(from..start);
         Suspect { id: *pod, severity: rise_s, weight: turns.sum(settled..view.steps).1 }
@@ -288,7 +297,7 @@ pub fn service_slow(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding>
         class: Class::ServiceSlow,
         component: one_or_all(workload, &pods),
         start,
-        signal: if all.are_answers { "tcp.response_time_mean" } else { "tcp.active.rate" },
+        signal: if all.are_answers { ANSWER_TIME } else { "tcp.active.rate" },
         before: all.mean_s(from..start),
         after: all.mean_s(settled..view.steps),
         samples: all.sum(settled..view.steps).1,
@@ -352,7 +361,7 @@ fn fewer(series: &[f64], start: usize) -> f64 {
 }
 
 /// Clients that ask less, while nothing fails.
-pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> {
+pub fn demand_drop(view: &View<'_>, starts: Range<usize>, first: usize) -> Option<AppFinding> {
     let (asks, from) = (asks(view), view.begun());
     let fewer = |series: &[f64], start: usize| if start > from { fewer(&series[from..], start - from) } else { 0.0 };
     let total = |s: usize| asks.iter().map(|a| fewer(&a.connects, s)).sum::<f64>();
@@ -376,7 +385,8 @@ pub fn demand_drop(view: &View<'_>, starts: Range<usize>) -> Option<AppFinding> 
         Some(sum) => drop(&sum) < EXPLAINED_SHARE * drop(&a.connects),
         None => true,
     };
-    let roots: Vec<&Asks> = asks.iter().filter(|a| fewer(&a.connects, start) > 0.0).filter(own).collect();
+    let lasts = |a: &&Asks| mean(&a.connects[seen_from(start, first)..]).0 <= DEMAND_RATIO_MAX * usual(&a.connects[from..start]);
+    let roots: Vec<&Asks> = asks.iter().filter(|a| fewer(&a.connects, start) > 0.0).filter(lasts).filter(own).collect();
     let score_of = |w: u32| roots.iter().filter(|a| view.ends[a.client].workload == w).map(|a| fewer(&a.connects, start)).sum::<f64>();
     let workloads: BTreeSet<u32> = roots.iter().map(|a| view.ends[a.client].workload).collect();
     let workload = workloads.into_iter().max_by(|&a, &b| score_of(a).total_cmp(&score_of(b)))?;

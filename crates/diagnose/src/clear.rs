@@ -12,11 +12,12 @@ pub struct Cleared {
     pub controls: Vec<Control>,
 }
 
-/// Looks at all units, or those that touch one workload, from step `first` on against before.
-pub fn look(view: &View<'_>, first: usize, workload: Option<&str>) -> Cleared {
-    let is_asked =
-        |&(a, b): &(usize, usize)| workload.is_none_or(|w| [a, b].iter().any(|&end| view.workloads[view.ends[end].workload as usize] == w));
-    let place = workload.map_or("all edges".to_owned(), |w| format!("all edges of {w}"));
+/// Looks at all units, or those that touch one of some workloads, from step `first` on against before.
+pub fn look(view: &View<'_>, first: usize, workloads: &[String]) -> Cleared {
+    let is_asked = |&(a, b): &(usize, usize)| {
+        workloads.is_empty() || [a, b].iter().any(|&end| workloads.contains(&view.workloads[view.ends[end].workload as usize]))
+    };
+    let place = if workloads.is_empty() { "all edges".to_owned() } else { format!("all edges of {}", workloads.join(", ")) };
     let span = first..view.steps;
     let families = [
         ("lose segments", "a path that loses segments would show here", symptoms::loss(view, &vec![false; view.flows.len()])),
@@ -38,7 +39,7 @@ pub fn look(view: &View<'_>, first: usize, workload: Option<&str>) -> Cleared {
     ];
     let trips = RoundTrips::new(view);
     let asked: Vec<usize> = (0..trips.talks.len()).filter(|&u| is_asked(&ends(trips.talks[u]))).collect();
-    let (measured, slow) = round_trips(view, &trips, &asked, &span, &place).unzip();
+    let (measured, slow) = round_trips(&trips, &asked, &span, &place).unzip();
     evidence.push(measured);
     Cleared { evidence: evidence.into_iter().flatten().collect(), controls: [lost, silent, refused, slow].into_iter().flatten().collect() }
 }
@@ -78,22 +79,22 @@ fn words(control: &Control) -> String {
 }
 
 /// The middle round trip now and before, and how many paths got longer.
-fn round_trips(view: &View<'_>, trips: &RoundTrips, units: &[usize], span: &Range<usize>, place: &str) -> Option<(Evidence, Control)> {
+fn round_trips(trips: &RoundTrips, units: &[usize], span: &Range<usize>, place: &str) -> Option<(Evidence, Control)> {
     let shifts = trips.shifts(span);
     let known: Vec<usize> = units.iter().copied().filter(|&u| shifts.shifts[u].is_some()).collect();
-    let all: Vec<_> = known.iter().filter_map(|&u| shifts.shifts[u]).collect();
+    let all = shifts.alike(&known);
     let median = |f: &dyn Fn(&symptoms::Shift) -> f64| crate::stats::median(&mut all.iter().map(f).collect::<Vec<_>>());
     let (value, baseline) = (median(&|s| s.base_s + s.by_s)?, median(&|s| s.base_s)?);
     let bad = known.iter().filter(|&&u| shifts.support(u) > 0.0).count();
     let control =
         Control { what: "have a longer round trip".into(), edges: known.len() as u64, bad: bad as u64, why: "a slow path would show here".into() };
     let evidence = Evidence {
-        signal: "tcp.rtt.p20".into(),
+        signal: all.first()?.signal.to_owned(),
         scope: place.to_owned(),
         value: Some(value),
         baseline: Some(baseline),
         ratio: (baseline > 0.0).then(|| value / baseline),
-        samples: known.iter().map(|&u| view.sum(view.talks[trips.talks[u]].there, M::RttCount, span.clone())).sum::<f64>() as u64,
+        samples: all.iter().map(|shift| shift.samples as u64).sum(),
         test: words(&control),
     };
     Some((evidence, control))

@@ -4,7 +4,7 @@ use crate::app::{self, AppFinding};
 use crate::case::Case;
 use crate::component::Component;
 use crate::symptoms;
-use crate::view::{M, View};
+use crate::view::{M, Talk, View};
 use edgescope_model::verdict::{Class, Scope};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -57,9 +57,10 @@ pub struct Gate {
 pub fn judge(view: &View<'_>, first: usize) -> Gate {
     // What goes on until now may have begun before the range.
     let starts = 1..view.steps;
-    let receiver = app::receiver_limited(view, starts.clone());
+    let receiver = app::receiver_limited(view, starts.clone(), first);
+    let slow = app::service_slow(view, starts.clone(), first);
     // A window that closes makes senders send again what was dropped at its edge: that is not the path's doing.
-    let skip = receiver.as_ref().map_or_else(|| vec![false; view.flows.len()], |r| app::window_blocked(view, r.start));
+    let skip = receiver.as_ref().map_or_else(|| vec![false; view.flows.len()], |r| app::window_blocked(view, r.start, first));
     let silent = Case::rates(view, Class::Unreachable, &symptoms::silent(view), first);
     let refused = Case::rates(view, Class::Policy, &symptoms::refused(view), first);
     let loss = Case::rates(view, Class::Loss, &symptoms::loss(view, &skip), first);
@@ -69,17 +70,18 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
     let mut cases: Vec<Case> = [silent, refused, loss, latency].into_iter().flatten().collect();
     if let Some(at) = strongest(&cases) {
         let case = cases.swap_remove(at);
-        let rival = receiver.or_else(|| app::service_slow(view, starts)).filter(|app| {
+        let contests = |app: &AppFinding| {
             let waits = app.class == Class::ServiceSlow && waits_behind(view, &case, app.component);
             !waits && is_rival(case.class, case.score(), app, passing(view, &case, app))
-        });
+        };
+        let rival = [receiver, slow].into_iter().flatten().filter(contests).max_by(|a, b| a.score.total_cmp(&b.score));
         let found = match rival {
             Some(app) => contested(view, case, &app),
             None => accuse(view, case),
         };
         return Gate { found, others: cases };
     }
-    let app = receiver.or_else(|| app::service_slow(view, starts.clone())).or_else(|| app::demand_drop(view, starts));
+    let app = of_the_ends(view, receiver, slow).or_else(|| app::demand_drop(view, starts, first));
     if let Some(app) = app {
         return Gate { found: Found::App(app), others: cases };
     }
@@ -121,15 +123,31 @@ fn passing(view: &View<'_>, case: &Case, app: &AppFinding) -> f64 {
     app.talks.iter().filter(passes).count() as f64 / app.talks.len().max(1) as f64
 }
 
-/// Whether a server, or whom it calls, or whom those call, calls through the symptom's culprit: slow since it waits for that path.
+/// Of a receiver that does not read and a slow server, the one that stands: whoever waits for that receiver is slow, too.
+fn of_the_ends(view: &View<'_>, receiver: Option<AppFinding>, slow: Option<AppFinding>) -> Option<AppFinding> {
+    let (Some(reader), Some(server)) = (&receiver, &slow) else { return receiver.or(slow) };
+    let (reading, serving) = (reader.component, server.component);
+    let answers_it = |t: &Talk| serving.half(&view.ends[t.server], 0) && reading.half(&view.ends[t.client], 0);
+    let is_tied = calls_on(view, serving, |t| reading.half(&view.ends[t.server], 0)) || view.talks.iter().any(answers_it);
+    if is_tied || server.score < RIVAL_RATIO * reader.score { receiver } else { slow }
+}
+
+/// Whether a server calls through the symptom's culprit, itself or by whom it calls: slow since it waits for that path.
 fn waits_behind(view: &View<'_>, case: &Case, server: Component) -> bool {
     let Some(culprit) = case.culprit().map(|g| g.component) else { return false };
+    calls_on(view, server, |talk| {
+        let (from, to) = (&view.ends[talk.client], &view.ends[talk.server]);
+        culprit.carries(from, to) || culprit.carries(to, from)
+    })
+}
+
+/// Whether any call of a server, or of whom it calls, or of whom those call, is such.
+fn calls_on(view: &View<'_>, server: Component, is_such: impl Fn(&Talk) -> bool) -> bool {
     let mut callers: BTreeSet<usize> = (0..view.ends.len()).filter(|&e| server.half(&view.ends[e], 0)).collect();
     let mut next: Vec<usize> = callers.iter().copied().collect();
     while let Some(caller) = next.pop() {
         for talk in view.talks.iter().filter(|t| t.client == caller) {
-            let (from, to) = (&view.ends[talk.client], &view.ends[talk.server]);
-            if culprit.carries(from, to) || culprit.carries(to, from) {
+            if is_such(talk) {
                 return true;
             }
             if callers.insert(talk.server) {
@@ -225,7 +243,7 @@ fn refused_by(view: &View<'_>, case: Case, component: Component) -> Found {
 
 /// Whether a server still has open sockets or accepts.
 fn lives(view: &View<'_>, server: usize, steps: Range<usize>) -> bool {
-    let at = |t: &&crate::view::Talk| t.server == server;
+    let at = |t: &&Talk| t.server == server;
     view.talks.iter().filter(at).any(|t| view.sum(t.back, M::Active, steps.clone()) > 0.0 || view.sum(t.there, M::Accepts, steps.clone()) > 0.0)
 }
 
@@ -247,8 +265,11 @@ fn overflowing(view: &View<'_>, case: &Case) -> Option<Component> {
         .iter()
         .map(|&t| view.sum(view.talks[t].there, M::Timeouts, steps.clone()) + view.sum(view.talks[t].there, M::Cancelled, steps.clone()))
         .sum();
-    let dropped: f64 = bad.iter().map(|&t| view.sum(view.talks[t].there, M::AcceptOverflow, steps.clone())).sum();
-    (dropped > 0.0 && dropped >= 0.5 * silent).then(|| server_component(view, case)).flatten()
+    let server = server_component(view, case)?;
+    // Whose connection is dropped the kernel does not say: the count is on a flow of its own, from nobody.
+    let into = |f: &usize| server.half(&view.ends[view.flows[*f].to], 0);
+    let dropped: f64 = (0..view.flows.len()).filter(into).map(|f| view.sum(Some(f), M::AcceptOverflow, steps.clone())).sum();
+    (dropped > 0.0 && dropped >= 0.5 * silent).then_some(server)
 }
 
 /// Which way a cut pair is cut; `None` if that is not seen. Bytes sent that way never arrive, and servers at its near end send their SYN-ACKs again, since

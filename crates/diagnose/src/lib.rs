@@ -35,7 +35,7 @@ pub const BASELINE_S: i64 = 600;
 pub const LEAD_S: i64 = 60;
 /// Most steps asked for; a longer range gets wider steps. 1 h of 10 s windows.
 const STEPS_MAX: i64 = 360;
-/// Most rows: pods times peers of a large environment; what is cut is said in the verdict's evidence.
+/// Most rows: pods times peers of a large environment. That some are cut is said, and then nobody is cleared.
 const ROWS_MAX: usize = 20_000;
 /// Coverage below which "nothing is wrong" is not said.
 const COVERAGE_MIN: f64 = 0.8;
@@ -52,8 +52,8 @@ pub struct Inputs<'a> {
     pub from: Time,
     pub to: Time,
     pub now: Time,
-    /// A workload whose trouble is asked about; trouble that does not touch it is left out.
-    pub scope: Option<&'a str>,
+    /// Workloads whose trouble is asked about, any if there are none; trouble that touches none of them is left out.
+    pub scope: &'a [String],
 }
 
 /// What [`diagnose`] wants to know: pod-level edges from a baseline before `from` up to `to`.
@@ -85,10 +85,14 @@ pub fn diagnose(inputs: &Inputs<'_>) -> Verdict {
     }
     let earliest = inputs.from - chrono::Duration::seconds(LEAD_S);
     let first = (0..view.steps).find(|&s| view.time(s) >= earliest).unwrap_or(view.steps - 1);
+    let is_seen = |workload: &String| view.workloads.contains(workload);
+    if !inputs.scope.is_empty() && !inputs.scope.iter().any(is_seen) {
+        let summary =
+            format!("No edges of {} were seen in this range: nothing can be said. `edgescope top` lists who talks", inputs.scope.join(", "));
+        return plain(inputs, Answer::InsufficientEvidence, 0.0, summary);
+    }
     let Gate { found, others } = gate::judge(&view, first);
-    let own = inputs
-        .scope
-        .and_then(|workload| found.case().into_iter().chain(&others).filter_map(|case| Signs::at(&view, case, workload)).max_by(Signs::by_support));
+    let own = found.case().into_iter().chain(&others).filter_map(|case| Signs::at(&view, case, inputs.scope)).max_by(Signs::by_support);
     let verdict = match found {
         Found::Network(case, culprit) => network(inputs, &view, &case, culprit, &others),
         Found::Down(case, culprit) => down(inputs, &view, &case, culprit, &others),
@@ -97,10 +101,20 @@ pub fn diagnose(inputs: &Inputs<'_>) -> Verdict {
         Found::Thin(case) => thin(inputs, &view, &case, &others),
         Found::Nothing => nothing(inputs, &view, first, &others),
     };
-    match inputs.scope {
-        Some(workload) if !touches(&verdict, workload) => elsewhere(inputs, &view, first, verdict, workload, own),
-        _ => verdict,
+    let asked = |workload: &String| touches(&verdict, workload);
+    let verdict = if inputs.scope.is_empty() || inputs.scope.iter().any(asked) { verdict } else { elsewhere(inputs, &view, first, verdict, own) };
+    match unseen(inputs) {
+        0 => verdict,
+        cut => Verdict {
+            summary: format!("{}. {cut} of {} pod pairs, the least active, were not looked at", verdict.summary, inputs.table.groups_total),
+            ..verdict
+        },
     }
+}
+
+/// Rows that the table was too small for.
+fn unseen(inputs: &Inputs<'_>) -> usize {
+    inputs.table.groups_total.saturating_sub(inputs.table.rows.len())
 }
 
 /// A verdict without a case.
@@ -171,7 +185,7 @@ fn down(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, o
 
 fn not_network(inputs: &Inputs<'_>, view: &View<'_>, first: usize, app: &app::AppFinding, others: &[Case]) -> Verdict {
     let (mut evidence, summary) = summary::app_words(view, app);
-    let looked = clear::look(view, first, None);
+    let looked = clear::look(view, first, &[]);
     evidence.extend(looked.evidence);
     let (sides, symptom) = match app.class {
         Class::ReceiverLimited => (Sides::Any, "waits for the receiver"),
@@ -229,7 +243,7 @@ fn thin(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, others: &[Case]) -> V
 
 fn nothing(inputs: &Inputs<'_>, view: &View<'_>, first: usize, others: &[Case]) -> Verdict {
     let (edges, minutes) = (view.flows.len(), (view.time(view.steps) - view.time(0)).num_minutes());
-    let clear::Cleared { evidence, controls } = clear::look(view, first, None);
+    let clear::Cleared { evidence, controls } = clear::look(view, first, &[]);
     let hypotheses = exonerate::not_standing(view, others);
     let shown = |plain: Verdict| Verdict { evidence, controls, hypotheses, ..plain };
     if let Some(gap) = blind(inputs) {
@@ -244,7 +258,8 @@ fn blind(inputs: &Inputs<'_>) -> Option<String> {
     let lost = |&(_, last): &(&String, &Time)| (inputs.now - *last).num_seconds() > SILENT_S;
     let silent: Vec<&str> = inputs.coverage.silent.iter().filter(lost).map(|(agent, _)| agent.as_str()).collect();
     if inputs.coverage.fraction >= COVERAGE_MIN && silent.is_empty() {
-        return None;
+        // The least active are those that nothing gets through to.
+        return (unseen(inputs) > 0).then(|| "not all of them were looked at: ask for one workload or a shorter range".to_owned());
     }
     let from = if silent.is_empty() { String::new() } else { format!(", no word from {}", silent.join(", ")) };
     let percent = 100.0 * inputs.coverage.fraction;
@@ -256,7 +271,7 @@ fn clearance(inputs: &Inputs<'_>, edges: usize) -> f64 {
     0.5 + 0.5 * inputs.coverage.fraction.clamp(0.0, 1.0) * (edges as f64 / (edges as f64 + 5.0))
 }
 
-/// What one workload's own edges show of a symptom.
+/// What the own edges of workloads show of a symptom.
 struct Signs {
     class: Class,
     edges: usize,
@@ -265,9 +280,10 @@ struct Signs {
 
 impl Signs {
     /// `None` if they show no more than any workload's edges do now and then.
-    fn at(view: &View<'_>, case: &Case, workload: &str) -> Option<Self> {
-        let is_own =
-            |&&u: &&usize| [case.units[u].0, case.units[u].1].iter().any(|&end| view.workloads[view.ends[end].workload as usize] == workload);
+    fn at(view: &View<'_>, case: &Case, workloads: &[String]) -> Option<Self> {
+        let is_own = |&&u: &&usize| {
+            [case.units[u].0, case.units[u].1].iter().any(|&end| workloads.contains(&view.workloads[view.ends[end].workload as usize]))
+        };
         let own: Vec<usize> = case.localised.bad_units.iter().filter(is_own).copied().collect();
         let support: f64 = own.iter().map(|&u| case.shown.evidence().support(u)).sum();
         case::is_suspicious(support, own.len()).then_some(Self { class: case.class, edges: own.len(), support })
@@ -278,9 +294,10 @@ impl Signs {
     }
 }
 
-/// The verdict is about somebody else: the workload asked about is judged by its own edges.
-fn elsewhere(inputs: &Inputs<'_>, view: &View<'_>, first: usize, verdict: Verdict, workload: &str, own: Option<Signs>) -> Verdict {
-    let clear::Cleared { evidence, controls } = clear::look(view, first, Some(workload));
+/// The verdict is about somebody else: the workloads asked about are judged by their own edges.
+fn elsewhere(inputs: &Inputs<'_>, view: &View<'_>, first: usize, verdict: Verdict, own: Option<Signs>) -> Verdict {
+    let clear::Cleared { evidence, controls } = clear::look(view, first, inputs.scope);
+    let workload = inputs.scope.join(", ");
     let (answer, class, confidence, summary) = match (own, blind(inputs)) {
         (Some(signs), _) => {
             let what = format!("Signs of {} on {} edges of {workload}, which what happens elsewhere does not explain", signs.class, signs.edges);

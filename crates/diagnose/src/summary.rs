@@ -1,6 +1,6 @@
 //! The verdict in numbers and in words: evidence, who is hit, one sentence for a person at 2 AM.
 
-use crate::app::AppFinding;
+use crate::app::{ANSWER_TIME, AppFinding};
 use crate::case::{Case, Shown};
 use crate::component::{Component, Sense};
 use crate::exonerate::{hit_units, passes};
@@ -14,7 +14,7 @@ pub const AFFECTED_MAX: usize = 100;
 /// Evidence against a pair's being hit, from which it is left out though it passes the culprit.
 const CLEARED: f64 = -3.0;
 
-/// Name of the signal that a class is told by.
+/// Name of the signal that a class is told by; a round trip may be told by another, see [`crate::symptoms::Shifts::alike`].
 pub fn signal(class: Class) -> &'static str {
     match class {
         Class::Loss => "tcp.retrans_rate",
@@ -196,6 +196,7 @@ pub fn signs(view: &View<'_>, case: &Case) -> Vec<Evidence> {
 }
 
 fn one(view: &View<'_>, case: &Case, units: &[usize], scope: String, test: String) -> Evidence {
+    let mut signal = signal(case.class);
     let (value, baseline, samples) = match &case.shown {
         Shown::Rates(_) => {
             let (now, n) = measured(view, case, units, case.span.steps.clone());
@@ -203,7 +204,8 @@ fn one(view: &View<'_>, case: &Case, units: &[usize], scope: String, test: Strin
             (now, before, n)
         }
         Shown::Shifts(shifts) => {
-            let known: Vec<_> = units.iter().filter_map(|&u| shifts.shifts[u]).collect();
+            let known = shifts.alike(units);
+            signal = known.first().map_or(signal, |shift| shift.signal);
             let mean =
                 |f: &dyn Fn(&crate::symptoms::Shift) -> f64| (!known.is_empty()).then(|| known.iter().map(f).sum::<f64>() / known.len() as f64);
             (mean(&|s| s.base_s + s.by_s), mean(&|s| s.base_s), known.iter().map(|s| s.samples as f64).sum())
@@ -216,7 +218,7 @@ fn one(view: &View<'_>, case: &Case, units: &[usize], scope: String, test: Strin
         Class::Policy | Class::ServiceDown => "; of failures, those refused or reset",
         _ => "",
     };
-    Evidence { signal: signal(case.class).to_owned(), scope, value, baseline, ratio, samples: samples as u64, test: format!("{test}{counted}") }
+    Evidence { signal: signal.to_owned(), scope, value, baseline, ratio, samples: samples as u64, test: format!("{test}{counted}") }
 }
 
 /// The case's rate over units and steps, and its opportunities.
@@ -329,7 +331,7 @@ pub fn app_words(view: &View<'_>, app: &AppFinding) -> (Vec<Evidence>, String) {
         test,
     };
     let change = format!("against {} steps before", app.start);
-    let by_answers = app.signal == "tcp.response_time_mean";
+    let by_answers = app.signal == ANSWER_TIME;
     let evidence = if app.class == Class::ServiceSlow && !by_answers {
         let per_s = |m: M, steps: Range<usize>| {
             let seconds = steps.len().max(1) as f64 * view.step_s;

@@ -185,6 +185,8 @@ impl Evidence for Rates {
 
 /// Ways to measure a talk's round trip: its handshakes, and the low quantile of its data's samples each way.
 const WAYS: [(M, M); 2] = [(M::Handshake, M::HandshakeCount), (M::RttLow, M::RttCount)];
+/// The measures of the catalogue that [`RoundTrips`]' three ways are.
+const WAY_SIGNALS: [&str; 3] = ["tcp.handshake.p50", "tcp.rtt.p20", "tcp.rtt.p20"];
 /// Fewest samples of a step that make its quantile one.
 const SAMPLES_MIN: f64 = 3.0;
 
@@ -239,7 +241,7 @@ impl RoundTrips {
     /// of data and not handshakes; a slow path delays all.
     pub fn shifts(&self, span: &Range<usize>) -> Shifts {
         let of = |ways: &[Vec<Option<f64>>; 3]| {
-            let shifts = ways.iter().filter_map(|way| shift(way, span));
+            let shifts = ways.iter().zip(WAY_SIGNALS).filter_map(|(way, signal)| shift(way, signal, span));
             shifts.min_by(|a, b| a.by_s.total_cmp(&b.by_s))
         };
         let mut shifts: Vec<Option<Shift>> = self.series.iter().map(of).collect();
@@ -265,7 +267,7 @@ pub fn shift_min(round_trip_s: f64) -> f64 {
     SHIFT_S_MIN.max(round_trip_s * SHIFT_SHARE_MIN)
 }
 
-fn shift(way: &[Option<f64>], span: &Range<usize>) -> Option<Shift> {
+fn shift(way: &[Option<f64>], signal: &'static str, span: &Range<usize>) -> Option<Shift> {
     let mut before: Vec<f64> = way[..span.start].iter().copied().flatten().collect();
     // The first step may be half healthy.
     let settled = if span.len() > 1 { span.start + 1..span.end } else { span.clone() };
@@ -273,12 +275,14 @@ fn shift(way: &[Option<f64>], span: &Range<usize>) -> Option<Shift> {
     let samples = after.len();
     let (base_s, now_s) = (median(&mut before)?, median(&mut after)?);
     let noise_s = spread(&before, base_s).unwrap_or(0.0);
-    Some(Shift { base_s, by_s: now_s - base_s, noise_s, samples })
+    Some(Shift { signal, base_s, by_s: now_s - base_s, noise_s, samples })
 }
 
 /// A talk's round trip before, and by how much it changed.
 #[derive(Debug, Clone, Copy)]
 pub struct Shift {
+    /// The measure that both are values of.
+    pub signal: &'static str,
     pub base_s: f64,
     pub by_s: f64,
     pub noise_s: f64,
@@ -296,6 +300,17 @@ impl Shift {
 pub struct Shifts {
     /// What all talks had in common is taken off.
     pub shifts: Vec<Option<Shift>>,
+}
+
+impl Shifts {
+    /// Shifts of units that are told by one and the same measure, that of most of them: values that can be looked up.
+    pub fn alike(&self, units: &[usize]) -> Vec<Shift> {
+        let mut known: Vec<Shift> = units.iter().filter_map(|&u| self.shifts[u]).collect();
+        let count = |signal: &str| known.iter().filter(|s| s.signal == signal).count();
+        let most = WAY_SIGNALS.into_iter().max_by_key(|signal| count(signal));
+        known.retain(|s| Some(s.signal) == most);
+        known
+    }
 }
 
 impl Evidence for Shifts {

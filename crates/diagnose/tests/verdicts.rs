@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 
 const SEEDS: std::ops::Range<u64> = 0..3;
 
-fn ask(run: &Run, from: DateTime<Utc>, to: DateTime<Utc>, scope: Option<&str>) -> Verdict {
+fn ask(run: &Run, from: DateTime<Utc>, to: DateTime<Utc>, scope: &[String]) -> Verdict {
     let table = run.answer(&query(from, to));
     diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope })
 }
 
 /// As an incident's verdict is asked for: from the minute before the end.
 fn verdict(run: &Run) -> Verdict {
-    ask(run, run.end() - Duration::seconds(60), run.end(), None)
+    ask(run, run.end() - Duration::seconds(60), run.end(), &[])
 }
 
 fn is_right(verdict: &Verdict, truth: &Truth) -> bool {
@@ -125,7 +125,7 @@ fn low_coverage_never_reads_as_no_problem() {
     assert_eq!(verdict.verdict, Answer::InsufficientEvidence, "{}", verdict.summary);
     let empty = Run::new(Plan::new("shop", None, 5));
     let before = start() - Duration::hours(2);
-    assert_eq!(ask(&empty, before, before + Duration::minutes(1), None).verdict, Answer::InsufficientEvidence);
+    assert_eq!(ask(&empty, before, before + Duration::minutes(1), &[]).verdict, Answer::InsufficientEvidence);
 }
 
 fn lossy_zone() -> Run {
@@ -135,21 +135,21 @@ fn lossy_zone() -> Run {
 #[test]
 fn trouble_that_began_before_the_range_is_still_found() {
     let run = lossy_zone();
-    let verdict = ask(&run, run.end() - Duration::seconds(30), run.end(), None);
+    let verdict = ask(&run, run.end() - Duration::seconds(30), run.end(), &[]);
     assert!(is_right(&verdict, run.truth.as_ref().expect("has a fault")), "{}", verdict.summary);
 }
 
 #[test]
 fn a_range_before_the_trouble_is_well() {
     let run = lossy_zone();
-    let verdict = ask(&run, start() + Duration::seconds(30), start() + Duration::seconds(80), None);
+    let verdict = ask(&run, start() + Duration::seconds(30), start() + Duration::seconds(80), &[]);
     assert_eq!((verdict.verdict, verdict.class), (Answer::NotNetwork, Class::None), "{}", verdict.summary);
 }
 
 #[test]
 fn the_verdict_is_about_the_workload_asked_for() {
     let run = Run::new(Plan::new("shop", Some("refused:edge=checkoutservice>emailservice:clear".parse().expect("a fault")), 1));
-    let ask = |workload| ask(&run, run.end() - Duration::seconds(60), run.end(), Some(workload));
+    let ask = |workload: &str| ask(&run, run.end() - Duration::seconds(60), run.end(), &[workload.to_owned()]);
     assert_eq!(ask("emailservice").verdict, Answer::Network);
     let other = ask("adservice");
     assert_eq!((other.verdict, other.class), (Answer::NotNetwork, Class::None));
@@ -172,7 +172,7 @@ fn change(table: &mut EdgeTable, change: impl Fn(&str, &str, usize) -> Option<f6
 
 fn judge(table: &EdgeTable, run: &Run) -> Verdict {
     let coverage = Coverage { fraction: 1.0, agents_reporting: 6, agents_expected: 6, ..Coverage::default() };
-    diagnose(&Inputs { table, coverage: &coverage, from: start(), to: run.end(), now: run.end(), scope: None })
+    diagnose(&Inputs { table, coverage: &coverage, from: start(), to: run.end(), now: run.end(), scope: &[] })
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_dead_server_whose_agent_is_silent_is_not_told_from_a_middlebox() {
             }
         }
     }
-    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None });
+    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
     assert_eq!((verdict.verdict, verdict.class), (Answer::Ambiguous, Class::Policy), "{}", verdict.summary);
 }
 
@@ -274,13 +274,13 @@ fn a_cut_pair_of_which_no_direction_is_seen_says_so() {
     let run = Run::new(Plan::new("shop", Some("blackhole:zone_pair=us-east-1a>us-east-1b:clear".parse().expect("a fault")), 1));
     let (from, to) = (run.end() - Duration::seconds(60), run.end());
     let mut table = run.answer(&query(from, to));
-    let seen = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None });
+    let seen = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
     assert!(is_right(&seen, run.truth.as_ref().expect("has a fault")) && !seen.summary.contains("direction unknown"), "{}", seen.summary);
     for name in ["tcp.segments.sent", "tcp.segments.received", "tcp.retrans_synack"] {
         let measure = table.measure(name).expect("asked for");
         table.rows.iter_mut().for_each(|row| row.series[measure].fill(None));
     }
-    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None });
+    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
     assert_eq!((verdict.class, verdict.culprit.scope), (Class::Unreachable, Scope::ZonePair), "{}", verdict.summary);
     assert!(verdict.summary.contains("direction unknown"), "{}", verdict.summary);
 }
@@ -307,7 +307,7 @@ fn a_workload_with_signs_of_its_own_is_not_cleared_because_another_is_worse() {
     let mut table = run.answer(&query(from, to));
     let last = table.steps.len();
     change(&mut table, |pod, name, step| (name == "tcp.retrans" && pod.starts_with("adservice") && step >= last - 5).then_some(15.0));
-    let ask = |workload| diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: Some(workload) });
+    let ask = |workload: &str| diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[workload.to_owned()] });
     let own = ask("adservice");
     assert_eq!((own.verdict, own.class), (Answer::Ambiguous, Class::Loss), "{}", own.summary);
     assert_eq!(ask("recommendationservice").verdict, Answer::NotNetwork);
@@ -331,7 +331,7 @@ fn a_slow_service_without_an_agent_is_told_by_how_long_its_connections_live() {
         let run = Run::new(plan);
         let (from, to) = (run.end() - Duration::seconds(60), run.end());
         let mut table = run.answer(&query(from, to));
-        let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, now: to, scope: None });
+        let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
         let signal = |verdict: &Verdict| verdict.evidence[0].signal.clone();
         let (truth, answers) = (run.truth.as_ref().expect("has a fault"), ask(&table));
         assert!(is_right(&answers, truth), "{}", answers.summary);
@@ -359,7 +359,7 @@ fn a_slow_server_contests_a_path_unless_it_waits_for_it() {
         for row in table.rows.iter_mut().filter(|r| r.key[server] == workload) {
             row.series[time][ill..].iter_mut().flatten().for_each(|v| *v *= 1_000.0);
         }
-        diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: None })
+        diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] })
     };
     // It calls over the lossy edge: its answers wait for what is sent again.
     let caller = slow_too("checkoutservice");
@@ -370,4 +370,86 @@ fn a_slow_server_contests_a_path_unless_it_waits_for_it() {
     let apart = slow_too("productcatalogservice");
     assert_eq!(apart.verdict, Answer::Ambiguous, "{}", apart.summary);
     assert!(apart.summary.contains("productcatalogservice"), "{}", apart.summary);
+}
+
+#[test]
+fn a_full_accept_queue_is_the_services_doing() {
+    let run = Run::new(Plan::new("shop", Some("blackhole:workload=cartservice:clear".parse().expect("a fault")), 1));
+    let truth = run.truth.as_ref().expect("has a fault");
+    let (from, to) = (run.end() - Duration::seconds(60), run.end());
+    let mut table = run.answer(&query(from, to));
+    let ill = table.steps.iter().position(|&s| s >= truth.injected_at).expect("inside");
+    let (pod, role) = (table.dim("dest.pod").expect("asked for"), table.dim("role").expect("asked for"));
+    let mut servers: Vec<_> = table.rows.iter().filter(|r| r.key[role] == "client" && r.key[pod].starts_with("cartservice")).cloned().collect();
+    servers.dedup_by_key(|r| r.key[pod].clone());
+    // As the agent has it: whose connection was dropped, the kernel does not say.
+    let overflow = table.measure("tcp.accept_overflow").expect("asked for");
+    for mut row in servers {
+        for (d, dim) in table.group_by.iter().enumerate().filter(|(_, dim)| dim.starts_with("source.")) {
+            row.key[d] = if dim == "source.workload" { "unknown".into() } else { String::new() };
+        }
+        row.series.iter_mut().for_each(|series| series.fill(None));
+        row.series[overflow][ill..].fill(Some(100.0));
+        table.rows.push(row);
+    }
+    let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+    let verdict = ask(&table);
+    assert_eq!((verdict.verdict, verdict.class), (Answer::NotNetwork, Class::ServiceSlow), "{}", verdict.summary);
+    assert_eq!(verdict.culprit.name, "cartservice", "{}", verdict.summary);
+    table.rows.iter_mut().for_each(|row| row.series[overflow].fill(None));
+    assert_eq!(ask(&table).verdict, Answer::Network);
+}
+
+#[test]
+fn an_end_that_was_ill_before_the_range_is_well() {
+    for fault in ["slow_service:workload=cartservice:clear", "slow_reader:workload=cartservice:clear", "demand_drop:workload=loadgenerator:clear"] {
+        let ill = Run::new(Plan { windows: 30, ..Plan::new("shop", Some(fault.parse().expect("a fault")), 1) });
+        let well = Run::new(Plan { windows: 30, ..Plan::new("shop", None, 1) });
+        let (from, to) = (ill.end() - Duration::seconds(60), ill.end());
+        let (mut table, healed) = (ill.answer(&query(from, to)), well.answer(&query(from, to)));
+        let over = table.steps.len() - 14;
+        for row in &mut table.rows {
+            let Some(other) = healed.rows.iter().find(|r| r.key == row.key) else { continue };
+            for (series, good) in row.series.iter_mut().zip(&other.series) {
+                series[over..].clone_from_slice(&good[over..]);
+            }
+        }
+        let coverage = ill.coverage();
+        let ask = |table: &EdgeTable, from, to| diagnose(&Inputs { table, coverage: &coverage, from, to, now: to, scope: &[] });
+        let was = ask(&ill.answer(&query(from, to)), from, to);
+        assert!(is_right(&was, ill.truth.as_ref().expect("has a fault")), "{fault}: {}", was.summary);
+        let is = ask(&table, from, to);
+        assert_eq!((is.verdict, is.class), (Answer::NotNetwork, Class::None), "{fault}: {}", is.summary);
+    }
+}
+
+#[test]
+fn a_workload_that_nobody_saw_is_not_cleared() {
+    let run = Run::new(Plan::new("shop", None, 3));
+    let verdict = ask(&run, run.end() - Duration::seconds(60), run.end(), &["chekout".to_owned()]);
+    assert_eq!(verdict.verdict, Answer::InsufficientEvidence, "{}", verdict.summary);
+    assert!(verdict.summary.contains("chekout"), "{}", verdict.summary);
+}
+
+#[test]
+fn edges_that_were_not_looked_at_are_not_cleared() {
+    let run = Run::new(Plan::new("shop", None, 3));
+    let mut table = run.answer(&query(start(), run.end()));
+    table.groups_total = table.rows.len() + 7;
+    let verdict = judge(&table, &run);
+    assert_eq!(verdict.verdict, Answer::InsufficientEvidence, "{}", verdict.summary);
+    assert!(verdict.summary.contains("7 of"), "{}", verdict.summary);
+}
+
+#[test]
+fn a_round_trip_is_told_by_the_measure_that_it_is_a_value_of() {
+    let run = Run::new(Plan::new("shop", Some("congestion:zone=us-east-1b:clear".parse().expect("a fault")), 1));
+    let (from, to) = (run.end() - Duration::seconds(60), run.end());
+    let mut table = run.answer(&query(from, to));
+    let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+    // Connections that are kept for ever make no handshakes.
+    let handshake = table.measure("tcp.handshake.p50").expect("asked for");
+    table.rows.iter_mut().for_each(|row| row.series[handshake].fill(None));
+    let kept = ask(&table);
+    assert_eq!((kept.class, kept.evidence[0].signal.as_str()), (Class::Latency, "tcp.rtt.p20"), "{}", kept.summary);
 }

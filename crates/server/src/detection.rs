@@ -252,7 +252,7 @@ impl Detection {
         let mut failed: Option<DiagnosisError> = None;
         for mut incident in due.into_iter().take(VERDICTS_A_ROUND) {
             let (from, to) = range(&incident, until, self.changed.contains(&incident.id));
-            let verdict = match diagnosis::verdict(&self.tables, &self.metrics, from, to, now, None).await {
+            let verdict = match diagnosis::verdict(&self.tables, &self.metrics, from, to, now, Vec::new()).await {
                 Ok(verdict) => verdict,
                 // The others are not to wait for one that fails; it comes again in the next round.
                 Err(error) => {

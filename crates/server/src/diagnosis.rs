@@ -21,7 +21,7 @@ pub enum DiagnosisError {
     Failed(#[from] tokio::task::JoinError),
 }
 
-/// The verdict on a range, on all edges or on what touches one workload.
+/// The verdict on a range, on all edges or on what touches one of some workloads.
 ///
 /// # Errors
 /// If the tables do not answer.
@@ -31,7 +31,7 @@ pub async fn verdict(
     from: Time,
     to: Time,
     now: Time,
-    scope: Option<String>,
+    scope: Vec<String>,
 ) -> Result<Verdict, DiagnosisError> {
     let started = Instant::now();
     let query = edgescope_diagnose::query(from, to);
@@ -39,7 +39,7 @@ pub async fn verdict(
     let table = EdgeSource::edges(&**tables, &query).await?;
     let coverage = tables.coverage(from, to).await?;
     // Tens of milliseconds of arithmetic: not on a thread that serves connections.
-    let judged = move || edgescope_diagnose::diagnose(&Inputs { table: &table, coverage: &coverage, from, to, now, scope: scope.as_deref() });
+    let judged = move || edgescope_diagnose::diagnose(&Inputs { table: &table, coverage: &coverage, from, to, now, scope: &scope });
     let verdict = tokio::task::spawn_blocking(judged).await?;
     metrics.diagnose_seconds.observe(started.elapsed().as_secs_f64());
     Ok(verdict)

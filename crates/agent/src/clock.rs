@@ -28,6 +28,12 @@ impl LocalClock {
         Self { wall_at_start_us: wall_us().saturating_add(skew_us), boot_at_start_us: boot_us(), skew_us }
     }
 
+    /// One whose wall clock was set forward by so much after the start.
+    #[cfg(test)]
+    pub fn stepped(by_us: i64) -> Self {
+        Self { skew_us: by_us, ..Self::new(0) }
+    }
+
     pub fn now_us(&self) -> i64 {
         self.wall_at_start_us + (boot_us() - self.boot_at_start_us)
     }

@@ -5,13 +5,13 @@ use edgescope_model::wire::Batch;
 /// Stands where the offset was not known. A measured one is not zero to the microsecond; should it be, nothing is moved anyway.
 pub const UNKNOWN_OFFSET_US: i64 = 0;
 
-/// Moves a batch's times into server time, by whole windows, if it was made without knowing how far its clock is off. `offset_us` is server
-/// time less the agent's clock, as known now.
-pub fn rebase(batch: &mut Batch, offset_us: i64, interval_us: i64) {
+/// Moves a batch's times into server time, by whole windows, if it was made without knowing how far its clock is off. `correction_us` is server
+/// time less the clock that windows go by, `offset_us` server time less the wall clock, both as known now.
+pub fn rebase(batch: &mut Batch, correction_us: i64, offset_us: i64, interval_us: i64) {
     if batch.clock_offset_us != UNKNOWN_OFFSET_US || interval_us <= 0 {
         return;
     }
-    let windows = (offset_us as f64 / interval_us as f64).round() as i64;
+    let windows = (correction_us as f64 / interval_us as f64).round() as i64;
     let shift_us = windows.saturating_mul(interval_us);
     let move_us = |at: &mut i64| *at = at.saturating_add(shift_us);
     [&mut batch.window_start_us, &mut batch.window_end_us].into_iter().for_each(move_us);
@@ -37,18 +37,19 @@ mod tests {
     #[test]
     fn a_batch_of_a_fast_clock_comes_back_by_whole_windows() {
         let mut early = batch(0);
-        rebase(&mut early, -302_000_000, WINDOW_US);
+        rebase(&mut early, -302_000_000, -300_000_000, WINDOW_US);
+        assert_eq!(early.clock_offset_us, -300_000_000, "against the wall clock, as batches that knew");
         assert_eq!((early.window_start_us, early.window_end_us), (970 * WINDOW_US, 971 * WINDOW_US));
         assert_eq!((early.endpoints[0].from_us, early.endpoints[0].to_us), (870 * WINDOW_US, 0));
         let moved = early.clone();
-        rebase(&mut early, -302_000_000, WINDOW_US);
+        rebase(&mut early, -302_000_000, -300_000_000, WINDOW_US);
         assert_eq!(early, moved, "once");
     }
 
     #[test]
     fn a_batch_that_knew_stays_where_it_is() {
         let mut known = batch(35);
-        rebase(&mut known, -302_000_000, WINDOW_US);
+        rebase(&mut known, -302_000_000, -300_000_000, WINDOW_US);
         assert_eq!(known, batch(35));
     }
 }

@@ -170,7 +170,7 @@ impl Shipper {
     /// Says who this is and what it owns, learns what the server has and what time it is.
     async fn hello(&self, client: &mut Client) -> Result<(), SessionError> {
         let facts = self.shared.facts();
-        let sent_us = self.shared.clock.now_us();
+        let (sent_us, sent_wall_us) = (self.shared.clock.now_us(), self.shared.clock.wall_us());
         let request = HelloRequest {
             agent_id: self.config.id.clone(),
             boot_id: self.identity.boot_id.clone(),
@@ -187,7 +187,7 @@ impl Shipper {
             scope: self.config.scope.to_string(),
             last_sequence: self.shared.spool().last_sequence(),
             clock_offset_us: self.shared.clock_offset_us(),
-            sent_us,
+            sent_us: sent_wall_us,
         };
         let reply = client.hello(request).await?.into_inner();
         self.shared.exchange(sent_us, reply.clock.as_ref(), self.shared.clock.now_us());
@@ -208,10 +208,11 @@ impl Shipper {
         batch.agent_id.clone_from(&self.config.id);
         batch.boot_id.clone_from(&self.identity.boot_id);
         let interval_us = i64::try_from(self.config.interval.as_micros()).unwrap_or(i64::MAX);
-        rebase(&mut batch, self.shared.correction_us(), interval_us);
+        rebase(&mut batch, self.shared.correction_us(), self.shared.clock_offset_us(), interval_us);
         loop {
             let sent_us = self.shared.clock.now_us();
-            batch.sent_us = sent_us;
+            // By the clock against which the batch tells its offset: the server adds the two.
+            batch.sent_us = self.shared.clock.wall_us();
             match client.ship(Request::new(batch.clone())).await {
                 Ok(reply) => {
                     let ack = reply.into_inner();
@@ -286,6 +287,10 @@ fn reasons(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "ship_tests.rs"]
+mod tests;
 
 /// Puts the token into every call.
 #[derive(Clone)]

@@ -75,20 +75,19 @@ impl Gate {
     /// Whose token the headers carry; the error says what is wrong.
     pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, &'static str> {
         let Some(tokens) = &self.tokens else {
-            return Ok(Caller { role: Role::Admin, name: String::new() });
+            return Ok(Caller { role: Role::Admin, name: String::new(), agent_ids: None });
         };
         let header = headers.get(AUTHORIZATION).and_then(|h| h.to_str().ok());
         let token = bearer(header).ok_or("no bearer token given")?;
         tokens.read().unwrap_or_else(PoisonError::into_inner).caller(token).ok_or("the bearer token is not known here")
     }
 
-    /// Whether an agent may ship with these headers. Without tokens every caller who reaches the intake may.
-    pub fn admits_agent(&self, headers: &HeaderMap) -> Result<(), &'static str> {
-        if self.tokens.is_none() {
-            return Ok(());
-        }
+    /// Whose token lets an agent ship with these headers; for which agents it speaks is the intake's to ask. Without tokens every caller who reaches the
+    /// intake may.
+    pub fn admits_agent(&self, headers: &HeaderMap) -> Result<Caller, &'static str> {
         let caller = self.caller(headers)?;
-        if caller.role.may(Role::Agent) { Ok(()) } else { Err("the bearer token is not one of role agent") }
+        let may = self.tokens.is_none() || caller.role.may(Role::Agent);
+        if may { Ok(caller) } else { Err("the bearer token is not one of role agent") }
     }
 
     /// Counts a request that was refused.

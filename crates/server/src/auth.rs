@@ -1,11 +1,13 @@
 //! Who may do what: bearer tokens with roles.
 //!
 //! A token is 32 random bytes in hexadecimal; the file keeps its SHA-256, so that who reads the file cannot use it. (A slow hash would add nothing: there is
-//! no dictionary of 256-bit numbers.) Comparison looks at every token and takes the same time wherever they differ.
+//! no dictionary of 256-bit numbers.) Comparison looks at every token and takes the same time wherever they differ. An agent's token may name the agents that
+//! it speaks for: `agent=node-1,node-2:sha256hex:name`; one that names none speaks for any.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fmt, fs, io};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use utoipa::ToSchema;
@@ -14,6 +16,8 @@ use utoipa::ToSchema;
 const TOKENS_MAX: usize = 10_000;
 /// Largest token file read: each line under 400 bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Most agent ids of one token: whoever has more nodes makes more tokens. All are compared for each message, some microseconds.
+const AGENT_IDS_MAX: usize = 1_000;
 
 /// What a token's holder may do. An agent only ships; viewer, editor and admin each may do what those before may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -68,7 +72,7 @@ pub enum TokenFileError {
     Read { path: PathBuf, source: io::Error },
     #[error("token file {path} has {bytes} bytes, at most {FILE_BYTES_MAX}", path = .path.display())]
     Size { path: PathBuf, bytes: u64 },
-    #[error("token file {path}, line {line}: {what}; write role:sha256hex or role:sha256hex:name, made by `edgescope config token`", path = .path.display())]
+    #[error("token file {path}, line {line}: {what}; write role:sha256hex or role:sha256hex:name or agent=ID,ID:sha256hex:name, made by `edgescope config token`", path = .path.display())]
     Line { path: PathBuf, line: usize, what: String },
     #[error("token file {path} has no token: make one by `edgescope config token --role admin`", path = .path.display())]
     Empty { path: PathBuf },
@@ -76,9 +80,8 @@ pub enum TokenFileError {
 
 #[derive(Clone)]
 struct Entry {
-    role: Role,
     hash: [u8; 32],
-    name: String,
+    caller: Caller,
 }
 
 /// The known tokens' hashes. Prints only their number.
@@ -98,6 +101,15 @@ impl fmt::Debug for Tokens {
 pub struct Caller {
     pub role: Role,
     pub name: String,
+    /// Ids of the agents that it may speak for; `None`: any.
+    pub agent_ids: Option<Arc<[String]>>,
+}
+
+impl Caller {
+    /// Whether it may greet and ship as this agent; its role is asked for elsewhere.
+    pub fn speaks_for(&self, agent_id: &str) -> bool {
+        self.agent_ids.as_ref().is_none_or(|ids| ids.iter().any(|id| id == agent_id))
+    }
 }
 
 impl Tokens {
@@ -122,7 +134,7 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// Reads lines `role:sha256hex[:name]`; empty ones and those that start with `#` are left out. An error has the line's number.
+    /// Reads lines `role[=ids]:sha256hex[:name]`; empty ones and those that start with `#` are left out. An error has the line's number.
     fn parse(text: &str) -> Result<Self, (usize, String)> {
         let mut entries = Vec::new();
         for (at, line) in text.lines().map(str::trim).enumerate() {
@@ -133,9 +145,9 @@ impl Tokens {
                 return Err((at + 1, format!("more than {TOKENS_MAX} tokens")));
             }
             let mut parts = line.splitn(3, ':');
-            let role = parts.next().unwrap_or_default().parse().map_err(|e| (at + 1, e))?;
+            let (role, agent_ids) = parse_role(parts.next().unwrap_or_default()).map_err(|e| (at + 1, e))?;
             let hash = parts.next().and_then(unhex).ok_or_else(|| (at + 1, "the hash is not 64 hexadecimal digits".to_owned()))?;
-            entries.push(Entry { role, hash, name: parts.next().unwrap_or_default().to_owned() });
+            entries.push(Entry { hash, caller: Caller { role, name: parts.next().unwrap_or_default().to_owned(), agent_ids } });
         }
         Ok(Self { entries })
     }
@@ -149,7 +161,25 @@ impl Tokens {
             found.conditional_assign(&(at as u32 + 1), entry.hash.ct_eq(&hash));
         }
         let entry = self.entries.get((found as usize).checked_sub(1)?)?;
-        Some(Caller { role: entry.role, name: entry.name.clone() })
+        Some(entry.caller.clone())
+    }
+}
+
+/// Reads `role`, or `agent=ID,ID`. Errors never hold what the line does: it may be a secret in the wrong place.
+fn parse_role(text: &str) -> Result<(Role, Option<Arc<[String]>>), String> {
+    let Some((role, ids)) = text.split_once('=') else { return Ok((text.parse()?, None)) };
+    if role.parse() != Ok(Role::Agent) {
+        return Err("only role agent takes agent ids".to_owned());
+    }
+    let ids: Vec<String> = ids.split(',').map(|id| id.trim().to_owned()).collect();
+    if ids.len() > AGENT_IDS_MAX {
+        return Err(format!("{} agent ids, at most {AGENT_IDS_MAX}: make another token", ids.len()));
+    }
+    // Agents call themselves by these alone, so that anything else is a slip.
+    let sound = |id: &String| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    match ids.iter().position(|id| !sound(id)) {
+        Some(at) => Err(format!("agent id {} of the line is not of letters, digits, '-', '_' and '.'", at + 1)),
+        None => Ok((Role::Agent, Some(ids.into()))),
     }
 }
 
@@ -205,7 +235,7 @@ mod tests {
     fn a_new_token_is_known_by_its_line_and_no_other_is() {
         let (agent, viewer) = (new_token(Role::Agent, Some("node-1: rack 2")).unwrap(), new_token(Role::Viewer, None).unwrap());
         let tokens = Tokens::parse(&format!("# ours\n\n{}\n{}\n", agent.line, viewer.line)).unwrap();
-        assert_eq!(tokens.caller(&agent.secret), Some(Caller { role: Role::Agent, name: "node-1: rack 2".into() }));
+        assert_eq!(tokens.caller(&agent.secret), Some(Caller { role: Role::Agent, name: "node-1: rack 2".into(), agent_ids: None }));
         assert_eq!(tokens.caller(&viewer.secret).map(|c| c.role), Some(Role::Viewer));
         for wrong in ["", "x", &agent.secret[1..], &agent.line, &agent.line[6..]] {
             assert_eq!(tokens.caller(wrong), None, "{wrong}");
@@ -213,6 +243,31 @@ mod tests {
         assert_eq!(Tokens::default().caller(&agent.secret), None);
         assert!(!agent.line.contains(&agent.secret));
         assert_eq!(format!("{tokens:?}"), "2 tokens");
+    }
+
+    #[test]
+    fn a_line_says_for_which_agents_its_token_speaks() {
+        let [bound, free] = [(); 2].map(|()| new_token(Role::Agent, Some("rack: 2")).unwrap());
+        let line = bound.line.replacen("agent:", "agent=node-1, node-2.example:", 1);
+        let tokens = Tokens::parse(&format!("{line}\n{}", free.line)).unwrap();
+        let caller = tokens.caller(&bound.secret).unwrap();
+        assert_eq!((caller.role, caller.name.as_str()), (Role::Agent, "rack: 2"));
+        for (id, may) in [("node-1", true), ("node-2.example", true), ("node", false), ("node-12", false), ("", false)] {
+            assert_eq!(caller.speaks_for(id), may, "{id}");
+        }
+        assert!(tokens.caller(&free.secret).unwrap().speaks_for("anybody"), "a line without ids, as ever");
+        let hash = "0".repeat(64);
+        let many = vec!["a"; AGENT_IDS_MAX + 1].join(",");
+        for (role, expected) in [
+            ("viewer=node-1", "only role agent takes agent ids"),
+            ("agent=", "agent id 1 of the line"),
+            ("agent=node-1,", "agent id 2 of the line"),
+            ("agent=no de", "agent id 1 of the line"),
+            (&format!("agent={many}"), "1001 agent ids, at most 1000"),
+        ] {
+            let (line, what) = Tokens::parse(&format!("{role}:{hash}")).map(|_| ()).unwrap_err();
+            assert!(line == 1 && what.contains(expected), "{role}: {what}");
+        }
     }
 
     #[test]

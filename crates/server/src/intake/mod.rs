@@ -8,6 +8,7 @@ pub mod service;
 
 pub use names::Names;
 
+use crate::auth::Caller;
 use crate::config::IntakeConfig;
 use crate::metrics::Metrics;
 use crate::tables::{AgentBatch, AgentRecord, Committed, Tables, TablesError};
@@ -56,6 +57,11 @@ pub enum Refusal {
     /// Sending it again would not help.
     #[error(transparent)]
     Invalid(#[from] bounds::Refused),
+    #[error(
+        "this token may not speak for agent '{0}': give the agent a token of its own, write its id into the token's line of server.tokens_file \
+         (agent=ID,ID:sha256hex), or set agent.id to one that stands there"
+    )]
+    NotSpokenFor(String),
     #[error("{0} agents are known already: raise intake.agents_max")]
     TooManyAgents(usize),
     #[error("say hello first")]
@@ -77,6 +83,7 @@ impl Refusal {
     pub const fn outcome(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid",
+            Self::NotSpokenFor(_) => "not_spoken_for",
             Self::TooManyAgents(_) => "too_many_agents",
             Self::Stranger => "stranger",
             Self::OtherBoot => "other_boot",
@@ -112,18 +119,20 @@ impl Intake {
         self.arrivals.subscribe()
     }
 
-    /// Takes a greeting; returns the agent's highest durable sequence. `now` is the moment of its receipt.
+    /// Takes a greeting; returns the agent's highest durable sequence. `caller` is whose token came with it, `None` where none is asked for; `now` is the
+    /// moment of its receipt.
     ///
     /// # Errors
-    /// If it makes no sense, there are too many agents, or the store does not take it.
-    pub async fn hello(&self, hello: HelloRequest, now: DateTime<Utc>) -> Result<u64, Refusal> {
-        let result = self.greet(hello, now).await;
+    /// If it makes no sense, the caller may not speak for the agent, there are too many agents, or the store does not take it.
+    pub async fn hello(&self, hello: HelloRequest, caller: Option<&Caller>, now: DateTime<Utc>) -> Result<u64, Refusal> {
+        let result = self.greet(hello, caller, now).await;
         self.metrics.hello(result.as_ref().map_or_else(Refusal::outcome, |_| "taken"));
         result
     }
 
-    async fn greet(&self, mut hello: HelloRequest, now: DateTime<Utc>) -> Result<u64, Refusal> {
+    async fn greet(&self, mut hello: HelloRequest, caller: Option<&Caller>, now: DateTime<Utc>) -> Result<u64, Refusal> {
         let cut = bounds::hello(&mut hello)?;
+        speaks_for(caller, &hello.agent_id)?;
         self.metrics.cut("hello_text", cut);
         let sequence = self.tables.committed_sequence(&hello.agent_id).await?;
         let (record, known) = self.agents.greet(record_of(&hello, sequence, now)).ok_or(Refusal::TooManyAgents(self.agents.len()))?;
@@ -147,9 +156,9 @@ impl Intake {
     ///
     /// # Errors
     /// Then the batch is not durable here, or was refused for good.
-    pub async fn ship(&self, batch: Batch, now: DateTime<Utc>) -> Result<u64, Refusal> {
+    pub async fn ship(&self, batch: Batch, caller: Option<&Caller>, now: DateTime<Utc>) -> Result<u64, Refusal> {
         let started = Instant::now();
-        let result = self.take(batch, now).await;
+        let result = self.take(batch, caller, now).await;
         match &result {
             Ok(_) => self.metrics.ship_seconds.observe(started.elapsed().as_secs_f64()),
             Err(refusal) => self.metrics.batch(refusal.outcome()),
@@ -157,8 +166,9 @@ impl Intake {
         result
     }
 
-    async fn take(&self, mut batch: Batch, now: DateTime<Utc>) -> Result<u64, Refusal> {
+    async fn take(&self, mut batch: Batch, caller: Option<&Caller>, now: DateTime<Utc>) -> Result<u64, Refusal> {
         let cut = bounds::batch(&mut batch, now.timestamp_micros(), LATE_US_MAX)?;
+        speaks_for(caller, &batch.agent_id)?;
         let (_flight, agent) = self.agents.take_off(&batch.agent_id, &batch.boot_id).map_err(|not_now| self.refuse(not_now))?;
         if batch.sequence <= agent.sequence {
             self.metrics.batch("duplicate");
@@ -259,6 +269,11 @@ impl Intake {
         self.arrivals.send_modify(|n| *n += 1);
         Ok(sequence)
     }
+}
+
+/// Asked after the bounds: an id that comes into an error is one.
+fn speaks_for(caller: Option<&Caller>, agent_id: &str) -> Result<(), Refusal> {
+    if caller.is_none_or(|caller| caller.speaks_for(agent_id)) { Ok(()) } else { Err(Refusal::NotSpokenFor(agent_id.to_owned())) }
 }
 
 /// What the intake did to a batch before its commit, counted once that is done.

@@ -2,6 +2,7 @@
 
 use super::{Intake, RETRY_MS, Refusal};
 use crate::access::Gate;
+use crate::auth::Caller;
 use crate::serve::Ends;
 use crate::tables::TablesError;
 use axum::Router;
@@ -27,6 +28,7 @@ impl From<Refusal> for Status {
             Refusal::Invalid(_) | Refusal::Tables(TablesError::Refused(_)) => Code::InvalidArgument,
             Refusal::TooManyAgents(_) | Refusal::Full { .. } | Refusal::Tables(TablesError::Busy(_)) => Code::ResourceExhausted,
             Refusal::Stranger | Refusal::OtherBoot => Code::FailedPrecondition,
+            Refusal::NotSpokenFor(_) => Code::PermissionDenied,
             Refusal::InFlight => Code::Aborted,
             Refusal::Tables(_) | Refusal::Failed(_) => Code::Unavailable,
         };
@@ -50,8 +52,9 @@ impl Service for Handler {
             self.0.own.saw(ends.local);
         }
         let intake = Arc::clone(&self.0);
+        let caller = request.extensions().get::<Caller>().cloned();
         // As with batches: what it says of addresses must come into the tables although the agent hangs up.
-        let greeted = tokio::spawn(async move { intake.hello(request.into_inner(), received).await });
+        let greeted = tokio::spawn(async move { intake.hello(request.into_inner(), caller.as_ref(), received).await });
         let committed_sequence = greeted.await.map_err(|e| Status::internal(format!("taking the greeting failed: {e}")))??;
         let clock = Some(clock(received.timestamp_micros()));
         Ok(tonic::Response::new(HelloReply { clock, committed_sequence, split_addresses: Vec::new() }))
@@ -60,8 +63,9 @@ impl Service for Handler {
     async fn ship(&self, request: tonic::Request<Batch>) -> Result<tonic::Response<Ack>, Status> {
         let received = Utc::now();
         let intake = Arc::clone(&self.0);
+        let caller = request.extensions().get::<Caller>().cloned();
         // A task of its own: an agent that hangs up in the middle must not stop the work half way; the batch comes to its end and the next try finds it there.
-        let shipped = tokio::spawn(async move { intake.ship(request.into_inner(), received).await });
+        let shipped = tokio::spawn(async move { intake.ship(request.into_inner(), caller.as_ref(), received).await });
         let committed_sequence = shipped.await.map_err(|e| Status::internal(format!("taking the batch failed: {e}")))??;
         let clock = Some(clock(received.timestamp_micros()));
         Ok(tonic::Response::new(Ack { clock, committed_sequence, split_addresses: Vec::new() }))
@@ -86,14 +90,17 @@ pub fn router(intake: Arc<Intake>, gate: Arc<Gate>, private: bool) -> Router {
 }
 
 /// Only agents come in, and only what speaks gRPC: without tokens nothing else tells them from a web page on the same host.
-async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
     if !content_type.starts_with("application/grpc") || content_type.starts_with("application/grpc-web") {
         gate.count_refused("content_type");
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
     match gate.admits_agent(request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(said) => {
             gate.count_refused("agent_token");
             let status = Status::unauthenticated(format!("{said}: set agent.token_file to a file with a token of role agent"));

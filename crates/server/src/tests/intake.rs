@@ -434,6 +434,32 @@ async fn only_tokens_of_agents_come_in() {
 }
 
 #[tokio::test]
+async fn a_token_speaks_for_the_agents_of_its_line_only() {
+    let [bound, free] = [(); 2].map(|()| crate::auth::new_token(Role::Agent, None).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens");
+    std::fs::write(&path, format!("{}\n{}\n", bound.line.replacen("agent:", "agent=a,c:", 1), free.line)).unwrap();
+    let open = open_with(Bench::new(Some(crate::auth::Tokens::read(&path).unwrap()), HashMap::new(), IntakeConfig::default())).await;
+    let mut client = open.client();
+    let with = |secret: &str| format!("Bearer {secret}").parse::<tonic::metadata::MetadataValue<_>>().unwrap();
+    for (secret, agent, expected) in
+        [(&bound, "a", Code::Ok), (&bound, "b", Code::PermissionDenied), (&bound, "c", Code::Ok), (&free, "a", Code::Ok), (&free, "b", Code::Ok)]
+    {
+        let mut greeting = Request::new(hello(agent, "frontend", [10, 0, 0, 1]));
+        greeting.metadata_mut().insert("authorization", with(&secret.secret));
+        let mut shipped = Request::new(Batch { agent_id: agent.into(), observations: Vec::new(), ..batch(1) });
+        shipped.metadata_mut().insert("authorization", with(&secret.secret));
+        let answers = [client.hello(greeting).await.map(|_| ()), client.ship(shipped).await.map(|_| ())];
+        for status in answers.map(|answer| answer.err().unwrap_or_else(|| tonic::Status::ok(""))) {
+            assert_eq!(status.code(), expected, "{agent}: {status}");
+            let told = ["agent 'b'", "server.tokens_file", "agent.id"].iter().all(|part| status.message().contains(part));
+            assert_eq!(told, expected != Code::Ok, "{status}");
+        }
+    }
+    assert_eq!((open.outcomes("not_spoken_for"), open.bench.state.metrics.batches("committed")), (1, 3));
+}
+
+#[tokio::test]
 async fn a_known_agent_that_comes_back_costs_no_commit() {
     let open = greeted().await;
     open.bench.tables.held().failure = Some(TablesError::Write("must not be asked".into()));

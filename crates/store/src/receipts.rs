@@ -260,9 +260,13 @@ fn grid(from_us: i64, to_us: i64, interval_us: i64) -> Range<i64> {
 }
 
 fn add_losses(all: &mut BTreeMap<String, u64>, losses: &str) {
+    let mut add = |reason: String, count| {
+        let sum = all.entry(reason).or_default();
+        *sum = sum.saturating_add(count);
+    };
     match serde_json::from_str::<BTreeMap<String, u64>>(losses) {
-        Ok(losses) => losses.into_iter().for_each(|(reason, count)| *all.entry(reason).or_default() += count),
-        Err(_) => *all.entry("unreadable_receipt".to_owned()).or_default() += 1,
+        Ok(losses) => losses.into_iter().for_each(|(reason, count)| add(reason, count)),
+        Err(_) => add("unreadable_receipt".to_owned(), 1),
     }
 }
 

@@ -128,6 +128,20 @@ async fn coverage_is_of_facts_that_are_stored() {
     assert!((coverage.fraction - 0.4).abs() < 1e-9 && coverage.silent.is_empty(), "{coverage:?}");
 }
 
+/// Receipts of an older program may hold any number.
+#[tokio::test]
+async fn losses_without_measure_leave_coverage_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    for sequence in 1..=2 {
+        let mut lost = batch("a", sequence, vec![row(T0 + 10 * sequence as i64, edge(0), 1)]);
+        lost.receipt.losses = BTreeMap::from([("x".to_owned(), u64::MAX), ("y".to_owned(), 1)]);
+        store.commit(&[lost]).await.unwrap();
+    }
+    let coverage = store.coverage_at(from_seconds(T0), from_seconds(T0 + 60), from_seconds(T0 + 90)).await.unwrap();
+    assert_eq!(coverage.losses, BTreeMap::from([("x".to_owned(), u64::MAX), ("y".to_owned(), 2)]));
+}
+
 #[tokio::test]
 async fn endpoints_agents_alerts_and_coverage_come_back() {
     use crate::{AgentFacts, EndpointRow};

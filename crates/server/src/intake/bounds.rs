@@ -24,6 +24,8 @@ const WINDOW_US_MAX: i64 = 3_600_000_000;
 const FUTURE_US_MAX: i64 = 60_000_000;
 /// Largest value and count of a measure, 4.5e15: the bytes of a day at 400 Gbit/s.
 const VALUE_MAX: u64 = 1 << 52;
+/// Largest count of one loss or drop, 7e13: the smallest packets of a day at 400 Gbit/s are 5e13. A day of such batches of one agent is below 2^60.
+const LOSS_COUNT_MAX: u64 = 1 << 46;
 
 /// Why a message is refused.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
@@ -89,7 +91,8 @@ pub fn batch(batch: &mut Batch, now_us: i64, late_us_max: i64) -> Result<u64, Re
     at_most("owners", batch.owners.len(), OWNERS_MAX)?;
     at_most("endpoints", batch.endpoints.len(), ENDPOINTS_MAX)?;
     at_most("observations", batch.observations.len(), OBSERVATIONS_MAX)?;
-    let cut = owners(&mut batch.owners) + shorten(&mut batch.boot_id, VALUE_BYTES_MAX);
+    let lost = batch.losses.values_mut().chain(batch.drops.iter_mut().map(|drops| &mut drops.count));
+    let cut = owners(&mut batch.owners) + shorten(&mut batch.boot_id, VALUE_BYTES_MAX) + lost.map(lower).sum::<u64>();
     Ok(cut + batch.observations.iter_mut().map(measures).sum::<u64>())
 }
 
@@ -163,6 +166,13 @@ fn measures(observation: &mut Observation) -> u64 {
     cut
 }
 
+/// Lowers a count of losses to the largest; 1 if it was larger. That something was lost stays.
+fn lower(count: &mut u64) -> u64 {
+    let cut = u64::from(*count > LOSS_COUNT_MAX);
+    *count = (*count).min(LOSS_COUNT_MAX);
+    cut
+}
+
 /// Cuts a text between characters; 1 if it was longer.
 fn shorten(text: &mut String, bytes_max: usize) -> u64 {
     if text.len() <= bytes_max {
@@ -175,7 +185,7 @@ fn shorten(text: &mut String, bytes_max: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgescope_model::wire::Measure;
+    use edgescope_model::wire::{Drops, Measure};
 
     const NOW_US: i64 = 1_800_000_000_000_000;
     const DAY_US: i64 = 86_400_000_000;
@@ -234,6 +244,19 @@ mod tests {
         let mut absurd = Batch { observations: vec![Observation { sent, ..Observation::default() }], ..sound() };
         assert_eq!(batch(&mut absurd, NOW_US, DAY_US), Ok(2));
         assert_eq!(absurd.observations[0].sent, [value(VALUE_MAX), counts(vec![1, 2])]);
+    }
+
+    #[test]
+    fn losses_that_no_batch_can_have_are_lowered_and_counted() {
+        let counts = [u64::MAX, LOSS_COUNT_MAX, LOSS_COUNT_MAX + 1, 3];
+        let losses = counts.iter().map(|count| (format!("reason_{count}"), *count)).collect();
+        let drops = counts.iter().map(|count| Drops { reason: format!("reason_{count}"), count: *count }).collect();
+        let mut absurd = Batch { losses, drops, ..sound() };
+        assert_eq!(batch(&mut absurd, NOW_US, DAY_US), Ok(4));
+        for count in counts {
+            assert_eq!(absurd.losses[&format!("reason_{count}")], count.min(LOSS_COUNT_MAX));
+        }
+        assert_eq!(absurd.drops.iter().map(|of| of.count).collect::<Vec<_>>(), counts.map(|count| count.min(LOSS_COUNT_MAX)));
     }
 
     #[test]

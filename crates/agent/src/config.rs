@@ -4,6 +4,7 @@ use crate::spool;
 use edgescope_identity::local::Place;
 use edgescope_identity::rules::{Rule, RuleError, Rules};
 use edgescope_model::time::parse_duration;
+use edgescope_model::wire::INTERVAL_S_MAX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ pub struct AgentConfig {
     pub server: String,
     /// Names this agent; no two at once may have the same. Default: the node's name.
     pub id: String,
-    /// Length of a window: `10s`.
+    /// Length of a window: `10s`; at most [`INTERVAL_S_MAX`].
     #[serde(serialize_with = "write_duration", deserialize_with = "read_duration")]
     pub interval: Duration,
     /// Whose sockets are looked at: `all`, `netns:NAME,NAME*,…`, `cgroup:/PATH`.
@@ -119,7 +120,9 @@ pub enum ConfigError {
     Server(String),
     #[error("agent.id '{0}': give 1 to 64 letters, digits, '-', '_' or '.'")]
     Id(String),
-    #[error("agent.interval of {0:?}: give 1 s to 1 h, in whole seconds")]
+    #[error(
+        "agent.interval of {0:?}: give 1s to {INTERVAL_S_MAX}s, in whole seconds: detectors judge the last two minutes, of which longer windows leave nothing"
+    )]
     Interval(Duration),
     #[error("agent.scope '{0}': write all, netns:NAME,NAME* or cgroup:/PATH")]
     Scope(String),
@@ -148,7 +151,7 @@ impl AgentConfig {
         if !sound || self.id.bytes().all(|b| b == b'.') {
             return Err(ConfigError::Id(self.id));
         }
-        if !(1..=3_600).contains(&self.interval.as_secs()) || self.interval.subsec_nanos() != 0 {
+        if !(1..=u64::from(INTERVAL_S_MAX)).contains(&self.interval.as_secs()) || self.interval.subsec_nanos() != 0 {
             return Err(ConfigError::Interval(self.interval));
         }
         let limits = &self.limits;
@@ -267,6 +270,9 @@ mod tests {
         assert!(with(|c| c.server = "http://".into()).contains("agent.server"));
         assert!(with(|c| c.id = "../x".into()).contains("agent.id '../x'"));
         assert!(with(|c| c.interval = Duration::from_millis(1_500)).contains("whole seconds"));
+        let slow = with(|c| c.interval = Duration::from_secs(31));
+        assert!(slow.contains("agent.interval of 31s: give 1s to 30s") && slow.contains("detectors judge the last two minutes"), "{slow}");
+        assert!(AgentConfig { interval: Duration::from_secs(30), ..AgentConfig::default() }.completed("n1").is_ok());
         assert!(with(|c| c.limits.flows_max = 0).contains("agent.limits.flows_max"));
         assert!(with(|c| c.metrics_listen = Some(([0, 0, 0, 0], 8102).into())).contains("loopback"));
         assert!(with(|c| c.rules = vec![Rule::default()]).contains("identity.rules[0]"));

@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::spool::SpoolError;
 use edgescope_identity::host;
 use edgescope_model::wire::intake_client::IntakeClient;
-use edgescope_model::wire::{Batch, HelloRequest};
+use edgescope_model::wire::{Batch, HelloRequest, INTERVAL_S_MAX};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server may hold a batch for two intervals, waiting for names, and then commits it.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A server may hold a batch for two intervals, waiting for names, and then commits it: half a minute for that.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2 * INTERVAL_S_MAX as u64 + 30);
 /// A peer that is gone without a word is noticed after these two together.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);

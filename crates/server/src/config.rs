@@ -11,7 +11,8 @@ pub struct HttpConfig {
     /// Where the UI and the API listen.
     pub listen: SocketAddr,
     pub tls: TlsConfig,
-    /// File of hashed bearer tokens, one a line: `role:sha256hex[:name]`, or `agent=ID,ID:sha256hex[:name]` for those agents alone. Without it, whoever reaches a loopback address may do all.
+    /// File of hashed bearer tokens, one a line: `role:sha256hex[:name]`, or `agent=ID,ID:sha256hex[:name]` for those agents alone.
+    /// Without it, whoever reaches a loopback address may do all.
     pub tokens_file: Option<PathBuf>,
     /// Listen beyond loopback without TLS and tokens. The UI shows it.
     pub insecure: bool,

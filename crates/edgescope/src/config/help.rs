@@ -17,7 +17,8 @@ const MEANINGS: &[(&str, &str)] = &[
     ("server.tls.key", "File with the certificate's key (PEM)"),
     (
         "server.tokens_file",
-        "File of hashed bearer tokens, one a line, made by `edgescope config token`; without it whoever reaches a loopback address may do all",
+        "File of hashed bearer tokens, one a line, made by `edgescope config token`; a line that begins with agent=ID,ID: speaks for those agents \
+         alone; without the file whoever reaches a loopback address may do all",
     ),
     ("server.insecure", "Listen beyond loopback without TLS and tokens; the user interface shows it"),
     ("server.hosts", "Names by which browsers may call a server without tokens, beside loopback's own; comma-separated"),
@@ -30,7 +31,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("intake.agents_max", "Agents known at once"),
     ("agent.server", "URL of the server's intake: http://HOST:PORT or https://HOST:PORT"),
     ("agent.id", "Names this agent; no two at once may have the same; empty: the node's name"),
-    ("agent.interval", "Length of a window: 10s"),
+    ("agent.interval", "Length of a window: 10s; at most 30s, since detectors judge the last two minutes"),
     ("agent.scope", "Whose sockets are looked at: all, netns:NAME,NAME*,… or cgroup:/PATH"),
     ("agent.token_file", "File with the token that the server asks for"),
     ("agent.ca_file", "File with the certificates (PEM) that vouch for the server's; default: the system's"),

@@ -3,7 +3,7 @@
 use edgescope_model::dims::{VALUE_BYTES_MAX, shortened};
 use edgescope_model::histogram::BUCKET_MAX;
 use edgescope_model::signal::CATALOGUE;
-use edgescope_model::wire::{Batch, HelloRequest, Observation, Owner, SEQUENCE_MAX};
+use edgescope_model::wire::{Batch, HelloRequest, INTERVAL_S_MAX, Observation, Owner, SEQUENCE_MAX};
 use std::collections::BTreeMap;
 
 /// Longest agent id, in bytes: a host name with a suffix.
@@ -17,8 +17,8 @@ const OBSERVATIONS_MAX: usize = 200_000;
 const HOOKS_MAX: usize = 128;
 const LOSSES_MAX: usize = 64;
 const LOSS_REASON_BYTES_MAX: usize = 64;
-/// Longest window: an hour, where agents are told to be slow.
-const WINDOW_US_MAX: i64 = 3_600_000_000;
+/// Longest window: an agent's longest interval.
+const WINDOW_US_MAX: i64 = INTERVAL_S_MAX as i64 * 1_000_000;
 /// Windows are in server time, as the agent knows it: what ends later than a little comes from a clock that nothing can be made of, and would stand in the way
 /// of the windows that are true.
 const FUTURE_US_MAX: i64 = 60_000_000;
@@ -36,9 +36,12 @@ pub enum Refused {
     Count { field: &'static str, count: usize, max: usize },
     #[error("sequence is {0}, must be 1 to {SEQUENCE_MAX}: above it no later batch of this agent would count")]
     Sequence(u64),
-    #[error("interval_ms is {0}, must be 1000 to 3600000")]
+    #[error(
+        "interval_ms is {0}, must be 1000 to {INTERVAL_S_MAX}000: detectors judge the last two minutes, of which longer windows leave nothing; set \
+         agent.interval to {INTERVAL_S_MAX}s or less"
+    )]
     Interval(u32),
-    #[error("window from {from_us} to {to_us} is empty or longer than an hour")]
+    #[error("window from {from_us} to {to_us} is empty or longer than {INTERVAL_S_MAX} s")]
     Window { from_us: i64, to_us: i64 },
     #[error("window ends {0} s in the future: check the clocks of agent and server")]
     Future(i64),
@@ -49,7 +52,7 @@ pub enum Refused {
 /// Checks and cuts a greeting. Returns the number of texts that were cut.
 pub fn hello(hello: &mut HelloRequest) -> Result<u64, Refused> {
     agent_id(&hello.agent_id)?;
-    if !(1_000..=3_600_000).contains(&hello.interval_ms) {
+    if !(1_000..=1_000 * INTERVAL_S_MAX).contains(&hello.interval_ms) {
         return Err(Refused::Interval(hello.interval_ms));
     }
     at_most("owners", hello.owners.len(), OWNERS_MAX)?;
@@ -200,12 +203,26 @@ mod tests {
         assert_eq!(check(NOW_US - 10, NOW_US), Ok(0));
         assert_eq!(check(NOW_US - DAY_US, NOW_US - DAY_US + 10), Ok(0), "late data is taken");
         assert!(matches!(check(NOW_US, NOW_US), Err(Refused::Window { .. })));
-        assert!(matches!(check(NOW_US - 2 * WINDOW_US_MAX, NOW_US), Err(Refused::Window { .. })));
+        assert_eq!(check(NOW_US - 30_000_000, NOW_US), Ok(0));
+        assert!(matches!(check(NOW_US - 30_000_001, NOW_US), Err(Refused::Window { .. })));
         assert!(matches!(check(i64::MIN, i64::MAX), Err(Refused::Window { .. })));
         assert!(matches!(check(i64::MAX - 10, i64::MAX), Err(Refused::Future(_))));
-        assert_eq!(check(NOW_US, NOW_US + FUTURE_US_MAX), Ok(0), "the clocks may differ a little");
-        assert_eq!(check(NOW_US, NOW_US + FUTURE_US_MAX + 1), Err(Refused::Future(60)));
+        let ahead = NOW_US + FUTURE_US_MAX;
+        assert_eq!(check(ahead - 10, ahead), Ok(0), "the clocks may differ a little");
+        assert_eq!(check(ahead - 10, ahead + 1), Err(Refused::Future(60)));
         assert!(matches!(check(NOW_US - 3 * DAY_US, NOW_US - 3 * DAY_US + 10), Err(Refused::Late(_))));
+    }
+
+    #[test]
+    fn intervals_that_leave_detectors_nothing_to_judge_are_refused() {
+        let check = |interval_ms| hello(&mut HelloRequest { agent_id: "node-1".into(), interval_ms, ..HelloRequest::default() });
+        assert_eq!((check(1_000), check(30_000)), (Ok(0), Ok(0)));
+        for interval_ms in [0, 999, 30_001, 120_000, u32::MAX] {
+            let refused = check(interval_ms).unwrap_err();
+            assert_eq!(refused, Refused::Interval(interval_ms));
+            let expected = format!("interval_ms is {interval_ms}, must be 1000 to 30000: detectors judge the last two minutes");
+            assert!(refused.to_string().starts_with(&expected), "{refused}");
+        }
     }
 
     #[test]

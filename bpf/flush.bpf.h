@@ -170,6 +170,26 @@ static __always_inline void add_steps(struct flow *flow, const struct reading *d
 #undef add_some
 }
 
+/* Tells the flow what waited in the socket's record; whether anything did but round trips. `window` is the one that it belongs to. */
+static __always_inline bool settle(struct socket_state *s, const struct flow_key *key, struct flow *flow, u32 window)
+{
+	u32 untold = __sync_lock_test_and_set(&s->untold, 0);
+
+	observe_kept(&rtts, key, __sync_lock_test_and_set(&s->rtts_us, 0), window, LOSS_RTTS_FULL);
+	if (!untold)
+		return false;
+	if (untold & UNTOLD_ATTEMPT)
+		add(flow, connect_attempts, 1);
+	if (untold & UNTOLD_ACCEPT)
+		add(flow, accepts, 1);
+	if (untold & UNTOLD_ESTABLISHED) {
+		add(flow, connect_established, 1);
+		if (s->handshake_us)
+			observe(&handshakes, key, s->handshake_us, window, LOSS_HANDSHAKES_FULL);
+	}
+	return true;
+}
+
 /*
  * How long the server took to answer, by two stamps that TCP keeps anyway: of the last data received and of the last data sent. Only
  * the latest answer since the last flush can be seen. One that was sent again tells of the path as well, and is left out.

@@ -47,27 +47,74 @@ static __always_inline void raise(u64 *extreme, u64 to)
 	lose(LOSS_EXTREME_CONTENDED);
 }
 
-static __always_inline void observe(void *map, const struct flow_key *key, u32 us, u32 window, u32 full)
+static __always_inline struct histogram *histogram_of(void *map, const struct flow_key *key, u32 full)
 {
 	struct histogram *h = bpf_map_lookup_elem(map, key);
-	u64 stamp = (u64)window << 32;
+
+	if (h)
+		return h;
+	bpf_map_update_elem(map, key, &no_histogram, BPF_NOEXIST);
+	h = bpf_map_lookup_elem(map, key);
+	if (!h)
+		lose(full);
+	return h;
+}
+
+static __always_inline void count(struct histogram *h, u32 us)
+{
 	u32 bucket = bucket_of(us);
 
-	if (!h) {
-		bpf_map_update_elem(map, key, &no_histogram, BPF_NOEXIST);
-		h = bpf_map_lookup_elem(map, key);
-		if (!h) {
-			lose(full);
-			return;
-		}
-	}
 	/* Never out of bounds, but the verifier does not follow the arithmetic, and the compiler must not take out the check. */
 	barrier_var(bucket);
-	if (bucket >= HISTOGRAM_BUCKETS)
+	if (bucket < HISTOGRAM_BUCKETS)
+		__sync_fetch_and_add(&h->counts[bucket], 1);
+}
+
+static __always_inline void stretch(struct histogram *h, u32 window, u32 least_us, u32 most_us)
+{
+	u64 stamp = (u64)window << 32;
+
+	raise(&h->max[window & 1], stamp | most_us);
+	raise(&h->min_inverted[window & 1], stamp | (u32)~least_us);
+}
+
+static __always_inline void observe(void *map, const struct flow_key *key, u32 us, u32 window, u32 full)
+{
+	struct histogram *h = histogram_of(map, key, full);
+
+	if (!h)
 		return;
-	__sync_fetch_and_add(&h->counts[bucket], 1);
-	raise(&h->max[window & 1], stamp | us);
-	raise(&h->min_inverted[window & 1], stamp | (u32)~us);
+	count(h, us);
+	stretch(h, window, us, us);
+}
+
+/* Three round trips wait in one word, so that taking them out is one exchange. */
+#define RTT_BITS 21
+#define RTTS_KEPT 3
+#define RTT_KEPT_US_MAX ((1U << RTT_BITS) - 1) /* 2.1 s; what is longer does not wait */
+
+static __always_inline void observe_kept(void *map, const struct flow_key *key, u64 kept, u32 window, u32 full)
+{
+	u32 least_us = RTT_KEPT_US_MAX, most_us = 0;
+	struct histogram *h;
+
+	if (!kept)
+		return;
+	h = histogram_of(map, key, full);
+	if (!h)
+		return;
+#pragma unroll
+	for (int i = 0; i < RTTS_KEPT; i++) {
+		u32 us = kept & RTT_KEPT_US_MAX;
+
+		kept >>= RTT_BITS;
+		if (!us)
+			continue;
+		count(h, us);
+		least_us = us < least_us ? us : least_us;
+		most_us = us > most_us ? us : most_us;
+	}
+	stretch(h, window, least_us, most_us);
 }
 
 #endif

@@ -40,6 +40,13 @@ struct reading {
 	u32 drops;
 };
 
+/* What happened to a socket once and its flow has not been told yet. */
+enum untold {
+	UNTOLD_ATTEMPT = 1,
+	UNTOLD_ESTABLISHED = 2,
+	UNTOLD_ACCEPT = 4,
+};
+
 /* What a sweep needs of a socket that has been still comes first, in two cache lines. */
 struct socket_state {
 	struct flow_key key;
@@ -58,6 +65,10 @@ struct socket_state {
 	/* What has been added to the flow already. */
 	struct reading flushed;
 	u64 connect_ns;
+	/* The rest waits for the next flush, so that a short connection looks for its flow once. See settle(). */
+	u64 rtts_us; /* up to RTTS_KEPT round trips, of RTT_BITS each; 0: none */
+	u32 handshake_us;
+	u32 untold;
 };
 
 /* Counters per flow. A hash map, since its keys come and go; without preallocation, since most hosts fill a hundredth of it. */

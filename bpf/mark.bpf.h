@@ -91,11 +91,8 @@ static __always_inline void mark_live(const struct control *ctl, struct socket_s
 	read_socket(&s->flushed, tp, state, false);
 	s->gauged_ms = now_ms();
 	if (state == TCP_SYN_SENT) {
-		struct flow *flow = flow_of(&s->key);
-
 		s->flushed.bytes_sent++; /* its SYN, as in connecting() */
-		if (flow)
-			add(flow, connect_attempts, 1);
+		s->untold = UNTOLD_ATTEMPT;
 		enter(s, PHASE_CONNECTING);
 	} else {
 		enter(s, PHASE_OPEN);

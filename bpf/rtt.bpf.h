@@ -20,6 +20,23 @@ static __always_inline void ask_for_rtt(struct bpf_sock_ops *ctx, const struct c
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG);
 }
 
+/* A socket has one callback at a time; only a flush takes out what is kept meanwhile. */
+static __always_inline void keep_rtt(struct socket_state *s, u32 rtt_us, u32 window)
+{
+	u64 kept = s->rtts_us;
+
+	if (rtt_us > RTT_KEPT_US_MAX) {
+		observe(&rtts, &s->key, rtt_us, window, LOSS_RTTS_FULL);
+		return;
+	}
+	if (kept >> (RTT_BITS * (RTTS_KEPT - 1))) {
+		observe_kept(&rtts, &s->key, __sync_lock_test_and_set(&s->rtts_us, 0), window, LOSS_RTTS_FULL);
+		kept = 0;
+	}
+	if (__sync_val_compare_and_swap(&s->rtts_us, kept, kept << RTT_BITS | rtt_us) != kept)
+		__sync_lock_test_and_set(&s->rtts_us, rtt_us); /* taken out meanwhile */
+}
+
 /* Another probe may have asked for this call: only the sockets of this one have a record here. */
 static __always_inline void take_rtt(struct bpf_sock_ops *ctx, const struct control *ctl)
 {
@@ -41,7 +58,7 @@ static __always_inline void take_rtt(struct bpf_sock_ops *ctx, const struct cont
 			rtt_us = tp->rack.rtt_us;
 	}
 	if (rtt_us)
-		observe(&rtts, &s->key, rtt_us, ctl->window, LOSS_RTTS_FULL);
+		keep_rtt(s, rtt_us, ctl->window);
 }
 
 SEC("sockops")

@@ -54,7 +54,6 @@ static __always_inline void connecting(const struct control *ctl, struct sock *s
 {
 	struct socket_state *s = start_over(ctl, sk);
 	struct owner o = {};
-	struct flow *flow;
 
 	if (!s)
 		return;
@@ -65,12 +64,8 @@ static __always_inline void connecting(const struct control *ctl, struct sock *s
 	s->flushed.bytes_sent++; /* for the SYN, which the kernel counts as an acknowledged byte */
 	s->split_version = ctl->split_version;
 	s->connect_ns = bpf_ktime_get_ns();
+	s->untold = UNTOLD_ATTEMPT;
 	enter(s, PHASE_CONNECTING);
-	flow = flow_of(&s->key);
-	if (!flow)
-		return;
-	add(flow, connect_attempts, 1);
-	touch(flow, now_ms(), s->tgid);
 }
 
 /* Retransmitted before the handshake's end: SYNs. */
@@ -93,19 +88,14 @@ static __always_inline void flush_syn(struct socket_state *s, const struct flow_
 static __always_inline void connected(const struct control *ctl, struct socket_state *s, struct tcp_sock *tp, bool just_now)
 {
 	u64 now_ns = bpf_ktime_get_ns();
-	struct flow *flow;
 
 	flush_syn(s, &s->key, tp);
 	s->gauged_ms = now_ns / 1000000;
 	if (__sync_val_compare_and_swap(&s->phase, PHASE_CONNECTING, PHASE_OPEN) != PHASE_CONNECTING)
 		return;
 	if (s->connect_ns && just_now)
-		observe(&handshakes, &s->key, (now_ns - s->connect_ns) / 1000, ctl->window, LOSS_HANDSHAKES_FULL);
-	flow = flow_of(&s->key);
-	if (!flow)
-		return;
-	add(flow, connect_established, 1);
-	touch(flow, now_ns / 1000000, s->tgid);
+		s->handshake_us = (now_ns - s->connect_ns) / 1000 ?: 1;
+	__sync_fetch_and_or(&s->untold, UNTOLD_ESTABLISHED);
 }
 
 static __always_inline void owner_of_service(struct socket_state *s, const struct sock *sk)
@@ -124,7 +114,6 @@ static __always_inline void owner_of_service(struct socket_state *s, const struc
 /* The record is a clone of the listener's, with its owner; none if the listener is not known. */
 static __always_inline void accepted(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp, bool just_now)
 {
-	struct flow *flow;
 	u16 port;
 	u32 was;
 
@@ -157,13 +146,8 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 	s->flushed_us = 0;
 	s->running = 0;
 	s->gauged_ms = now_ms();
-	if (__sync_val_compare_and_swap(&s->phase, PHASE_NEW, PHASE_OPEN) != PHASE_NEW)
-		return; /* closed meanwhile */
-	flow = flow_of(&s->key);
-	if (!flow)
-		return;
-	add(flow, accepts, 1);
-	touch(flow, s->gauged_ms, s->tgid);
+	s->untold = UNTOLD_ACCEPT;
+	__sync_val_compare_and_swap(&s->phase, PHASE_NEW, PHASE_OPEN); /* unless closed meanwhile */
 }
 
 static __always_inline void established(const struct control *ctl, struct sock *sk, struct tcp_sock *tp, int old)
@@ -251,7 +235,7 @@ static __always_inline void count_outcome(struct flow *flow, const struct socket
 		add(flow, connect_cancelled, 1);
 }
 
-static __always_inline void not_connected(struct socket_state *s, const struct sock *sk, const struct tcp_sock *tp)
+static __always_inline void not_connected(const struct control *ctl, struct socket_state *s, const struct sock *sk, const struct tcp_sock *tp)
 {
 	struct flow *flow;
 
@@ -259,6 +243,7 @@ static __always_inline void not_connected(struct socket_state *s, const struct s
 	flow = flow_of(&s->key);
 	if (!flow)
 		return;
+	settle(s, &s->key, flow, ctl->window);
 	count_outcome(flow, s, sk, tp);
 	touch(flow, now_ms(), s->tgid);
 }
@@ -275,6 +260,7 @@ static __always_inline void ended(const struct control *ctl, struct socket_state
 	flow = flow_of(&s->key);
 	if (!flow)
 		return;
+	settle(s, &s->key, flow, ctl->window);
 	add_steps(flow, &r, ctl->tick_us);
 	sample_response(flow, &s->key, &r, tp, ctl->tick_us);
 	add(flow, active_ms, advance64(&s->gauged_ms, at_ms));
@@ -321,7 +307,7 @@ static __always_inline void closed(const struct control *ctl, struct sock *sk, s
 			stop_serving(s);
 		break;
 	case PHASE_CONNECTING:
-		not_connected(s, sk, tp);
+		not_connected(ctl, s, sk, tp);
 		break;
 	case PHASE_OPEN:
 		ended(ctl, s, tp, old);

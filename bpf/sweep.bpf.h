@@ -97,6 +97,9 @@ static __always_inline void sweep_moving(const struct control *ctl, struct socke
 	flow = flow_of(&key);
 	if (!flow)
 		return;
+	/* A pass raises the window before it looks: what it finds is of the one that ended. */
+	if (settle(s, &key, flow, ctl->window - 1))
+		touch(flow, now_us / 1000, s->tgid);
 	add(flow, active_ms, passed_ms);
 	stuck_ms = stalled_ms(tp, state, now_us, passed_ms);
 	if (stuck_ms)
@@ -124,8 +127,23 @@ static __always_inline void sweep_open(const struct control *ctl, struct socket_
 		sweep_moving(ctl, s, sk, now_us);
 }
 
+/* Of a socket whose counters say nothing yet. */
+static __always_inline void settle_young(const struct control *ctl, struct socket_state *s)
+{
+	struct flow_key key = s->key;
+	struct flow *flow;
+
+	if (!s->untold)
+		return;
+	flow = flow_of(&key);
+	if (!flow)
+		return;
+	settle(s, &key, flow, ctl->window - 1);
+	touch(flow, now_ms(), s->tgid);
+}
+
 /*
- * Not established yet: all there can be is repeated SYNs; or the change to established was left out. The state is set after the
+ * Not established yet: all there can be is the attempt and repeated SYNs; or the change to established was left out. The state is set after the
  * change was told, so that whoever finds it set and the phase as it was knows that nobody told.
  */
 static __always_inline void sweep_young(const struct control *ctl, struct socket_state *s, struct sock *sk)
@@ -139,6 +157,7 @@ static __always_inline void sweep_young(const struct control *ctl, struct socket
 	barrier();
 	if (!catch_up(ctl, s, sk, tp, state) && __sync_fetch_and_add(&s->phase, 0) == PHASE_CONNECTING)
 		flush_syn(s, &key, tp);
+	settle_young(ctl, s);
 }
 
 /* Who listens without binding gets a port after the state change. */

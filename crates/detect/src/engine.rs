@@ -2,8 +2,9 @@
 
 use crate::config::DetectorsConfig;
 use crate::incidents::{self, Member};
-use crate::rules::{At, Detector, Peers, Reading, hold, plain_counts, plain_shift, read};
+use crate::rules::{At, Detector, Peers, Reading, Usual, hold, plain_counts, plain_shift, read, usual, usual_told};
 use crate::series::{EdgeKey, Part, Past, Places, Series, WINDOWS_KEPT};
+use crate::words::{edge_of, fill, fingerprint, labels};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_model::query::{EdgeQuery, EdgeTable};
 use edgescope_model::time::{Time, from_seconds};
@@ -47,6 +48,11 @@ struct Open {
     last_known: i64,
     places: Places,
     told: f64,
+    /// The rate of each slice before the trouble: its windows are forgotten while the trouble lasts. At worst all slices for each of three detectors:
+    /// 3 × `series_max` × 100 B = 6 MB.
+    usual: BTreeMap<Part, Usual>,
+    /// The same by the alert's own words as it began, for slices that are not known from before: a new pod's, and all of an alert of a former life.
+    usual_else: Option<Usual>,
 }
 
 type Key = (Detector, EdgeKey);
@@ -88,7 +94,9 @@ impl Engine {
             let places = Places::default();
             self.members.insert(alert.id.clone(), Member::new(alert.since, &edge, &places));
             let told = alert.value;
-            let open = Open { alert, part: None, first_bad: window, last_bad: window, last_known: window, places, told };
+            let usual_else = usual_told(detector, &self.config, &alert);
+            let open =
+                Open { alert, part: None, first_bad: window, last_bad: window, last_known: window, places, told, usual: BTreeMap::new(), usual_else };
             self.open.insert((detector, edge), open);
         }
         self.incidents.extend(incidents.into_iter().filter(|i| i.closed_at.is_none()).map(|i| (i.id.clone(), i)));
@@ -169,7 +177,9 @@ impl Engine {
     /// The worst slice of an edge at a window, and whether any slice had data.
     fn worst(&self, detector: Detector, edge: &EdgeKey, at: At, peers: Peers) -> Option<(Part, Reading)> {
         let readings = self.series.edges.get(edge)?.parts.iter().filter(|(part, _)| detector.looks_at(part));
-        let readings = readings.filter_map(|(part, (past, _))| Some((part, read(detector, &self.config, past, at, peers)?)));
+        let open = self.open.get(&(detector, edge.clone()));
+        let held = |part: &Part| open.and_then(|o| o.usual.get(part).copied().or(o.usual_else));
+        let readings = readings.filter_map(|(part, (past, _))| Some((part, read(detector, &self.config, past, at, peers, held(part))?)));
         let worst = readings.max_by(|a, b| a.1.bad.cmp(&b.1.bad).then(a.1.excess.total_cmp(&b.1.excess)))?;
         Some((worst.0.clone(), worst.1))
     }
@@ -200,9 +210,27 @@ impl Engine {
             let worst = worst.or_else(|| self.hold(detector, edge, at, held.as_ref()?));
             readings.extend(worst.map(|(part, reading)| (window, part, reading)));
         }
-        match self.open.remove(&key) {
-            Some(open) => self.go_on(key, open, &readings, window_s, now),
-            None => self.begin(key, &readings, window_s, now),
+        let begins = begun.is_none();
+        let told = match self.open.remove(&key) {
+            Some(open) => self.go_on(key.clone(), open, &readings, window_s, now),
+            None => self.begin(key.clone(), &readings, window_s, now),
+        };
+        self.remember_usual(&key, begins);
+        told
+    }
+
+    /// Keeps the rate that each slice of an open alert's edge had before the trouble, while it can be told from the windows that are kept. Late rows may
+    /// add to it; what is forgotten takes nothing away. Of an alert of a former life the rest of a past is no better than what it knew.
+    fn remember_usual(&mut self, key: &Key, begins: bool) {
+        let (detector, edge) = key;
+        let (Some(open), Some(edge)) = (self.open.get_mut(key), self.series.edges.get(edge)) else { return };
+        let least = open.usual_else.filter(|_| !begins).map_or(1, |known| known.windows);
+        for (part, (past, _)) in edge.parts.iter().filter(|(part, _)| detector.looks_at(part)) {
+            let kept = usual(*detector, past, open.first_bad - 1);
+            let known = open.usual.get(part).map_or(least, |known| known.windows);
+            if kept.shown.is_some() && kept.windows >= known {
+                open.usual.insert(part.clone(), kept);
+            }
         }
     }
 
@@ -241,10 +269,18 @@ impl Engine {
         let places = self.places(edge, &last.1);
         let last_known = readings.last().map_or(last.0, |r| r.0);
         let told = alert.value;
-        self.open.insert(
-            key,
-            Open { alert: alert.clone(), part: Some(last.1.clone()), first_bad: since.min(first.0), last_bad: last.0, last_known, places, told },
-        );
+        let open = Open {
+            alert: alert.clone(),
+            part: Some(last.1.clone()),
+            first_bad: since.min(first.0),
+            last_bad: last.0,
+            last_known,
+            places,
+            told,
+            usual: BTreeMap::new(),
+            usual_else: usual_told(*detector, &self.config, &alert),
+        };
+        self.open.insert(key, open);
         Some(alert)
     }
 
@@ -397,18 +433,6 @@ fn lasted(first: i64, last: i64, window_s: f64) -> i64 {
     ((last - first) as f64 * window_s) as i64
 }
 
-fn labels(edge: &EdgeKey) -> BTreeMap<String, String> {
-    let role = if edge.from_client { "client" } else { "server" };
-    let all = [
-        ("source.namespace", edge.source_namespace.as_str()),
-        ("source.workload", edge.source.as_str()),
-        ("dest.namespace", edge.dest_namespace.as_str()),
-        ("dest.workload", edge.dest.as_str()),
-        ("role", role),
-    ];
-    all.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-}
-
 /// The quarter quantile; zero of too few.
 fn common(mut values: Vec<f64>, at_least: usize) -> f64 {
     if values.len() < at_least {
@@ -416,61 +440,4 @@ fn common(mut values: Vec<f64>, at_least: usize) -> f64 {
     }
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 4]
-}
-
-fn edge_of(alert: &Alert) -> Option<EdgeKey> {
-    let label = |key: &str| alert.labels.get(key).cloned().unwrap_or_default();
-    let (source, dest) = (label("source.workload"), label("dest.workload"));
-    let known = alert.labels.contains_key("role");
-    known.then(|| EdgeKey {
-        source_namespace: label("source.namespace"),
-        source,
-        dest_namespace: label("dest.namespace"),
-        dest,
-        from_client: label("role") == "client",
-    })
-}
-
-/// Writes a reading into an alert.
-fn fill(alert: &mut Alert, detector: Detector, edge: &EdgeKey, part: &Part, reading: &Reading, window_s: f64) {
-    alert.value = reading.value;
-    alert.threshold = reading.threshold;
-    alert.baseline = reading.baseline;
-    // A baseline that is held rests on what it rested on when it was taken.
-    if reading.past > 0 {
-        alert.baseline_s = (reading.past as f64 * window_s) as u32;
-    }
-    alert.samples = reading.samples as u64;
-    let place = match part {
-        Part::Whole => String::new(),
-        Part::Zones(a, b) => format!(" from zone {a} to zone {b}"),
-        Part::FromPod(p) => format!(" from pod {p}"),
-        Part::ToPod(p) => format!(" to pod {p}"),
-        Part::Pods(a, b) if a.is_empty() && b.is_empty() => String::new(),
-        Part::Pods(a, b) => format!(" from pod {a} to pod {b}"),
-    };
-    let percent = |v: f64| format!("{:.1} %", 100.0 * v);
-    let past = format!("baseline {} s", alert.baseline_s);
-    let what = match detector {
-        Detector::Retransmissions => {
-            format!("{} of {:.0} segments sent again, threshold {}", percent(reading.value), reading.samples, percent(reading.threshold))
-        }
-        Detector::ConnectFailures => {
-            format!(
-                "{} of {:.0} connects failed, were given up or wait without an answer, threshold {}",
-                percent(reading.value),
-                reading.samples,
-                percent(reading.threshold)
-            )
-        }
-        Detector::Stalled => format!("{} of open socket time stalled, threshold {}", percent(reading.value), percent(reading.threshold)),
-        Detector::RttShift => format!("round trip {:.1} ms, usual {:.1} ms", 1e3 * reading.value, 1e3 * reading.baseline.unwrap_or(0.0)),
-        Detector::TrafficDrop => format!("{:.0} B/s, usual {:.0} B/s", reading.value, reading.baseline.unwrap_or(0.0)),
-    };
-    alert.summary = format!("{} → {}{place}: {what} ({past})", edge.source, edge.dest);
-}
-
-/// FNV-1a: short, stable, good enough to tell a few thousand keys apart.
-fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

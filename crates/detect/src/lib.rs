@@ -12,6 +12,7 @@ mod engine;
 mod incidents;
 mod rules;
 mod series;
+mod words;
 
 pub use config::{ConfigError, DetectorsConfig, DropRule, Life, RateRule, ShiftRule};
 pub use engine::{Counters, Engine, Transition, WINDOWS_JUDGED};

@@ -2,6 +2,7 @@
 
 use crate::config::{DetectorsConfig, DropRule, Life, RateRule, ShiftRule};
 use crate::series::{Part, Past, Window};
+use edgescope_model::alert::Alert;
 
 /// The built-in detectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,25 +91,84 @@ pub struct At {
     pub window_s: f64,
 }
 
-/// Judges a slice; `None` without data.
-pub fn read(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, peers: Peers) -> Option<Reading> {
+/// The rate that is normal for a slice.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usual {
+    /// Bad events ÷ opportunities.
+    pub rate: f64,
+    /// The same as the catalogue's measure counts them; unknown without opportunities.
+    pub shown: Option<f64>,
+    /// Past windows behind it.
+    pub windows: usize,
+}
+
+/// What a rate detector counts in a window.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    bad: f64,
+    all: f64,
+    /// Bad events that the catalogue's measure counts.
+    shown: f64,
+}
+
+/// Judges a slice; `None` without data. `held` is the rate that an open alert took for normal when it began: it stands where more of that past was
+/// kept then than now.
+pub fn read(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, peers: Peers, held: Option<Usual>) -> Option<Reading> {
     match detector {
-        Detector::Retransmissions => rate(&config.retransmissions, config, past, at, peers, |w| (w.lost, w.segments), |w| w.again),
-        Detector::ConnectFailures => {
-            let failed = |w: &Window| w.failed.min(w.connects);
-            rate(&config.connect_failures, config, past, at, peers, |w| (failed(w), w.connects), failed)
-        }
-        // A socket stalls for seconds on end: five of its seconds are one observation.
-        Detector::Stalled => {
-            let stalled = |w: &Window| w.stalled_s.min(w.active_s) / 5.0;
-            rate(&config.stalled, config, past, at, peers, |w| (stalled(w), w.active_s / 5.0), stalled)
-        }
         Detector::RttShift => shift(&config.rtt_shift, config, past, at, peers),
         Detector::TrafficDrop => drop(&config.traffic_drop, past, at),
+        _ => rate(detector, config, past, at, peers, held),
     }
 }
 
-/// Judges a slice by an open alert's own baseline and threshold, where its healthy past is no longer kept: trouble that lasts does not become normal.
+/// The rule of a rate detector.
+fn rate_rule(detector: Detector, config: &DetectorsConfig) -> Option<&RateRule> {
+    match detector {
+        Detector::Retransmissions => Some(&config.retransmissions),
+        Detector::ConnectFailures => Some(&config.connect_failures),
+        Detector::Stalled => Some(&config.stalled),
+        Detector::RttShift | Detector::TrafficDrop => None,
+    }
+}
+
+fn counts(detector: Detector, w: &Window) -> Counts {
+    match detector {
+        Detector::Retransmissions => Counts { bad: w.lost, all: w.segments, shown: w.again },
+        Detector::ConnectFailures => Counts { bad: w.failed.min(w.connects), all: w.connects, shown: w.failed.min(w.connects) },
+        // A socket stalls for seconds on end: five of its seconds are one observation.
+        Detector::Stalled => {
+            let stalled = w.stalled_s.min(w.active_s) / 5.0;
+            Counts { bad: stalled, all: w.active_s / 5.0, shown: stalled }
+        }
+        Detector::RttShift | Detector::TrafficDrop => Counts::default(),
+    }
+}
+
+/// Counts of a rate detector over windows, and how many those are.
+fn sum(detector: Detector, past: &Past, from: i64, to: i64) -> (Counts, usize) {
+    past.range(from, to).fold((Counts::default(), 0), |(sum, windows), w| {
+        let c = counts(detector, w);
+        (Counts { bad: sum.bad + c.bad, all: sum.all + c.all, shown: sum.shown + c.shown }, windows + 1)
+    })
+}
+
+/// The rate of a slice up to `end`, as far as it is kept.
+pub fn usual(detector: Detector, past: &Past, end: i64) -> Usual {
+    let (all, windows) = sum(detector, past, i64::MIN, end);
+    let known = all.all > 0.0;
+    Usual { rate: if known { all.bad / all.all } else { 0.0 }, shown: known.then(|| all.shown / all.all), windows }
+}
+
+/// The rate that an alert took for normal, by its own words; only for rates.
+pub fn usual_told(detector: Detector, config: &DetectorsConfig, alert: &Alert) -> Option<Usual> {
+    let rule = rate_rule(detector, config)?;
+    let windows = i64::from(alert.baseline_s) / crate::WINDOW_S;
+    // What gives the same threshold again; at the floor that is more than it was, and makes no difference.
+    Some(Usual { rate: alert.threshold / rule.ratio, shown: Some(alert.baseline?), windows: windows as usize })
+}
+
+/// Judges a round trip or traffic by an open alert's own baseline and threshold, where its healthy past is no longer kept: trouble that lasts does not
+/// become normal. (Rates: `held` of [`read`].)
 pub fn hold(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, (baseline, threshold): (f64, f64)) -> Option<Reading> {
     let now = past.at(at.window)?;
     let (value, samples, above) = match detector {
@@ -146,44 +206,26 @@ pub fn plain_shift(past: &Past, at: At) -> Option<f64> {
     Some(now.rtt_s - median(&mut before)?)
 }
 
-/// `counts` are judged, bad events and opportunities; `shown` are the events that the catalogue's measure counts.
-fn rate(
-    rule: &RateRule,
-    config: &DetectorsConfig,
-    past: &Past,
-    at: At,
-    peers: Peers,
-    counts: impl Fn(&Window) -> (f64, f64),
-    shown: impl Fn(&Window) -> f64,
-) -> Option<Reading> {
-    if !rule.enabled {
-        return None;
-    }
-    let sum = |from: i64, to: i64| {
-        let add = |(bad, all, seen, windows): (f64, f64, f64, usize), w: &Window| {
-            let (k, n) = counts(w);
-            (bad + k, all + n, seen + shown(w), windows + 1)
-        };
-        past.range(from, to).fold((0.0, 0.0, 0.0, 0), add)
-    };
+fn rate(detector: Detector, config: &DetectorsConfig, past: &Past, at: At, peers: Peers, held: Option<Usual>) -> Option<Reading> {
+    let rule = rate_rule(detector, config).filter(|rule| rule.enabled)?;
     let start = at.window + 1 - rule.windows as i64;
-    let (k, n, seen, _) = sum(start, at.window + 1);
-    if n <= 0.0 {
+    let (now, _) = sum(detector, past, start, at.window + 1);
+    if now.all <= 0.0 {
         return None;
     }
-    let (past_k, past_n, past_seen, windows) = sum(i64::MIN, at.normal_until.min(start));
-    let usual = if past_n > 0.0 { past_k / past_n } else { 0.0 };
-    let beside = if windows < config.baseline_windows { peers.rate } else { 0.0 };
-    let threshold = rule.floor.max(rule.ratio * usual).max(rule.ratio * beside).min(0.95);
-    let lower = wilson_lower(k, n, rule.z);
+    let kept = usual(detector, past, at.normal_until.min(start));
+    let usual = held.filter(|held| held.windows > kept.windows).unwrap_or(kept);
+    let beside = if usual.windows < config.baseline_windows { peers.rate } else { 0.0 };
+    let threshold = rule.floor.max(rule.ratio * usual.rate).max(rule.ratio * beside).min(0.95);
+    let lower = wilson_lower(now.bad, now.all, rule.z);
     Some(Reading {
-        value: seen / n,
+        value: now.shown / now.all,
         threshold,
-        baseline: (past_n > 0.0).then(|| past_seen / past_n),
-        past: windows,
-        samples: n,
-        bad: k >= rule.events_min && lower > threshold,
-        clear: k / n < rule.life.clear * threshold,
+        baseline: usual.shown,
+        past: usual.windows,
+        samples: now.all,
+        bad: now.bad >= rule.events_min && lower > threshold,
+        clear: now.bad / now.all < rule.life.clear * threshold,
         excess: lower / threshold,
     })
 }

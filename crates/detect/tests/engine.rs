@@ -237,6 +237,48 @@ fn a_long_trouble_does_not_become_normal() {
     assert_eq!(ended(&rounds, &alert.id), None);
 }
 
+/// Twenty minutes of 5 % on an edge of which 0.4 % is usual, and back: nothing of the past from before the trouble is kept when it ends.
+fn long_loss(w: i64) -> Does {
+    Does { retrans: if (10..130).contains(&w) { 50.0 } else { 4.0 }, ..WELL }
+}
+
+#[test]
+fn a_long_loss_is_well_again_at_what_was_usual_before_it() {
+    let rounds = run(160, long_loss);
+    let alert = fired(&rounds, "retransmissions").expect("fires").1;
+    assert!((alert.threshold - 0.012).abs() < 1e-9, "{}", alert.threshold);
+    let told: Vec<&Alert> = rounds.iter().flat_map(|(_, r)| &r.alerts).filter(|a| a.id == alert.id).collect();
+    let thresholds: Vec<f64> = told.iter().map(|a| a.threshold).collect();
+    assert!(thresholds.iter().all(|t| (t - 0.012).abs() < 1e-9), "{thresholds:?}");
+    let end = ended(&rounds, &alert.id).expect("ends");
+    assert!((130..=140).contains(&end), "{end}");
+    assert!(told.last().is_some_and(|a| a.baseline_s == 90 && a.summary.ends_with("well again")), "{told:#?}");
+}
+
+#[test]
+fn a_pod_that_is_new_in_a_long_loss_goes_by_what_was_usual_for_the_edge() {
+    let mut engine = Engine::new(DetectorsConfig::default());
+    let round = |until: i64| {
+        let at = |from: i64| move |w: i64| if (from..from + 100).contains(&w) { long_loss(w) } else { Does { silent: true, ..WELL } };
+        let mut both = table_of("a-1", "node-1", &at(-40), until, &|_, _| true);
+        both.rows.extend(table_of("a-2", "node-1", &at(60), until, &|_, _| true).rows);
+        engine.round(&both, when(until))
+    };
+    let told: Vec<Alert> = (1..=160).flat_map(round).filter_map(|t| if let Transition::Alert(a) = t { Some(*a) } else { None }).collect();
+    assert!(told.last().is_some_and(|a| a.state == AlertState::Resolved && a.summary.ends_with("well again")), "{told:#?}");
+}
+
+#[test]
+fn a_long_loss_ends_after_a_restart_as_well() {
+    let rounds = run(125, long_loss);
+    let alert = fired(&rounds, "retransmissions").expect("fires").1.clone();
+    let mut engine = Engine::new(DetectorsConfig::default());
+    engine.resume(vec![alert.clone()], Vec::new());
+    let told: Vec<Transition> = (126..160).flat_map(|until| engine.round(&table(&long_loss, until, &|_, _| true), when(until))).collect();
+    let ends = |t: &Transition| matches!(t, Transition::Alert(a) if a.id == alert.id && a.summary.ends_with("well again"));
+    assert!(told.iter().any(ends), "{told:#?}");
+}
+
 #[test]
 fn late_windows_count() {
     // All of windows 10 to 17 arrive with window 18.

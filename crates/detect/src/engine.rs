@@ -85,8 +85,10 @@ impl Engine {
         crate::query_windows(now, windows)
     }
 
-    /// Takes alerts and incidents of a former life of the server back in: they go on as they were, or resolve.
-    pub fn resume(&mut self, alerts: Vec<Alert>, incidents: Vec<Incident>) {
+    /// Takes alerts and incidents of a former life of the server back in: they go on as they were, or resolve. What was heard of them until `now` is not
+    /// known: from here on their silence counts.
+    pub fn resume(&mut self, alerts: Vec<Alert>, incidents: Vec<Incident>, now: Time) {
+        let last_known = now.timestamp().div_euclid(crate::WINDOW_S);
         for alert in alerts.into_iter().filter(|a| a.state == AlertState::Firing) {
             let Some(detector) = Detector::ALL.into_iter().find(|d| d.name() == alert.detector) else { continue };
             let Some(edge) = edge_of(&alert) else { continue };
@@ -95,8 +97,7 @@ impl Engine {
             self.members.insert(alert.id.clone(), Member::new(alert.since, &edge, &places));
             let told = alert.value;
             let usual_else = usual_told(detector, &self.config, &alert);
-            let open =
-                Open { alert, part: None, first_bad: window, last_bad: window, last_known: window, places, told, usual: BTreeMap::new(), usual_else };
+            let open = Open { alert, part: None, first_bad: window, last_bad: window, last_known, places, told, usual: BTreeMap::new(), usual_else };
             self.open.insert((detector, edge), open);
         }
         self.incidents.extend(incidents.into_iter().filter(|i| i.closed_at.is_none()).map(|i| (i.id.clone(), i)));
@@ -122,11 +123,23 @@ impl Engine {
                 }
             }
         }
+        told.extend(self.wait_for_silent(window_s, now));
         let mut transitions = self.group(told, now);
         transitions.extend(self.close(now));
         self.counters.slices = self.series.slices();
         self.counters.slices_turned_away = self.series.turned_away;
         transitions
+    }
+
+    /// Goes on with alerts whose edge nobody tells of, or that had no place among the series: what is not heard of for long enough ends.
+    fn wait_for_silent(&mut self, window_s: f64, now: Time) -> Vec<Alert> {
+        let is_judged = |(detector, edge): &Key| applies(*detector, edge) && self.series.edges.contains_key(edge);
+        let silent: Vec<Key> = self.open.keys().filter(|key| !is_judged(key)).cloned().collect();
+        let go_on = |key: Key| {
+            let open = self.open.remove(&key)?;
+            self.go_on(key, open, &[], window_s, now)
+        };
+        silent.into_iter().filter_map(go_on).collect()
     }
 
     /// Alerts that are not resolved.

@@ -273,7 +273,7 @@ fn a_long_loss_ends_after_a_restart_as_well() {
     let rounds = run(125, long_loss);
     let alert = fired(&rounds, "retransmissions").expect("fires").1.clone();
     let mut engine = Engine::new(DetectorsConfig::default());
-    engine.resume(vec![alert.clone()], Vec::new());
+    engine.resume(vec![alert.clone()], Vec::new(), when(126));
     let told: Vec<Transition> = (126..160).flat_map(|until| engine.round(&table(&long_loss, until, &|_, _| true), when(until))).collect();
     let ends = |t: &Transition| matches!(t, Transition::Alert(a) if a.id == alert.id && a.summary.ends_with("well again"));
     assert!(told.iter().any(ends), "{told:#?}");
@@ -301,7 +301,7 @@ fn a_restarted_server_goes_on_with_its_alerts() {
     let alert = fired(&rounds, "retransmissions").expect("fires").1.clone();
     let incident = rounds.iter().flat_map(|(_, r)| &r.incidents).next_back().expect("an incident").clone();
     let mut engine = Engine::new(DetectorsConfig::default());
-    engine.resume(vec![alert.clone()], vec![incident.clone()]);
+    engine.resume(vec![alert.clone()], vec![incident.clone()], when(16));
     let mut told = Vec::new();
     for until in 16..32 {
         told.extend(engine.round(&table(&does, until, &|_, _| true), when(until)));
@@ -312,6 +312,50 @@ fn a_restarted_server_goes_on_with_its_alerts() {
     assert!(told.iter().any(|t| matches!(t, Transition::Incident(i) if i.id == incident.id && i.closed_at.is_some())));
 }
 
+/// Rounds in which an alert is resolved.
+fn resolved(rounds: impl Iterator<Item = (i64, Vec<Transition>)>, id: &str) -> Vec<(i64, String)> {
+    let summary = |t: Transition| match t {
+        Transition::Alert(a) if a.id == id && a.state == AlertState::Resolved => Some(a.summary),
+        _ => None,
+    };
+    rounds.flat_map(|(until, told)| told.into_iter().filter_map(summary).map(move |s| (until, s))).collect()
+}
+
+fn without_rows(until: i64) -> EdgeTable {
+    EdgeTable { rows: Vec::new(), groups_total: 0, ..table(&|_| WELL, until, &|_, _| true) }
+}
+
+#[test]
+fn a_resumed_alert_whose_edge_does_not_come_back_ends_without_data() {
+    let rounds = run(15, |w| if w >= 10 { Does { retrans: 50.0, ..WELL } } else { WELL });
+    let alert = fired(&rounds, "retransmissions").expect("fires").1.clone();
+    let incident = rounds.iter().flat_map(|(_, r)| &r.incidents).next_back().expect("an incident").clone();
+    // The server was away for an hour: that nobody spoke to it is not the edge's silence.
+    let mut engine = Engine::new(DetectorsConfig::default());
+    engine.resume(vec![alert.clone()], vec![incident], when(375));
+    let ends = resolved((376..420).map(|until| (until, engine.round(&without_rows(until), when(until)))), &alert.id);
+    assert!(matches!(&ends[..], [(405..=407, summary)] if summary.contains("without data")), "{ends:?}");
+    assert_eq!((engine.alerts().count(), engine.incidents().count()), (0, 0));
+}
+
+#[test]
+fn an_alert_whose_edge_is_forgotten_or_turned_away_ends_without_data() {
+    // The past of a silent edge is forgotten after 15 minutes, before this alert may end.
+    let mut patient = DetectorsConfig::default();
+    patient.retransmissions.life.no_data_s = 1_000;
+    let does = |w: i64| if w >= 10 { Does { retrans: 50.0, ..WELL } } else { WELL };
+    let mut engine = Engine::new(patient);
+    (1..20).for_each(|until| drop(engine.round(&table(&does, until, &|_, _| true), when(until))));
+    let alert = engine.alerts().next().expect("fires").clone();
+    let ends = resolved((20..160).map(|until| (until, engine.round(&without_rows(until), when(until)))), &alert.id);
+    assert!(matches!(&ends[..], [(118..=121, _)]), "{ends:?}");
+
+    let mut full = Engine::new(DetectorsConfig { series_max: 0, ..DetectorsConfig::default() });
+    full.resume(vec![alert.clone()], Vec::new(), when(20));
+    let ends = resolved((21..80).map(|until| (until, full.round(&table(&does, until, &|_, _| true), when(until)))), &alert.id);
+    assert!(matches!(&ends[..], [(50..=52, _)]), "{ends:?}");
+}
+
 #[test]
 fn a_resumed_round_trip_is_not_compared_with_that_of_other_paths() {
     let near = Does { rtt_s: 0.012, ..WELL };
@@ -319,7 +363,7 @@ fn a_resumed_round_trip_is_not_compared_with_that_of_other_paths() {
     let rounds = run(15, |w| if w >= 10 { near } else { WELL });
     let alert = fired(&rounds, "rtt_shift").expect("fires").1.clone();
     let mut engine = Engine::new(DetectorsConfig::default());
-    engine.resume(vec![alert.clone()], Vec::new());
+    engine.resume(vec![alert.clone()], Vec::new(), when(17));
     let mut told = Vec::new();
     for until in 17..30 {
         // The past from before the trouble is no longer there, and most paths of the edge are far ones.

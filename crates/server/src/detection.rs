@@ -90,7 +90,7 @@ impl Detection {
             state.alerts = alerts.into_iter().map(|a| (a.id.clone(), a)).collect();
             state.incidents = incidents.into_iter().map(|i| (i.id.clone(), i)).collect();
         });
-        let engine = resumed(&config, &live);
+        let engine = resumed(&config, &live, now);
         Ok(Self {
             tables,
             metrics,
@@ -182,7 +182,7 @@ impl Detection {
 
     /// Runs the detectors.
     async fn judge(&mut self, until: Time, now: Time) -> Result<Vec<Transition>, RoundError> {
-        let mut engine = self.engine.take().unwrap_or_else(|| resumed(&self.config, &self.live));
+        let mut engine = self.engine.take().unwrap_or_else(|| resumed(&self.config, &self.live, now));
         let query = engine.query(until);
         let query = EdgeQuery { filter: Some(without_own(query.filter.as_deref())), ..query };
         let table = match EdgeSource::edges(&*self.tables, &query).await {
@@ -325,10 +325,10 @@ impl Detection {
 }
 
 /// An engine that takes up what is open now.
-fn resumed(config: &DetectorsConfig, live: &Live) -> Engine {
-    let now = live.now();
+fn resumed(config: &DetectorsConfig, live: &Live, now: Time) -> Engine {
+    let open = live.now();
     let mut engine = Engine::new(config.clone());
-    engine.resume(now.alerts.into_values().collect(), now.incidents.into_values().collect());
+    engine.resume(open.alerts.into_values().collect(), open.incidents.into_values().collect(), now);
     engine
 }
 

@@ -3,7 +3,7 @@
 use crate::config::{AgentConfig, ScopeConfig};
 use crate::netns::addresses_in;
 use edgescope_identity::host::{self, Namespace};
-use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
+use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, KeptBound, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
@@ -98,6 +98,9 @@ impl KernelSource {
             drops: config.drops,
         };
         let mut probe = Probe::load(&probe_config)?;
+        for bound in probe.kept_bounds() {
+            tracing::warn!("{}", kept_text(bound));
+        }
         // An adopted probe still has the scope of its last agent.
         probe.set_scope(&probe_config.scope)?;
         let report = probe.mark_existing()?;
@@ -224,6 +227,15 @@ fn probe_scope(scope: &ScopeConfig, namespaces: &BTreeMap<u32, Namespace>) -> Sc
     }
 }
 
+fn kept_text(bound: &KeptBound) -> String {
+    let KeptBound { field, wanted, kept } = bound;
+    let limit = if *field == "rtts_max" { "histograms_max" } else { field };
+    format!(
+        "agent.limits.{limit} is {wanted}, but the kernel's counters are still those of an earlier start, with room for {kept}: to have the new number run \
+         `edgescope agent --remove` with this agent's configuration, then start it; what was counted and not told is lost then"
+    )
+}
+
 fn hook_text(hook: &HookStatus) -> String {
     match &hook.state {
         HookState::Attached => format!("{}: attached", hook.name),
@@ -231,5 +243,17 @@ fn hook_text(hook: &HookStatus) -> String {
         HookState::Replaced => format!("{}: attached, in place of another build's", hook.name),
         HookState::Off => format!("{}: off", hook.name),
         HookState::Refused(reason) => format!("{}: refused, {reason}", hook.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_does_not_hold_is_told_with_both_numbers_and_the_remedy() {
+        let text = kept_text(&KeptBound { field: "rtts_max", wanted: 9, kept: 4 });
+        assert!(text.starts_with("agent.limits.histograms_max is 9") && text.contains("room for 4: ") && text.contains("agent --remove"), "{text}");
+        assert!(kept_text(&KeptBound { field: "flows_max", wanted: 9, kept: 4 }).starts_with("agent.limits.flows_max is 9"));
     }
 }

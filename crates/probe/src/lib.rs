@@ -27,6 +27,6 @@ pub use pins::RemoveReport;
 pub use probe::Probe;
 pub use report::{KernelReport, Tier, hook_report, kernel_report};
 pub use types::{
-    Comm, Counters, Drops, FlowKey, FlowReading, Hist, HookState, HookStatus, Listener, Losses, MarkReport, Pass, ProbeConfig, ProgramCost, Role,
-    Scope,
+    Comm, Counters, Drops, FlowKey, FlowReading, Hist, HookState, HookStatus, KeptBound, Listener, Losses, MarkReport, Pass, ProbeConfig,
+    ProgramCost, Role, Scope,
 };

@@ -12,7 +12,7 @@ use crate::layout::{LAYOUT, RawControl};
 use crate::maps::{Maps, PINNED};
 use crate::pins::Pins;
 use crate::scope::{self, cgroup_root};
-use crate::{HookState, HookStatus, ProbeConfig, ProbeError};
+use crate::{HookState, HookStatus, KeptBound, ProbeConfig, ProbeError};
 
 /// Compiled from `bpf/tcp.bpf.c` by `build.rs`.
 pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcp.bpf.o"));
@@ -48,6 +48,8 @@ pub struct Loaded {
     /// Of `MARKERS`; `None` where the kernel refused.
     pub markers: [Option<Link>; 2],
     pub hooks: Vec<HookStatus>,
+    /// Where the maps of an earlier process have another size than was asked for.
+    pub kept_bounds: Vec<KeptBound>,
     /// Held for its lock: no second process takes this agent id meanwhile.
     _pins: Option<Pins>,
 }
@@ -98,7 +100,15 @@ pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
         .map_err(|reason| ProbeError::Refused { hook: SWEEP, reason })?;
     hooks.push(HookStatus { name: SWEEP, state: HookState::Attached });
     let markers = attach_markers(&mut object, &refused, &mut hooks);
-    Ok(Loaded { maps, links, sweep, markers, hooks, _pins: pins })
+    Ok(Loaded { kept_bounds: kept_bounds(config, &maps), maps, links, sweep, markers, hooks, _pins: pins })
+}
+
+/// Bounds that do not hold. The maps cannot grow in place, and new ones would begin from zero: which of the two matters more is not decided here.
+fn kept_bounds(config: &ProbeConfig, maps: &Maps) -> Vec<KeptBound> {
+    // `handshakes` is made with `rtts`, in one size.
+    let bounds = [("flows_max", config.flows_max, &maps.flows), ("rtts_max", config.rtts_max, &maps.rtts)];
+    let all = bounds.map(|(field, wanted, map)| KeptBound { field, wanted: wanted.max(1), kept: map.max_entries() });
+    all.into_iter().filter(|bound| bound.wanted != bound.kept).collect()
 }
 
 /// Decides what can be adopted; takes away what cannot. What cannot be told is an error: to begin anew would lose what was counted.

@@ -11,8 +11,8 @@ use crate::load::{self, Loaded, MARKERS};
 use crate::maps::{self, Maps};
 use crate::reasons::Reasons;
 use crate::{
-    Counters, Drops, FlowKey, FlowReading, Hist, HookStatus, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, RemoveReport, Scope,
-    mark, pins, report, scope,
+    Counters, Drops, FlowKey, FlowReading, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, RemoveReport,
+    Scope, mark, pins, report, scope,
 };
 
 /// The kernel side, loaded and attached. Dropping it detaches everything unless it is pinned; pinned, it counts on.
@@ -47,6 +47,11 @@ impl Probe {
     /// What was chosen, hook by hook.
     pub fn hooks(&self) -> &[HookStatus] {
         &self.loaded.hooks
+    }
+
+    /// Bounds of the configuration that do not hold, since the maps of an earlier process are in use.
+    pub fn kept_bounds(&self) -> &[KeptBound] {
+        &self.loaded.kept_bounds
     }
 
     /// Drawn when the maps were made: counters with another epoch are no baseline for these.

@@ -266,6 +266,15 @@ pub struct HookStatus {
     pub state: HookState,
 }
 
+/// A bound that is not the one asked for: pinned maps keep the size that they were made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptBound {
+    /// Field of [`ProbeConfig`]: `flows_max` or `rtts_max`.
+    pub field: &'static str,
+    pub wanted: u32,
+    pub kept: u32,
+}
+
 /// What [`crate::Probe::mark_existing`] found that was not known before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MarkReport {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use edgescope_probe::{HookState, Losses, Pass, Probe, ProbeConfig, ProbeError, Role, Scope};
+use edgescope_probe::{HookState, KeptBound, Losses, Pass, Probe, ProbeConfig, ProbeError, Role, Scope};
 use support::*;
 
 /// Removes a pinned probe also when its test fails.
@@ -76,6 +76,21 @@ fn a_probe_that_dies_and_returns_has_lost_and_doubled_nothing() {
     assert_eq!((net.client_sum(&pass, 80).bytes_sent, net.server_sum(&pass, 80).bytes_received), (1300, 1300));
     assert_eq!(net.client_sum(&pass, 80).connect_established, 5);
     assert_eq!(pass.losses, Losses::default());
+}
+
+#[test]
+fn pinned_maps_keep_their_size_and_say_so() {
+    let net = Net::new();
+    let first = pinned(&net);
+    let ProbeConfig { flows_max, rtts_max, .. } = first.0.clone();
+    assert_eq!(Probe::load(&first.0).unwrap().kept_bounds(), [], "made anew");
+    assert_eq!(Probe::load(&first.0).unwrap().kept_bounds(), [], "found in the size asked for");
+    let larger = ProbeConfig { flows_max: 2 * flows_max, rtts_max: 2 * rtts_max, ..first.0.clone() };
+    let kept = [("flows_max", flows_max), ("rtts_max", rtts_max)].map(|(field, kept)| KeptBound { field, wanted: 2 * kept, kept });
+    assert_eq!(Probe::load(&larger).unwrap().kept_bounds(), kept);
+    // The remedy.
+    Probe::remove(&larger.agent_id).unwrap();
+    assert_eq!(Probe::load(&larger).unwrap().kept_bounds(), []);
 }
 
 /// Another build takes over while connections come and go: each of them counts once, and sockets go on where they were.

@@ -10,6 +10,7 @@ use crate::source::{Area, Areas, Source};
 use crate::spool::{Limits, Spool, Step};
 use crate::testing::key;
 use edgescope_identity::directory::Span;
+use edgescope_identity::host::Listing;
 use edgescope_identity::local::Namer;
 use edgescope_model::signal::TCP_BYTES;
 use edgescope_model::wire::Batch;
@@ -40,6 +41,8 @@ struct Kernel {
     samples: u64,
     drops: u64,
     missed_runs: u64,
+    /// Namespaces, addresses and cgroups beyond what is looked at.
+    beyond: [u64; 3],
     /// Everything ever counted, forgotten flows included.
     truth: HashMap<FlowKey, u64>,
 }
@@ -81,7 +84,9 @@ impl Source for ModelSource {
     }
 
     fn look_around(&mut self) -> Result<Areas, ProbeError> {
-        Ok(Areas { areas: vec![Area { inode: 1, name: None, addresses: vec![[10, 0, 0, 1].into()] }], ..Areas::default() })
+        let [namespaces_left_out, addresses_left_out, _] = self.0.lock().unwrap().beyond;
+        let areas = vec![Area { inode: 1, name: None, addresses: vec![[10, 0, 0, 1].into()] }];
+        Ok(Areas { areas, namespaces_left_out, addresses_left_out, ..Areas::default() })
     }
 
     fn read(&mut self, _: u32) -> Result<Pass, ProbeError> {
@@ -111,8 +116,8 @@ impl Source for ModelSource {
         Ok(())
     }
 
-    fn cgroups(&mut self) -> HashMap<u64, String> {
-        HashMap::new()
+    fn cgroups(&mut self) -> Listing<HashMap<u64, String>> {
+        Listing { found: HashMap::new(), left_out: self.0.lock().unwrap().beyond[2] }
     }
 }
 
@@ -390,6 +395,29 @@ fn drops_and_losses_from_elsewhere_are_told_once() {
     }
     assert_eq!(told, [(8, [1, 0]), (0, [0, 2]), (10, [0, 0])]);
     assert!(metrics.text().contains("edgescope_agent_kernel_drops_total{reason=\"netfilter_drop\"} 18"));
+}
+
+#[test]
+fn what_is_beyond_the_bounds_of_a_look_around_is_told() {
+    let node = Node::new();
+    let (spool, stored) = Spool::open(node.directory.path(), node.limits).unwrap();
+    let (spool, metrics) = (Arc::new(Mutex::new(spool)), Arc::new(Metrics::default()));
+    let naming = Naming::new(Namer::default(), false);
+    let mut observer = Observer::start(node.kernel.clone(), Arc::clone(&spool), stored, naming, 3, metrics, node.span()).unwrap();
+    spool.lock().unwrap().contact(0).unwrap();
+    // Only where a cgroup's name is missed is it looked for.
+    for (bytes, cgroups) in [(10, 7), (0, 0)] {
+        node.kernel.0.lock().unwrap().beyond = [3, 5, 7];
+        if bytes > 0 {
+            node.kernel.0.lock().unwrap().send(1, bytes);
+        }
+        observer.window(node.span(), 0).unwrap();
+        let mut spool = spool.lock().unwrap();
+        let batch = spool.next().unwrap().unwrap();
+        spool.acknowledge(batch.sequence);
+        let told = ["namespaces_left_out", "addresses_left_out", "cgroups_left_out"].map(|reason| batch.losses.get(reason).copied().unwrap_or(0));
+        assert_eq!(told, [3, 5, cgroups]);
+    }
 }
 
 /// Where the kernel side had to be made anew, or its programs were gone, "back" says so, and so does the next batch.

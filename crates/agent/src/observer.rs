@@ -63,6 +63,8 @@ pub struct Observer<S> {
     split: Vec<IpAddr>,
     /// Damaged files of the spool that a batch has told of.
     corrupt_told: u64,
+    /// Cgroups that the look for this window's names left out; 0 where all names were known without one.
+    cgroups_left_out: u64,
 }
 
 impl<S: Source> Observer<S> {
@@ -98,6 +100,7 @@ impl<S: Source> Observer<S> {
             unlisted: true,
             split: Vec::new(),
             corrupt_told: 0,
+            cgroups_left_out: 0,
         };
         observer.begin(known, now)?;
         Ok(observer)
@@ -256,9 +259,11 @@ impl<S: Source> Observer<S> {
         self.naming.look(&areas.areas);
         flows.iter().for_each(|delta| self.naming.needs_cgroup(delta.key.cgroup));
         pass.listeners.iter().for_each(|listener| self.naming.needs_cgroup(listener.cgroup));
+        self.cgroups_left_out = 0;
         if self.naming.misses_cgroups() {
             let cgroups = self.source.cgroups();
-            self.naming.set_cgroups(cgroups);
+            self.cgroups_left_out = cgroups.left_out;
+            self.naming.set_cgroups(cgroups.found);
         }
     }
 
@@ -272,6 +277,9 @@ impl<S: Source> Observer<S> {
         count(&mut lost, "owners_unnamed", unnamed);
         count(&mut lost, "endpoints_left_out", self.inventory.left_out());
         count(&mut lost, "namespaces_unreached", areas.failed.len() as u64);
+        count(&mut lost, "namespaces_left_out", areas.namespaces_left_out);
+        count(&mut lost, "addresses_left_out", areas.addresses_left_out);
+        count(&mut lost, "cgroups_left_out", self.cgroups_left_out);
         count(&mut lost, "scope_missing", u64::from(areas.scope_missing));
         for (what, reason) in &areas.failed {
             tracing::debug!(what, reason, "cannot look into a namespace");

@@ -4,6 +4,7 @@
 //! ships says `simulated`, and so does everything that shows it.
 
 use crate::source::{Area, Areas, Source};
+use edgescope_identity::host::Listing;
 use edgescope_model::histogram::bucket_of;
 use edgescope_probe::{Comm, Counters, FlowKey, FlowReading, Hist, Listener, Losses, Pass, ProbeError, Role};
 use rand::rngs::StdRng;
@@ -303,7 +304,7 @@ impl Source for SimSource {
         Ok(())
     }
 
-    fn cgroups(&mut self) -> HashMap<u64, String> {
-        HashMap::new()
+    fn cgroups(&mut self) -> Listing<HashMap<u64, String>> {
+        Listing::default()
     }
 }

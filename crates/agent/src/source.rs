@@ -1,8 +1,8 @@
 //! Where readings come from: the kernel, or a simulator that stands in for it.
 
 use crate::config::{AgentConfig, ScopeConfig};
-use crate::netns::addresses_in;
-use edgescope_identity::host::{self, Namespace};
+use crate::netns::{Found, addresses_in};
+use edgescope_identity::host::{self, Listing, Namespace};
 use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, KeptBound, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -26,6 +26,10 @@ pub struct Areas {
     pub failed: Vec<(String, String)>,
     /// The cgroup in scope is not there: nothing can be seen until it comes back.
     pub scope_missing: bool,
+    /// Namespaces in scope beyond what is looked at.
+    pub namespaces_left_out: u64,
+    /// Addresses beyond what is kept of a namespace.
+    pub addresses_left_out: u64,
 }
 
 /// Gives cumulative readings of flows, and the facts needed to name them.
@@ -65,7 +69,7 @@ pub trait Source: Send + 'static {
         false
     }
     /// Paths of cgroups by id, as they are now.
-    fn cgroups(&mut self) -> HashMap<u64, String>;
+    fn cgroups(&mut self) -> Listing<HashMap<u64, String>>;
 }
 
 /// The kernel.
@@ -86,7 +90,7 @@ impl KernelSource {
     /// # Errors
     /// Says what the kernel lacks, and what to do about it.
     pub fn load(config: &AgentConfig) -> Result<(Self, MarkReport), ProbeError> {
-        let known = in_scope(&config.scope);
+        let known = in_scope(&config.scope).found;
         let cgroup = cgroup_in_scope(&config.scope);
         let probe_config = ProbeConfig {
             agent_id: config.id.clone(),
@@ -159,7 +163,7 @@ impl Source for KernelSource {
 
     fn look_around(&mut self) -> Result<Areas, ProbeError> {
         self.named_at = named_at();
-        let now = in_scope(&self.scope);
+        let Listing { found: now, left_out: namespaces_left_out } = in_scope(&self.scope);
         let mut failed = Vec::new();
         if now.keys().ne(self.known.keys()) {
             if matches!(self.scope, ScopeConfig::Namespaces(_)) {
@@ -171,9 +175,9 @@ impl Source for KernelSource {
             self.known = now;
         }
         let scope_missing = self.follow_cgroup(&mut failed)?;
-        let (areas, unreached) = addresses_in(self.known.values().cloned().collect());
+        let Found { areas, failed: unreached, addresses_left_out } = addresses_in(self.known.values().cloned().collect());
         failed.extend(unreached);
-        Ok(Areas { areas, failed, scope_missing })
+        Ok(Areas { areas, failed, scope_missing, namespaces_left_out, addresses_left_out })
     }
 
     fn read(&mut self, window: u32) -> Result<Pass, ProbeError> {
@@ -188,7 +192,7 @@ impl Source for KernelSource {
         self.probe.set_split(addresses)
     }
 
-    fn cgroups(&mut self) -> HashMap<u64, String> {
+    fn cgroups(&mut self) -> Listing<HashMap<u64, String>> {
         host::cgroup_root().map(|root| host::cgroups(&root)).unwrap_or_default()
     }
 }
@@ -197,9 +201,9 @@ fn named_at() -> Option<SystemTime> {
     std::fs::metadata("/run/netns").and_then(|meta| meta.modified()).ok()
 }
 
-fn in_scope(scope: &ScopeConfig) -> BTreeMap<u32, Namespace> {
-    let all = host::namespaces().into_iter();
-    all.filter(|namespace| scope.has_namespace(namespace.name.as_deref())).map(|namespace| (namespace.inode, namespace)).collect()
+fn in_scope(scope: &ScopeConfig) -> Listing<BTreeMap<u32, Namespace>> {
+    let Listing { found, left_out } = host::namespaces(|name| scope.has_namespace(name));
+    Listing { found: found.into_iter().map(|namespace| (namespace.inode, namespace)).collect(), left_out }
 }
 
 /// Without its events nothing else is right.

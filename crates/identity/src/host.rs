@@ -1,6 +1,7 @@
-//! Facts of this node, read from `/proc`, `/run/netns` and the cgroup file system. The only I/O of the crate; every listing has a bound.
+//! Facts of this node, read from `/proc`, `/run/netns` and the cgroup file system. The only I/O of the crate; every listing has a bound, and says what was
+//! beyond it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +13,13 @@ pub const NAMESPACES_MAX: usize = 4_096;
 pub const CGROUPS_MAX: usize = 65_536;
 /// Deepest cgroup looked at.
 const CGROUP_DEPTH_MAX: usize = 32;
+
+/// What was found up to a bound, and how much more there was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing<T> {
+    pub found: T,
+    pub left_out: u64,
+}
 
 /// A network namespace of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,32 +41,62 @@ pub fn own_namespace() -> io::Result<Namespace> {
     Ok(Namespace { inode: inode_of(&path)?, name: None, path })
 }
 
-/// All namespaces: the named ones, and those that a process is in. Processes that end meanwhile are passed over.
-pub fn namespaces() -> Vec<Namespace> {
-    let mut found: HashMap<u32, Namespace> = HashMap::new();
+/// The namespaces that are wanted, by their name if they have one: the named ones first, then those that a process is in. Processes that end meanwhile are
+/// passed over.
+pub fn namespaces(is_wanted: impl Fn(Option<&str>) -> bool) -> Listing<Vec<Namespace>> {
+    let mut distinct = Distinct::new(NAMESPACES_MAX);
+    let mut unwanted = Vec::new();
     for entry in entries(Path::new("/run/netns")) {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         // A plain file left behind by a failed mount is no namespace: those have their own file system.
         if let Ok(inode) = inode_of(&path).and_then(|inode| is_namespace(&path).map(|yes| yes.then_some(inode))) {
             let Some(inode) = inode else { continue };
-            found.insert(inode, Namespace { inode, name: Some(name), path });
+            if is_wanted(Some(&name)) {
+                distinct.take(Namespace { inode, name: Some(name), path });
+            } else {
+                unwanted.push(inode);
+            }
         }
     }
-    for entry in entries(Path::new("/proc")) {
-        if found.len() >= NAMESPACES_MAX {
-            break;
-        }
+    // Processes are in them, too: they do not come in by that door.
+    distinct.seen.extend(unwanted);
+    let unnamed = if is_wanted(None) { entries(Path::new("/proc")) } else { Vec::new() };
+    for entry in unnamed {
         if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
             continue;
         }
         let path = entry.path().join("ns/net");
         if let Ok(inode) = inode_of(&path) {
-            found.entry(inode).or_insert(Namespace { inode, name: None, path });
+            distinct.take(Namespace { inode, name: None, path });
         }
     }
-    let mut all: Vec<_> = found.into_values().collect();
-    all.sort_by_key(|namespace| namespace.inode);
-    all
+    distinct.kept.found.sort_by_key(|namespace| namespace.inode);
+    distinct.kept
+}
+
+/// Keeps each namespace once, up to a bound, and counts the others.
+struct Distinct {
+    max: usize,
+    /// Inodes: at most one a process and a name, so that the node's own bounds hold here.
+    seen: HashSet<u32>,
+    kept: Listing<Vec<Namespace>>,
+}
+
+impl Distinct {
+    fn new(max: usize) -> Self {
+        Self { max, seen: HashSet::new(), kept: Listing::default() }
+    }
+
+    fn take(&mut self, namespace: Namespace) {
+        if !self.seen.insert(namespace.inode) {
+            return;
+        }
+        if self.kept.found.len() < self.max {
+            self.kept.found.push(namespace);
+        } else {
+            self.kept.left_out += 1;
+        }
+    }
 }
 
 /// Where cgroup v2 is mounted: the root itself, or `unified` beside version 1.
@@ -66,21 +104,28 @@ pub fn cgroup_root() -> Option<PathBuf> {
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().map(PathBuf::from).find(|path| path.join("cgroup.controllers").exists())
 }
 
-/// Paths of all cgroups below `root`, by id. The id of a cgroup is the inode of its directory.
-pub fn cgroups(root: &Path) -> HashMap<u64, String> {
+/// Paths of all cgroups below `root`, by id. The id of a cgroup is the inode of its directory. What is below one that was left out is not counted: nobody
+/// looks there.
+pub fn cgroups(root: &Path) -> Listing<HashMap<u64, String>> {
+    cgroups_up_to(root, CGROUPS_MAX, CGROUP_DEPTH_MAX)
+}
+
+fn cgroups_up_to(root: &Path, count_max: usize, depth_max: usize) -> Listing<HashMap<u64, String>> {
     let mut paths = HashMap::new();
+    let mut left_out = 0;
     let mut open = vec![(root.to_owned(), 0)];
     while let Some((directory, depth)) = open.pop() {
+        if paths.len() >= count_max || depth > depth_max {
+            left_out += 1;
+            continue;
+        }
         let Ok(meta) = fs::metadata(&directory) else { continue };
         let below = directory.strip_prefix(root).unwrap_or(Path::new(""));
         paths.insert(meta.ino(), format!("/{}", below.display()));
-        if paths.len() >= CGROUPS_MAX || depth >= CGROUP_DEPTH_MAX {
-            continue;
-        }
         let children = entries(&directory).into_iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         open.extend(children.map(|entry| (entry.path(), depth + 1)));
     }
-    paths
+    Listing { found: paths, left_out }
 }
 
 /// Identifies this boot of the node.
@@ -130,7 +175,9 @@ mod tests {
     #[test]
     fn our_own_namespace_is_among_all() {
         let own = own_namespace().unwrap();
-        assert!(namespaces().iter().any(|n| n.inode == own.inode));
+        let all = namespaces(|_| true);
+        assert!(all.found.iter().any(|n| n.inode == own.inode) && all.left_out == 0, "{all:?}");
+        assert!(namespaces(|name| name.is_some()).found.iter().all(|n| n.name.is_some()));
         assert!(!boot_id().unwrap().is_empty() && !hostname().unwrap().is_empty() && kernel().unwrap().contains('.'));
     }
 
@@ -139,9 +186,34 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let leaf = root.path().join("system.slice/web.service");
         fs::create_dir_all(&leaf).unwrap();
-        let paths = cgroups(root.path());
+        let Listing { found: paths, left_out } = cgroups(root.path());
+        assert_eq!(left_out, 0);
         assert_eq!(paths.get(&fs::metadata(&leaf).unwrap().ino()).map(String::as_str), Some("/system.slice/web.service"));
         assert_eq!(paths.get(&fs::metadata(root.path()).unwrap().ino()).map(String::as_str), Some("/"));
         assert_eq!(paths.len(), 3);
+    }
+
+    #[test]
+    fn namespaces_beyond_the_bound_are_counted_once_each() {
+        let mut distinct = Distinct::new(2);
+        for inode in [1, 2, 1, 3, 4, 3] {
+            distinct.take(Namespace { inode, name: None, path: PathBuf::new() });
+        }
+        assert_eq!((distinct.kept.found.len(), distinct.kept.left_out), (2, 2));
+    }
+
+    #[test]
+    fn cgroups_beyond_a_bound_are_counted() {
+        let root = tempfile::tempdir().unwrap();
+        (0..5).for_each(|n| fs::create_dir(root.path().join(format!("{n}.slice"))).unwrap());
+        fs::create_dir_all(root.path().join("0.slice/a/b")).unwrap();
+        let bounded = |count_max, depth_max| {
+            let Listing { found, left_out } = cgroups_up_to(root.path(), count_max, depth_max);
+            (found.len(), left_out)
+        };
+        assert_eq!(bounded(8, 3), (8, 0));
+        assert_eq!(bounded(8, 1), (6, 1), "a is too deep; b lies below it");
+        let (kept, left_out) = bounded(4, 3);
+        assert!(kept == 4 && left_out >= 2, "{left_out}");
     }
 }

@@ -33,6 +33,8 @@ pub struct Counters {
     pub slices: usize,
     pub slices_turned_away: u64,
     pub alerts_turned_away: u64,
+    /// Slices that the last round had no place for.
+    pub slices_not_judged: usize,
 }
 
 /// An alert that is not resolved.
@@ -128,6 +130,7 @@ impl Engine {
         transitions.extend(self.close(now));
         self.counters.slices = self.series.slices();
         self.counters.slices_turned_away = self.series.turned_away;
+        self.counters.slices_not_judged = self.series.turned_away_now;
         transitions
     }
 

@@ -5,7 +5,8 @@
 //! arrives late counts, and what is replayed gives the same past.
 
 use edgescope_model::query::EdgeTable;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 
 /// Windows kept of each slice: 15 minutes of 10 s.
 pub const WINDOWS_KEPT: usize = 90;
@@ -18,6 +19,23 @@ pub struct EdgeKey {
     pub dest_namespace: String,
     pub dest: String,
     pub from_client: bool,
+}
+
+impl EdgeKey {
+    /// How badly its worse end is named.
+    fn strangeness(&self) -> u8 {
+        strangeness(&self.source).max(strangeness(&self.dest))
+    }
+}
+
+/// 0 for a name; 1 for an address of our own, or nothing; 2 for the prefix that stands for public addresses.
+fn strangeness(workload: &str) -> u8 {
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    match workload.split_once('/') {
+        Some((address, bits)) if is_address(address) && bits.parse::<u8>().is_ok() => 2,
+        None if workload.is_empty() || is_address(workload) => 1,
+        _ => 0,
+    }
 }
 
 /// Which part of an edge.
@@ -159,13 +177,20 @@ impl Default for Edge {
     }
 }
 
+/// A slice in the order of admission: how badly its edge is named, then the kind of the part.
+type Named<'a> = (u8, &'a Part, &'a EdgeKey);
+
+/// Rows of a table by slice.
+type Groups = BTreeMap<EdgeKey, BTreeMap<Part, Vec<usize>>>;
+
 /// All slices of all edges.
 #[derive(Debug, Default)]
 pub struct Series {
     pub edges: BTreeMap<EdgeKey, Edge>,
     slices: usize,
-    /// Slices that were turned away since there were too many.
+    /// Slices that were turned away since there were too many: over all tables, and of the last.
     pub turned_away: u64,
+    pub turned_away_now: usize,
     /// Number of the newest window seen, and of the oldest of the last table.
     pub newest: Option<i64>,
 }
@@ -212,7 +237,7 @@ impl Series {
         let numbers = first..last.timestamp().div_euclid(step_s) + 1;
         let reader = Reader::new(table);
         self.edges.values_mut().for_each(|edge| edge.changed_from = i64::MAX);
-        let mut groups: BTreeMap<EdgeKey, BTreeMap<Part, Vec<usize>>> = BTreeMap::new();
+        let mut groups = Groups::new();
         for row in 0..table.rows.len() {
             let (source, dest) = (reader.end(row, 0), reader.end(row, 1));
             let key = EdgeKey {
@@ -227,14 +252,17 @@ impl Series {
                 parts.entry(part).or_default().push(row);
             }
         }
-        for (key, parts) in groups {
-            let mut tellers = self.edges.get(&key).map(|e| e.tellers.clone()).unwrap_or_default();
+        let admitted = self.admit(&groups, series_max);
+        for (key, parts) in &groups {
+            let mut tellers = self.edges.get(key).map(|e| e.tellers.clone()).unwrap_or_default();
             let all = parts.get(&Part::Whole).map_or(&[][..], Vec::as_slice);
             let gaps = gaps(&reader, all, first, &mut tellers);
             for (part, rows) in parts {
-                self.put(&reader, &key, part, &rows, first, &gaps, series_max);
+                if admitted.contains(&(key, part)) {
+                    self.put(&reader, key, part, rows, first, &gaps);
+                }
             }
-            if let Some(edge) = self.edges.get_mut(&key) {
+            if let Some(edge) = self.edges.get_mut(key) {
                 edge.tellers = tellers;
             }
         }
@@ -243,16 +271,43 @@ impl Series {
         numbers
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn put(&mut self, reader: &Reader<'_>, key: &EdgeKey, part: Part, rows: &[usize], first: i64, gaps: &[bool], series_max: usize) {
-        let known = self.edges.get(key).is_some_and(|e| e.parts.contains_key(&part));
-        if !known && self.slices >= series_max {
-            self.turned_away += 1;
-            return;
+    /// The slices of a table that have a place. Those that are followed keep theirs; new ones come by how well their edges are named, and the wholes of
+    /// all edges before any part of one. Edges with names are not kept out by those without, which the internet has as many of as it likes.
+    fn admit<'a>(&mut self, groups: &'a Groups, series_max: usize) -> HashSet<(&'a EdgeKey, &'a Part)> {
+        let is_followed = |key: &EdgeKey, part: &Part| self.edges.get(key).is_some_and(|edge| edge.parts.contains_key(part));
+        let all = groups.iter().flat_map(|(key, parts)| parts.keys().map(move |part| (key.strangeness(), part, key)));
+        let (followed, mut new): (Vec<_>, Vec<_>) = all.partition(|(_, part, key)| is_followed(key, part));
+        new.sort_unstable();
+        let room = series_max.saturating_sub(self.slices).min(new.len());
+        let left = self.make_way(&new[room..]);
+        self.turned_away_now = new.len() - room;
+        self.turned_away += self.turned_away_now as u64;
+        let stays = |(_, part, key): &&Named<'_>| self.edges.get(*key).is_some_and(|edge| edge.parts.contains_key(*part));
+        let places = followed.iter().filter(stays).chain(&new[..room + left]);
+        places.map(|(_, part, key)| (*key, *part)).collect()
+    }
+
+    /// Gives up slices of worse named edges for better named ones that have no place, the worst first; returns how many of those come in.
+    fn make_way(&mut self, waiting: &[Named<'_>]) -> usize {
+        let Some((best, ..)) = waiting.first() else { return 0 };
+        let worse = self.edges.iter().filter(|(key, _)| key.strangeness() > *best);
+        let mut worse: Vec<_> = worse.flat_map(|(key, edge)| edge.parts.keys().map(|part| (key.strangeness(), part.clone(), key.clone()))).collect();
+        worse.sort_unstable_by(|a, b| b.cmp(a));
+        let count = waiting.iter().zip(&worse).take_while(|(new, old)| old.0 > new.0).count();
+        for (_, part, key) in &worse[..count] {
+            if let Some(edge) = self.edges.get_mut(key) {
+                edge.parts.remove(part);
+            }
         }
-        self.slices += usize::from(!known);
+        self.edges.retain(|_, edge| !edge.parts.is_empty());
+        self.slices -= count;
+        count
+    }
+
+    fn put(&mut self, reader: &Reader<'_>, key: &EdgeKey, part: &Part, rows: &[usize], first: i64, gaps: &[bool]) {
         let edge = self.edges.entry(key.clone()).or_default();
-        let (past, places) = edge.parts.entry(part).or_default();
+        self.slices += usize::from(!edge.parts.contains_key(part));
+        let (past, places) = edge.parts.entry(part.clone()).or_default();
         for step in 0..reader.table.steps.len() {
             let number = first + step as i64;
             let mut window = reader.window(rows, step);

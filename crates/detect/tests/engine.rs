@@ -377,3 +377,57 @@ fn a_resumed_round_trip_is_not_compared_with_that_of_other_paths() {
     let values: Vec<f64> = told.iter().filter_map(|t| if let Transition::Alert(a) = t { Some(a.value) } else { None }).collect();
     assert!(values.iter().all(|v| *v < 0.04), "{values:?}");
 }
+
+/// One row for each pair of names, lossy from window 10 on where `bad` says so.
+fn table_of_pairs(pairs: &[(&str, &str)], bad: &dyn Fn(&str) -> bool, until: i64) -> EdgeTable {
+    let mut all = without_rows(until);
+    for (source, dest) in pairs {
+        let does = |w: i64| if w >= 10 && bad(source) { Does { retrans: 50.0, ..WELL } } else { WELL };
+        let mut one = table(&does, until, &|_, _| true);
+        for (dim, value) in one.group_by.iter().zip(&mut one.rows[0].key) {
+            match dim.as_str() {
+                "source.workload" => (*source).clone_into(value),
+                "dest.workload" => (*dest).clone_into(value),
+                _ => {}
+            }
+        }
+        all.rows.extend(one.rows);
+    }
+    all.groups_total = all.rows.len();
+    all
+}
+
+fn alerting(engine: &Engine) -> Vec<&str> {
+    engine.alerts().map(|a| a.labels["source.workload"].as_str()).collect()
+}
+
+#[test]
+fn edges_with_names_are_admitted_before_those_without() {
+    let pairs = [("1.2.3.0/24", "shop"), ("10.0.0.7", "shop"), ("2001:db8:1::/48", "shop"), ("cart", "shop"), ("web", "shop")];
+    let four_each = DetectorsConfig { series_max: 2 * 4 + 1, ..DetectorsConfig::default() };
+    let mut engine = Engine::new(four_each);
+    (1..20).for_each(|until| drop(engine.round(&table_of_pairs(&pairs, &|_| true, until), when(until))));
+    // Of what has no name, the address comes before public prefixes, and its whole before its parts.
+    assert_eq!(alerting(&engine), ["10.0.0.7", "cart", "web"]);
+    let counters = engine.counters();
+    assert_eq!((counters.slices, counters.slices_not_judged, counters.slices_turned_away), (9, 11, 19 * 11));
+}
+
+#[test]
+fn the_wholes_of_all_edges_come_before_their_parts() {
+    let mut engine = Engine::new(DetectorsConfig { series_max: 3, ..DetectorsConfig::default() });
+    let pairs = [("cart", "shop"), ("pay", "shop"), ("web", "shop")];
+    (1..20).for_each(|until| drop(engine.round(&table_of_pairs(&pairs, &|_| true, until), when(until))));
+    assert_eq!(alerting(&engine), ["cart", "pay", "web"]);
+}
+
+#[test]
+fn an_edge_with_names_that_comes_later_takes_the_place_of_one_without() {
+    let mut engine = Engine::new(DetectorsConfig { series_max: 8, ..DetectorsConfig::default() });
+    let strangers = [("1.2.3.0/24", "shop"), ("10.0.0.7", "shop")];
+    let both = [strangers[0], strangers[1], ("web", "shop")];
+    (1..5).for_each(|until| drop(engine.round(&table_of_pairs(&strangers, &|_| true, until), when(until))));
+    assert_eq!(engine.counters().slices_not_judged, 0);
+    (5..20).for_each(|until| drop(engine.round(&table_of_pairs(&both, &|_| true, until), when(until))));
+    assert_eq!((alerting(&engine), engine.counters().slices, engine.counters().slices_not_judged), (vec!["10.0.0.7", "web"], 8, 4));
+}

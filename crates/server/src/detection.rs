@@ -8,7 +8,7 @@ use crate::live::{Counts, Live, Rounds};
 use crate::metrics::Metrics;
 use crate::tables::{Tables, TablesError};
 use chrono::{DateTime, Duration as Span, Utc};
-use edgescope_detect::{DetectorsConfig, Engine, Transition};
+use edgescope_detect::{Counters, DetectorsConfig, Engine, Transition};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_model::query::{EdgeQuery, EdgeSource, QueryError};
 use edgescope_model::time::Time;
@@ -66,6 +66,8 @@ pub struct Detection {
     changed: BTreeSet<String>,
     /// Incidents whose last diagnosis failed: they come after all others.
     failing: BTreeSet<String>,
+    /// What the newest round did not look at, by reason: shown as coverage.
+    not_judged: BTreeMap<String, u64>,
 }
 
 impl Detection {
@@ -103,6 +105,7 @@ impl Detection {
             unsaved_incidents: BTreeMap::new(),
             changed: BTreeSet::new(),
             failing: BTreeSet::new(),
+            not_judged: BTreeMap::new(),
         })
     }
 
@@ -201,8 +204,17 @@ impl Detection {
         let counters = engine.counters();
         self.metrics.detection_slices.set(counters.slices as i64);
         self.metrics.detection_turned_away.set((counters.slices_turned_away + counters.alerts_turned_away) as i64);
+        self.tell_not_judged(not_judged(&counters));
         self.engine = Some(engine);
         Ok(transitions)
+    }
+
+    /// Keeps what a round did not look at, with a word in the log when a bound begins to bite.
+    fn tell_not_judged(&mut self, now: BTreeMap<String, u64>) {
+        for (reason, count) in now.iter().filter(|(reason, _)| !self.not_judged.contains_key(*reason)) {
+            tracing::warn!(reason, count, "the detectors do not look at everything");
+        }
+        self.not_judged = now;
     }
 
     /// Puts transitions into the live state, and aside for the store.
@@ -303,7 +315,8 @@ impl Detection {
         let pairs = EdgeQuery::totals(from, until, &["source.workload", "dest.workload"], &["tcp.bytes"]);
         let pairs = EdgeQuery { filter: Some(without_own(None)), limit: Some(PAIRS_MAX), ..pairs };
         let pairs = EdgeSource::edges(&*self.tables, &pairs).await?;
-        let coverage = self.tables.coverage(from, until).await?;
+        let mut coverage = self.tables.coverage(from, until).await?;
+        coverage.losses.extend(self.not_judged.clone());
         let workloads: BTreeSet<&String> = pairs.rows.iter().flat_map(|row| &row.key).collect();
         self.live.update(|state| {
             let of = |wanted| state.alerts.values().filter(|a| a.state == wanted).count();
@@ -322,6 +335,12 @@ impl Detection {
         });
         Ok(())
     }
+}
+
+/// What the last round had no room for, as coverage names losses.
+fn not_judged(counters: &Counters) -> BTreeMap<String, u64> {
+    let all = [("server.slices_not_judged", counters.slices_not_judged)];
+    all.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count as u64)).collect()
 }
 
 /// An engine that takes up what is open now.

@@ -56,8 +56,12 @@ struct Clock {
 }
 
 async fn detection(bench: &Bench) -> Detection {
+    detection_of(bench, DetectorsConfig::default()).await
+}
+
+async fn detection_of(bench: &Bench, config: DetectorsConfig) -> Detection {
     let state = &bench.state;
-    Detection::new(DetectorsConfig::default(), state.tables.clone(), Arc::clone(&state.metrics), Arc::clone(&state.intake), Arc::clone(&state.live))
+    Detection::new(config, state.tables.clone(), Arc::clone(&state.metrics), Arc::clone(&state.intake), Arc::clone(&state.live))
         .await
         .unwrap()
 }
@@ -130,6 +134,20 @@ async fn a_lossy_zone_becomes_alerts_one_incident_and_a_verdict_and_closes() {
     assert_eq!(closed[0].verdict.as_ref().map(|v| v.verdict), Some(Answer::Network), "the last verdict is kept");
     assert!(state.live.now().incidents.is_empty());
     assert!(clock.bench.tables.held().alerts.iter().all(|a| a.state == AlertState::Resolved));
+}
+
+#[tokio::test]
+async fn what_the_detectors_have_no_room_for_is_told_as_coverage() {
+    let mut clock = Clock::new().await;
+    clock.pass(2, None).await;
+    let losses = async |clock: &Clock| clock.bench.get("/api/v1/status").await.1["coverage"]["losses"]["server.slices_not_judged"].as_u64();
+    assert_eq!(losses(&clock).await, None);
+    clock.detection = detection_of(&clock.bench, DetectorsConfig { series_max: 100, ..DetectorsConfig::default() }).await;
+    clock.pass(1, None).await;
+    let not_judged = losses(&clock).await.expect("told");
+    assert_eq!(clock.bench.state.metrics.detection_slices.get(), 100);
+    assert!(not_judged > 100, "{not_judged}");
+    assert_eq!(clock.bench.state.metrics.detection_turned_away.get(), not_judged as i64);
 }
 
 #[tokio::test]

@@ -42,10 +42,13 @@ impl Names {
         let changed = {
             let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
             change(&mut directory);
-            directory.take_changed()
-        };
-        if !changed.is_empty() {
+            let changed = directory.take_changed();
+            let any = !changed.is_empty();
+            // Before another may change the directory: what was taken from it first must not come last.
             self.unsaved().extend(by_address(changed));
+            any
+        };
+        if changed {
             self.changes.send_modify(|n| *n += 1);
         }
     }
@@ -148,4 +151,42 @@ fn by_address(claims: Vec<Claimed>) -> HashMap<IpAddr, Vec<Claimed>> {
         all.entry(claim.address).or_default().push(claim);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgescope_identity::directory::Limits;
+    use edgescope_identity::rules::Rules;
+    use edgescope_model::wire::{Endpoint, Owner};
+    use std::sync::TryLockError;
+    use std::time::Instant as At;
+
+    /// How long the directory is watched for a change that is not noted: a change takes microseconds.
+    const WATCHED_FOR: Duration = Duration::from_millis(200);
+
+    /// Between a change of the directory and its note nobody else may change the same address, or the older note could come last.
+    #[test]
+    fn what_changed_is_noted_before_anybody_sees_it() {
+        let names = Names::new(Directory::new(Limits::default(), Rules::default()));
+        let owner = Owner { workload: "cart".into(), ..Owner::default() };
+        let endpoint = Endpoint { address: vec![10, 0, 0, 1], owner: 0, ..Endpoint::default() };
+        let hello = HelloRequest { agent_id: "a".into(), owners: vec![owner], endpoints: vec![endpoint], ..HelloRequest::default() };
+        std::thread::scope(|threads| {
+            let unsaved = names.unsaved();
+            threads.spawn(|| names.list(&hello, 1_000_000));
+            let until = At::now() + WATCHED_FOR;
+            while At::now() < until {
+                let seen = match names.directory.try_read() {
+                    Ok(directory) => directory.len(),
+                    Err(TryLockError::WouldBlock) => 0,
+                    Err(TryLockError::Poisoned(error)) => panic!("{error}"),
+                };
+                assert_eq!(seen, 0, "changed, and not noted yet");
+                std::thread::yield_now();
+            }
+            drop(unsaved);
+        });
+        assert_eq!(names.take_unsaved().len(), 1);
+    }
 }

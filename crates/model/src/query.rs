@@ -5,13 +5,18 @@ use crate::signal::{Measure, UnknownMeasure};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use utoipa::ToSchema;
 
 /// Most rows of one answer; a larger `limit` is an error, not a silent cut.
 pub const LIMIT_MAX: usize = 100_000;
 /// Most steps of one answer: 3 h of 10 s windows, with room for compaction of longer ranges into wider steps.
 pub const STEPS_MAX: i64 = 1_500;
+
+/// Most measures of one query: the totals of 100,000 groups are 100 MB then. Diagnose asks for 27, the catalogue has fewer than 100 that are no quantiles.
+pub const MEASURES_MAX: usize = 64;
+/// Most dimensions that one query groups by: each of the 26 once.
+pub const GROUP_BY_MAX: usize = 26;
 
 /// What to ask of the edges between two moments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -47,7 +52,8 @@ pub struct EdgeQuery {
 /// The answer: one row a group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EdgeTable {
-    /// The range that was counted: the one asked for, with the windows that it cuts in it whole.
+    /// The range that was counted and that rates divide by: the one asked for, with the windows that it cuts in it whole. Pods and addresses are kept for
+    /// less long than the rest: where they are asked for, it begins with what is kept of them.
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
     pub step_s: Option<u32>,
@@ -104,6 +110,17 @@ pub enum QueryError {
     CompareHalf(&'static str),
     #[error("range to compare with is empty: compare_from {from} is not before compare_to {to}")]
     CompareRange { from: DateTime<Utc>, to: DateTime<Utc> },
+    #[error("{field} has {count} names, at most {max}: ask several times")]
+    Count { field: &'static str, count: usize, max: usize },
+    #[error("{field} has '{name}' twice")]
+    Twice { field: &'static str, name: String },
+    #[error("pods and addresses are kept since {kept_from}, which {field} {to} is not after: ask by workload, node or zone, or for a later range")]
+    Gone { field: &'static str, to: DateTime<Utc>, kept_from: DateTime<Utc> },
+    #[error(
+        "pods and addresses are kept since {kept_from}, compare_from {from} is before: sums over a part would not compare; ask by workload, node or zone, or \
+         compare with a later range"
+    )]
+    CompareGone { from: DateTime<Utc>, kept_from: DateTime<Utc> },
     #[error("limit {0} is above {LIMIT_MAX}")]
     Limit(usize),
     #[error("filter: {0}")]
@@ -159,6 +176,8 @@ impl EdgeQuery {
         if let Some(limit) = self.limit.filter(|&l| l > LIMIT_MAX) {
             return Err(QueryError::Limit(limit));
         }
+        check_names("group_by", &self.group_by, GROUP_BY_MAX)?;
+        check_names("measures", &self.measures, MEASURES_MAX)?;
         let dims = self.group_by.iter().map(|d| Dim::parse(d)).collect::<Result<Vec<_>, _>>()?;
         let measures = self.measures.iter().map(|m| Measure::parse(m)).collect::<Result<Vec<_>, _>>()?;
         if let Some(sort) = &self.sort {
@@ -168,6 +187,18 @@ impl EdgeQuery {
             }
         }
         Ok((dims, measures))
+    }
+}
+
+/// Refuses a list that is too long or names something twice.
+fn check_names(field: &'static str, names: &[String], max: usize) -> Result<(), QueryError> {
+    if names.len() > max {
+        return Err(QueryError::Count { field, count: names.len(), max });
+    }
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| !seen.insert(name.as_str())) {
+        Some(name) => Err(QueryError::Twice { field, name: name.clone() }),
+        None => Ok(()),
     }
 }
 
@@ -184,9 +215,62 @@ pub struct Coverage {
     pub losses: BTreeMap<String, u64>,
 }
 
+impl Coverage {
+    /// Share of windows below which nobody can be called healthy.
+    pub const FRACTION_MIN: f64 = 0.95;
+    /// An agent is silent when its last window ended more than so many of its intervals before the range's end: two may be on their way.
+    pub const SILENT_INTERVALS: i64 = 3;
+
+    /// Why "nothing is wrong" cannot be said, in words: some of what should have been seen was not. `None` if enough was.
+    pub fn blind_spot(&self) -> Option<String> {
+        if !self.silent.is_empty() {
+            return Some(format!("{} of {} agents silent", self.silent.len(), self.agents_expected));
+        }
+        (self.fraction < Self::FRACTION_MIN).then(|| format!("coverage {:.1} %", self.fraction * 100.0))
+    }
+}
+
 /// Whoever can answer an [`EdgeQuery`]: the store; in tests, a table in memory.
 #[async_trait]
 pub trait EdgeSource: Send + Sync {
     /// Answers the query, within the answerer's limits of time and memory.
     async fn edges(&self, query: &EdgeQuery) -> Result<EdgeTable, QueryError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::from_seconds;
+
+    fn query(group_by: &[&str], measures: &[&str]) -> EdgeQuery {
+        EdgeQuery::totals(from_seconds(0), from_seconds(10), group_by, measures)
+    }
+
+    #[test]
+    fn every_dimension_and_many_measures_may_be_asked_for_once() {
+        let dims: Vec<String> = Dim::all().map(|dim| dim.to_string()).collect();
+        assert_eq!(dims.len(), GROUP_BY_MAX);
+        let dims: Vec<&str> = dims.iter().map(String::as_str).collect();
+        let quantiles: Vec<String> = (1..=MEASURES_MAX).map(|percent| format!("tcp.rtt.p{percent}")).collect();
+        let quantiles: Vec<&str> = quantiles.iter().map(String::as_str).collect();
+        assert!(query(&dims, &quantiles).check().is_ok());
+    }
+
+    #[test]
+    fn names_without_number_or_repeated_are_refused_with_field_and_limit() {
+        let said = |group_by: &[&str], measures: &[&str]| query(group_by, measures).check().unwrap_err().to_string();
+        assert_eq!(said(&[], &["tcp.bytes"; 25_000]), "measures has 25000 names, at most 64: ask several times");
+        assert_eq!(said(&["port"; 27], &["tcp.bytes"]), "group_by has 27 names, at most 26: ask several times");
+        assert_eq!(said(&[], &["tcp.bytes", "tcp.rtt.p50", "tcp.bytes"]), "measures has 'tcp.bytes' twice");
+        assert_eq!(said(&["port", "port"], &["tcp.bytes"]), "group_by has 'port' twice");
+    }
+
+    #[test]
+    fn too_little_seen_is_said_in_words() {
+        let seen = |fraction| Coverage { fraction, agents_expected: 3, agents_reporting: 3, ..Coverage::default() };
+        assert_eq!(seen(Coverage::FRACTION_MIN).blind_spot(), None);
+        assert_eq!(seen(0.949).blind_spot().as_deref(), Some("coverage 94.9 %"));
+        let silent = BTreeMap::from([("node-1".to_owned(), from_seconds(1))]);
+        assert_eq!(Coverage { silent, ..seen(1.0) }.blind_spot().as_deref(), Some("1 of 3 agents silent"));
+    }
 }

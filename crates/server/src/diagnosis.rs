@@ -4,9 +4,9 @@ use crate::intake::own::without_own;
 use crate::metrics::Metrics;
 use crate::tables::{Tables, TablesError};
 use edgescope_diagnose::Inputs;
-use edgescope_model::query::{EdgeQuery, EdgeSource, QueryError};
+use edgescope_model::query::{Coverage, EdgeQuery, EdgeSource, QueryError};
 use edgescope_model::time::Time;
-use edgescope_model::verdict::Verdict;
+use edgescope_model::verdict::{Answer, Class, Culprit, Verdict};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,11 +36,35 @@ pub async fn verdict(
     let started = Instant::now();
     let query = edgescope_diagnose::query(from, to);
     let query = EdgeQuery { filter: Some(without_own(query.filter.as_deref())), ..query };
-    let table = EdgeSource::edges(&**tables, &query).await?;
     let coverage = tables.coverage(from, to).await?;
+    let table = match EdgeSource::edges(&**tables, &query).await {
+        // No later try would know more: that is an answer, too.
+        Err(error @ QueryError::Gone { .. }) => return Ok(unknowable(&error, from, to, coverage)),
+        table => table?,
+    };
     // Tens of milliseconds of arithmetic: not on a thread that serves connections.
     let judged = move || edgescope_diagnose::diagnose(&Inputs { table: &table, coverage: &coverage, from, to, now, scope: &scope });
     let verdict = tokio::task::spawn_blocking(judged).await?;
     metrics.diagnose_seconds.observe(started.elapsed().as_secs_f64());
     Ok(verdict)
+}
+
+/// The verdict on a range of which nothing is kept that a verdict could be made of.
+fn unknowable(why: &QueryError, from: Time, to: Time, coverage: Coverage) -> Verdict {
+    Verdict {
+        verdict: Answer::InsufficientEvidence,
+        class: Class::None,
+        confidence: 0.0,
+        culprit: Culprit::none(),
+        since: None,
+        summary: format!("Nobody can tell any more: {why}"),
+        evidence: Vec::new(),
+        affected: Vec::new(),
+        controls: Vec::new(),
+        hypotheses: Vec::new(),
+        coverage,
+        from,
+        to,
+        edges: 0,
+    }
 }

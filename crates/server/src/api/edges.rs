@@ -146,9 +146,8 @@ pub async fn post(State(state): State<Arc<AppState>>, Body(request): Body<EdgesR
 }
 
 async fn answer(state: &AppState, query: EdgeQuery, include_own: bool) -> Result<Json<EdgesAnswer>, ApiError> {
-    let (from, to) = (query.from, query.to);
     let table = ask(state, query, include_own).await?;
-    let coverage = state.tables.coverage(from, to).await?;
+    let coverage = state.tables.coverage(table.from, table.to).await?;
     Ok(Json(EdgesAnswer { table, coverage, own_hidden: !include_own }))
 }
 

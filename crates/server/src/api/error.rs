@@ -77,6 +77,8 @@ impl From<QueryError> for ApiError {
             QueryError::CompareHalf(field) => Self::bad(field, said),
             QueryError::CompareRange { .. } => Self::bad("compare_to", said),
             QueryError::Steps { .. } => Self::bad("step", said),
+            QueryError::Count { field, .. } | QueryError::Twice { field, .. } | QueryError::Gone { field, .. } => Self::bad(field, said),
+            QueryError::CompareGone { .. } => Self::bad("compare_from", said),
             QueryError::Limit(_) => Self::bad("limit", said),
             QueryError::Filter(_) => Self::bad("filter", said),
             QueryError::Sql(_) => Self::bad("sql", said),

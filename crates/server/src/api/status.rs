@@ -15,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// Below this, what is seen does not bear "no problem".
-const COVERAGE_FLOOR: f64 = 0.95;
 /// A last good round older than this, in seconds, says nothing of now: rounds come every five.
 const ROUND_AGE_S_MAX: i64 = 60;
 
@@ -128,11 +126,8 @@ fn headline(now: &Now, store_error: Option<&str>, any_data: bool, at: DateTime<U
     if age_s > ROUND_AGE_S_MAX {
         return cannot_say(format!("the detectors last finished a round {age_s} s ago"));
     }
-    if !coverage.silent.is_empty() {
-        return cannot_say(format!("{} of {} agents silent", coverage.silent.len(), coverage.agents_expected));
-    }
-    if coverage.fraction < COVERAGE_FLOOR {
-        return cannot_say(format!("coverage {:.1} %", coverage.fraction * 100.0));
+    if let Some(blind_spot) = coverage.blind_spot() {
+        return cannot_say(blind_spot);
     }
     Headline {
         state: HeadlineState::Clear,

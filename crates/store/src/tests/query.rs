@@ -129,6 +129,36 @@ async fn a_range_that_cuts_windows_is_answered_for_whole_ones() {
     assert_eq!((table.from, table.to), (from_seconds(T0 + 30), from_seconds(T0 + 100)));
 }
 
+/// Pods are in ten-second rows alone: of older ones there are minutes, and no pods.
+#[tokio::test]
+async fn what_is_asked_by_pod_begins_with_what_is_kept_of_pods() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(&StoreConfig { retention_10s_s: 60, ..config(&directory) }).await;
+    for (sequence, window_s) in [(1, -7200), (2, -3600), (3, 50)] {
+        store.commit(&[batch("a", sequence, vec![row(T0 + window_s, edge(0), 600)])]).await.unwrap();
+    }
+    let asked = |by: &str, from_s: i64, to_s: i64| {
+        EdgeQuery::totals(from_seconds(T0 + from_s), from_seconds(T0 + to_s), &[by], &["tcp.bytes", "tcp.bytes.rate"])
+    };
+    // Before anything went, all of the range is counted.
+    let table = store.edges(&asked("source.pod", -7200, 100)).await.unwrap();
+    assert_eq!((table.from, table.rows[0].totals[0]), (from_seconds(T0 - 7200), Some(1800.0)));
+    store.maintain().await.unwrap();
+    // The clock stands at 100 s: pods are kept since 40 s.
+    let table = store.edges(&asked("source.pod", -7200, 100)).await.unwrap();
+    assert_eq!((table.from, table.to), (from_seconds(T0 + 40), from_seconds(T0 + 100)));
+    assert_eq!(table.rows[0].totals, [Some(600.0), Some(10.0)]);
+    let whole = store.edges(&asked("source.workload", -7200, 120)).await.unwrap();
+    assert_eq!((whole.from, whole.rows[0].totals[0]), (from_seconds(T0 - 7200), Some(1800.0)));
+    let by_filter = EdgeQuery { filter: Some("source.pod = 'client-0'".to_owned()), ..asked("source.workload", -7200, 100) };
+    assert_eq!(store.edges(&by_filter).await.unwrap().from, from_seconds(T0 + 40));
+    let gone = store.edges(&asked("dest.ip", -7200, -600)).await.unwrap_err();
+    assert!(matches!(&gone, QueryError::Gone { kept_from, .. } if *kept_from == from_seconds(T0 + 40)), "{gone}");
+    let compared = EdgeQuery { compare_from: Some(from_seconds(T0 - 7200)), compare_to: Some(from_seconds(T0 + 40)), ..asked("source.pod", 40, 100) };
+    let gone = store.edges(&compared).await.unwrap_err();
+    assert!(matches!(&gone, QueryError::CompareGone { kept_from, .. } if *kept_from == from_seconds(T0 + 40)), "{gone}");
+}
+
 #[tokio::test]
 async fn sql_reads_tables_and_views_with_names_and_shown_units() {
     let directory = tempfile::tempdir().unwrap();

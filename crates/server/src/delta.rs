@@ -111,7 +111,13 @@ impl Tables for DeltaTables {
     }
 
     async fn agents(&self) -> Result<Vec<AgentRecord>, TablesError> {
-        Ok(self.store.agents().await.map_err(|e| read_error(&e))?.into_iter().map(record_of).collect())
+        let agents = self.store.agents().await.map_err(|e| read_error(&e))?;
+        let mut last_windows = self.store.last_windows().await.map_err(|e| read_error(&e))?;
+        let record = |facts: AgentFacts| {
+            let last_window_end = last_windows.remove(&facts.agent_id);
+            AgentRecord { last_window_end, ..record_of(facts) }
+        };
+        Ok(agents.into_iter().map(record).collect())
     }
 
     async fn claims(&self, since_us: i64) -> Result<Vec<Claimed>, TablesError> {

@@ -17,14 +17,15 @@ use tokio::sync::Mutex;
 
 /// A window that ended this long ago should have arrived: agents read within a second and a commit takes milliseconds; the rest is for slow paths.
 const GRACE_S: i64 = 10;
-/// An agent that was silent for this long before a range is not expected in it: it was taken away.
-const FORGET_S: i64 = 3600;
+/// An agent that was silent for this long before a range is not expected in it: it was taken away. Nothing tells that from an agent that died with its node,
+/// so it is as long as somebody may need to hear of it: a night and the day after.
+const EXPECTED_FOR_S: i64 = 86_400;
+/// A greeting so long before an agent's first receipt means that those in between are gone.
+const RECEIPTS_GONE_S: i64 = 3600;
 /// Interval of an agent that has not said it.
 const INTERVAL_S: i64 = 10;
 /// Shortest interval that an agent is taken at its word for: it makes the number of windows of a range.
 const INTERVAL_MIN_US: i64 = 1_000_000;
-/// An agent is silent when its last window ended this many intervals before the range's end.
-const SILENT_INTERVALS: i64 = 3;
 
 /// The table and what it says of each agent.
 pub(crate) struct Receipts {
@@ -109,7 +110,7 @@ impl Receipts {
         for agent in agents {
             let hello_us = agent.first_seen.timestamp_micros();
             let life = lives.entry(agent.agent_id.clone()).or_insert(Life { first_us: hello_us, last_us: hello_us });
-            if life.first_us - hello_us > FORGET_S * 1_000_000 {
+            if life.first_us - hello_us > RECEIPTS_GONE_S * 1_000_000 {
                 // So long before its first receipt: those of then are gone, and what they spoke of with them.
                 life.first_us = hello_us;
             }
@@ -117,7 +118,7 @@ impl Receipts {
                 intervals_us.insert(agent.agent_id.as_str(), (i64::from(agent.interval_ms) * 1000).max(INTERVAL_MIN_US));
             }
         }
-        let due = |life: &Life| life.first_us < to_us && life.last_us >= from_us - FORGET_S * 1_000_000;
+        let due = |life: &Life| life.first_us < to_us && life.last_us >= from_us - EXPECTED_FOR_S * 1_000_000;
         let mut expected: HashMap<&str, Expected> = HashMap::new();
         for (agent, life) in lives.iter().filter(|(_, life)| due(life)) {
             let interval_us = intervals_us.get(agent.as_str()).copied().unwrap_or(INTERVAL_S * 1_000_000);
@@ -190,6 +191,12 @@ impl Receipts {
         Ok(highest)
     }
 
+    /// End of each agent's last window whose facts are stored.
+    pub(crate) async fn last_windows(&self) -> Result<HashMap<String, DateTime<Utc>>> {
+        let head = self.table.refresh().await?;
+        Ok(self.lives(&head).await?.into_iter().map(|(agent, life)| (agent, from_micros(life.last_us))).collect())
+    }
+
     /// Forgets agents whose last window ended before a moment; their files go by themselves.
     pub(crate) async fn forget(&self, before: DateTime<Utc>) {
         let before_us = before.timestamp_micros();
@@ -241,7 +248,7 @@ fn sum_up(expected: &HashMap<&str, Expected>, losses: BTreeMap<String, u64>, set
         coverage.agents_reporting += usize::from(seen.reports);
         wanted += seen.wanted.end - seen.wanted.start;
         windows += seen.got.iter().map(|bits| i64::from(bits.count_ones())).sum::<i64>();
-        if seen.life.last_us + SILENT_INTERVALS * seen.interval_us < settled_us {
+        if seen.life.last_us + Coverage::SILENT_INTERVALS * seen.interval_us < settled_us {
             coverage.silent.insert((*agent).to_owned(), from_micros(seen.life.last_us));
         }
     }

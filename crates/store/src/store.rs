@@ -14,6 +14,7 @@ use crate::{commit, endpoints, maintain, spec};
 use chrono::{DateTime, Utc};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_model::query::Coverage;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,6 +170,12 @@ impl Store {
         let mut agents = self.agents.latest().await?.iter().map(Version::record).collect::<Result<Vec<AgentFacts>>>()?;
         agents.sort_by(|a, b| a.agent_id.cmp(&b.agent_id));
         Ok(agents)
+    }
+
+    /// End of each agent's last window that is stored, by agent.
+    pub async fn last_windows(&self) -> Result<HashMap<String, DateTime<Utc>>> {
+        let _reading = self.readers.enter();
+        self.receipts.last_windows().await
     }
 
     /// How much of what should have been seen between two moments was.

@@ -75,13 +75,15 @@ async fn what_is_committed_is_there_once_and_after_a_restart() {
     let tables = open(&dir).await;
     let agent = agent();
     tables.put_agent(&agent, &[claim(0, true)]).await.unwrap();
-    assert_eq!(tables.commit(batch(7, vec![claim(80, true)])).await, Ok(Committed::Now));
+    let sent = batch(7, vec![claim(80, true)]);
+    let last_window_end = Some(from_micros(sent.window_end_us));
+    assert_eq!(tables.commit(sent).await, Ok(Committed::Now));
     assert_eq!(tables.commit(batch(7, vec![claim(80, false)])).await, Ok(Committed::Before));
     drop(tables);
 
     let tables = open(&dir).await;
     assert_eq!(tables.committed_sequence("a").await, Ok(7));
-    assert_eq!(tables.agents().await.unwrap(), [agent]);
+    assert_eq!(tables.agents().await.unwrap(), [AgentRecord { last_window_end, ..agent }], "what it shipped is known before it ships again");
     let from = from_micros(window() * 1_000_000) - Duration::seconds(100);
     let query = EdgeQuery::totals(from, from + Duration::seconds(200), &["dest.workload"], &["tcp.bytes"]);
     let table = EdgeSource::edges(&*tables, &query).await.unwrap();

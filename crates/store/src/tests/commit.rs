@@ -128,6 +128,24 @@ async fn coverage_is_of_facts_that_are_stored() {
     assert!((coverage.fraction - 0.4).abs() < 1e-9 && coverage.silent.is_empty(), "{coverage:?}");
 }
 
+/// A node that died is not well: its agent is missed for a day.
+#[tokio::test]
+async fn a_silent_agent_is_expected_for_a_day() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    store.commit(&[batch("a", 1, vec![row(T0, edge(0), 1)])]).await.unwrap();
+    let after = |to_s: i64| {
+        let (from, to) = (from_seconds(T0 + to_s - 300), from_seconds(T0 + to_s));
+        let store = Arc::clone(&store);
+        async move { store.coverage_at(from, to, to + chrono::Duration::seconds(20)).await.unwrap() }
+    };
+    for hours in [1, 2, 12, 24] {
+        let coverage = after(hours * 3600).await;
+        assert_eq!((coverage.agents_expected, coverage.blind_spot().as_deref()), (1, Some("1 of 1 agents silent")), "{hours} h: {coverage:?}");
+    }
+    assert_eq!(after(24 * 3600 + 311).await.agents_expected, 0);
+}
+
 /// Receipts of an older program may hold any number.
 #[tokio::test]
 async fn losses_without_measure_leave_coverage_readable() {

@@ -127,6 +127,7 @@ impl Store {
         let ((), _, _, file) = futures::try_join!(named, addressed, received, written)?;
         add(&self.counting.collisions, admission.collisions);
         add(&self.counting.series_capped, admission.capped);
+        add(&self.counting.series_folded, admission.folded);
         Ok(file)
     }
 

@@ -17,7 +17,7 @@ pub struct StoreConfig {
     /// be reading them, about fifteen minutes. 0: no limit.
     pub max_bytes: u64,
     /// Most edges of one environment that are active today or were yesterday (UTC), the forms without pods that roll-ups use included; what exceeds
-    /// them is summed under "other".
+    /// them is summed under "other". Edges with an end that has no name but its address or prefix have half as many places each, beside these.
     pub series_max: usize,
     /// Seconds between two runs of the background work (roll-up, compaction, expiry). 0: only when asked.
     pub maintenance_interval_s: u64,

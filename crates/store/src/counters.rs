@@ -39,8 +39,10 @@ counters! {
     rows,
     /// Rows summed under "other" since their key stands for another edge, and edges whose minutes are summed under another for that reason.
     collisions,
-    /// Rows summed under "other" since their environment has `series_max` edges.
+    /// Rows summed under "other" since their environment has `series_max` edges, or there are too many environments.
     series_capped,
+    /// Rows summed under the prefix of a far end without a name since their environment has too many edges by address.
+    series_folded,
     /// Duration of the last commit of facts, from the first look to the last sync. A gauge.
     commit_us_last,
     /// Batches refused since the queue was full.

@@ -15,6 +15,16 @@ pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// Name of what a capped environment's surplus is summed under.
 const OTHER: &str = "other";
 
+/// How an end was named (`resolution_type`) that has no name but its address, and one that has but its block of addresses.
+const BY_ADDRESS: &str = "ip";
+const BY_PREFIX: &str = "prefix";
+/// Edges with an end without a name have places of their own, this part of `series_max` each for those by address and those by prefix: whoever calls from
+/// ten thousand addresses pushes out no pair with names. With 20,000 named ones that makes 40,000 edges, 16 MB for each environment.
+const NAMELESS_PART: usize = 2;
+/// Most environments that are active at once: full to the brim they take 512 MB. An agent may name one for each of its owners. The edges of further ones are
+/// summed under "other"; those that name none always have a place.
+const ENVIRONMENTS_MAX: usize = 32;
+
 /// Dimension values, each once.
 #[derive(Default)]
 struct Texts {
@@ -54,11 +64,48 @@ pub(crate) struct Dims {
     active: Active,
 }
 
-/// Active edges by environment, as of a day.
+/// Active edges by environment and kind, as of a day.
 #[derive(Default)]
 struct Active {
     today: i64,
-    edges: HashMap<Arc<str>, usize>,
+    edges: HashMap<Arc<str>, Counts>,
+}
+
+/// Edges of one environment by [`Kind`].
+type Counts = [usize; 3];
+
+/// What an edge is counted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Named,
+    /// An end without a name is told by its prefix, or is the rolled-up form of an address.
+    Prefix,
+    /// An end without a name is told by its address.
+    Address,
+}
+
+impl Kind {
+    /// By `resolution_type` and `ip` of both ends.
+    fn of(ends: [(&str, &str); 2]) -> Self {
+        let nameless = |(found, _): &&(&str, &str)| [BY_ADDRESS, BY_PREFIX].contains(found);
+        match ends.iter().filter(nameless).map(|(_, ip)| ip.is_empty()).min() {
+            None => Self::Named,
+            Some(true) => Self::Prefix,
+            Some(false) => Self::Address,
+        }
+    }
+
+    fn of_dims(dims: &EdgeDims) -> Self {
+        Self::of([&dims.source, &dims.dest].map(|end| (end.resolution_type.as_str(), end.ip.as_str())))
+    }
+
+    /// Most edges of this kind in an environment.
+    const fn max(self, series_max: usize) -> usize {
+        match self {
+            Self::Named => series_max,
+            Self::Prefix | Self::Address => series_max / NAMELESS_PART,
+        }
+    }
 }
 
 /// What a commit has to know and to write before its facts.
@@ -68,10 +115,12 @@ pub(crate) struct Admission {
     pub fresh: HashMap<i64, EdgeDims>,
     /// Rows whose key, and edges whose key in roll-ups, already stand for other dimensions.
     pub collisions: u64,
-    /// Rows summed under "other" since their environment has as many edges as it may.
+    /// Rows summed under "other" since their environment has as many edges as it may, or there are as many environments.
     pub capped: u64,
-    /// New ones by environment.
-    new: HashMap<String, usize>,
+    /// Rows summed under the prefix of an end without a name since their environment has as many edges by address as it may.
+    pub folded: u64,
+    /// New ones by environment and kind.
+    new: HashMap<String, Counts>,
 }
 
 impl Dims {
@@ -138,10 +187,13 @@ impl Dims {
     }
 
     fn count(&mut self, at: usize) {
-        use edgescope_model::dims::EndField::Environment;
+        use edgescope_model::dims::EndField::{Environment, Ip, ResolutionType};
+        let edge = &self.edges[at];
+        let text = |dim| self.text(edge, Place::of(dim));
+        let kind = Kind::of([(text(Dim::Source(ResolutionType)), text(Dim::Source(Ip))), (text(Dim::Dest(ResolutionType)), text(Dim::Dest(Ip)))]);
         let Place::Stored(place) = Place::of(Dim::Source(Environment)) else { return };
-        let environment = &self.texts.texts[self.edges[at].values[place] as usize];
-        *self.active.edges.entry(Arc::clone(environment)).or_default() += 1;
+        let environment = Arc::clone(&self.texts.texts[edge.values[place] as usize]);
+        self.active.edges.entry(environment).or_default()[kind as usize] += 1;
     }
 
     /// Day as of which active edges are counted.
@@ -183,34 +235,63 @@ impl Dims {
     /// The key under which a row of these dimensions is stored: its own, or "other".
     pub(crate) fn admit(&self, admission: &mut Admission, dims: &EdgeDims, series_max: usize) -> i64 {
         let (key, today) = (dims.key(), self.active.today);
-        match (admission.fresh.get(&key), self.edge(key)) {
-            (Some(fresh), _) if fresh == dims => return key,
-            (None, Some(edge)) if self.is(edge, dims) => {
-                if edge.day < today {
+        // Whether the key stands for these dimensions, by the commit's own and by those that are known.
+        let fresh = admission.fresh.get(&key).map(|fresh| fresh == dims);
+        let known = self.edge(key).map(|edge| (self.is(edge, dims), edge.day));
+        match (fresh, known) {
+            (Some(true), _) => return key,
+            (None, Some((true, day))) => {
+                if day < today {
                     admission.fresh.insert(key, dims.clone());
                     self.admit_rolled(admission, dims);
                 }
                 return key;
             }
-            (None, None) => {
-                let environment = dims.source.environment.as_str();
-                let new = admission.new.entry(environment.to_owned()).or_default();
-                if self.active.edges.get(environment).copied().unwrap_or(0) + *new < series_max {
-                    *new += 1;
-                    admission.fresh.insert(key, dims.clone());
-                    self.admit_rolled(admission, dims);
+            (None, None) if self.take_place(admission, dims, series_max) => {
+                admission.fresh.insert(key, dims.clone());
+                self.admit_rolled(admission, dims);
+                return key;
+            }
+            (None, None) => match folded(dims) {
+                Some(prefix) => {
+                    let capped = admission.capped;
+                    let key = self.admit(admission, &prefix, series_max);
+                    admission.folded += u64::from(admission.capped == capped);
                     return key;
                 }
-                admission.capped += 1;
-            }
+                None => admission.capped += 1,
+            },
             _ => admission.collisions += 1,
         }
-        let other = other(dims);
+        let other = other(dims, |environment| self.knows(admission, environment));
         let key = other.key();
         if self.edge(key).is_none_or(|edge| edge.day < today) {
             admission.fresh.insert(key, other);
         }
         key
+    }
+
+    /// Takes a place for a new edge, if its environment has one left for its kind.
+    fn take_place(&self, admission: &mut Admission, dims: &EdgeDims, series_max: usize) -> bool {
+        let (environment, kind) = (dims.source.environment.as_str(), Kind::of_dims(dims));
+        if !self.knows(admission, environment) {
+            let new = admission.new.keys().filter(|new| !self.active.edges.contains_key(new.as_str())).count();
+            if self.active.edges.len() + new >= ENVIRONMENTS_MAX {
+                return false;
+            }
+        }
+        let held = self.active.edges.get(environment).map_or(0, |held| held[kind as usize]);
+        let new = admission.new.get(environment).map_or(0, |new| new[kind as usize]);
+        let taken = held + new < kind.max(series_max);
+        if taken {
+            admission.new.entry(environment.to_owned()).or_default()[kind as usize] += 1;
+        }
+        taken
+    }
+
+    /// Whether an environment has places.
+    fn knows(&self, admission: &Admission, environment: &str) -> bool {
+        environment.is_empty() || self.active.edges.contains_key(environment) || admission.new.contains_key(environment)
     }
 
     fn admit_rolled(&self, admission: &mut Admission, dims: &EdgeDims) {
@@ -235,11 +316,22 @@ fn is_active(day: i64, today: i64) -> bool {
     day >= today - 1
 }
 
-/// The edge that a row goes to when its own has no place.
-fn other(dims: &EdgeDims) -> EdgeDims {
+/// The same edge with ends that have no name told by their prefix; `None` if they are.
+fn folded(dims: &EdgeDims) -> Option<EdgeDims> {
+    let mut folded = dims.clone();
+    for end in [&mut folded.source, &mut folded.dest] {
+        if end.resolution_type == BY_PREFIX {
+            end.ip.clear();
+        }
+    }
+    (folded != *dims).then_some(folded)
+}
+
+/// The edge that a row goes to when its own has no place. `knows` tells the environments that have places.
+fn other(dims: &EdgeDims, knows: impl Fn(&str) -> bool) -> EdgeDims {
     let end = |environment: &str| EndDims {
         workload: OTHER.to_owned(),
-        environment: environment.to_owned(),
+        environment: if knows(environment) { environment } else { OTHER }.to_owned(),
         resolution_type: OTHER.to_owned(),
         ..EndDims::default()
     };

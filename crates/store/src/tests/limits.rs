@@ -31,6 +31,60 @@ async fn over_the_cap_rows_are_summed_under_other() {
     assert!(store.dims.read().len() <= known + 4, "only forms of other are new");
 }
 
+/// An edge from pod `i` of the cart to an end that has no name but its block of addresses, or its address.
+fn nameless(i: u64, found: &str, workload: &str, ip: &str) -> EdgeDims {
+    let mut dims = edge(i);
+    dims.dest = EndDims { workload: workload.to_owned(), ip: ip.to_owned(), resolution_type: found.to_owned(), ..EndDims::default() };
+    dims
+}
+
+/// Clients by the thousand, each by its address: they are summed by prefix, then under "other", and a new pod still has its place.
+#[tokio::test]
+async fn pairs_without_names_push_out_no_pair_with_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(&StoreConfig { series_max: 20, ..config(&directory) }).await;
+    let client = |n: u64, prefix: u64| nameless(0, "prefix", &format!("203.0.{prefix}.0/24"), &format!("203.0.{prefix}.{n}"));
+    let mut rows: Vec<_> = (0..200).map(|n| row(T0, client(n, 1), 1)).collect();
+    rows.extend((0..200).map(|prefix| row(T0, client(7, prefix), 1)));
+    rows.extend((0..200).map(|n| row(T0, nameless(0, "ip", &format!("10.0.0.{n}"), &format!("10.0.0.{n}")), 1)));
+    store.commit(&[batch("a", 1, rows)]).await.unwrap();
+    store.commit(&[batch("a", 2, (0..4).map(|i| row(T0, edge(i), 1000)).collect())]).await.unwrap();
+    let query = EdgeQuery::totals(from_seconds(T0), from_seconds(T0 + 10), &["dest.workload", "dest.ip", "source.pod"], &["tcp.bytes"]);
+    let table = store.edges(&query).await.unwrap();
+    let sum = |wanted: &dyn Fn(&[String]) -> bool| table.rows.iter().filter(|row| wanted(&row.key)).map(|row| row.totals[0].unwrap()).sum::<f64>();
+    assert_eq!(sum(&|key| key[2].starts_with("client-") && key[0] == "server"), 4000.0, "new pods have places: {:?}", table.rows);
+    assert_eq!(table.rows.iter().filter(|row| !row.key[1].is_empty()).count(), 10, "ten addresses have a place");
+    assert!(sum(&|key| key[0] == "203.0.1.0/24") >= 200.0, "the other addresses of a block are summed under it");
+    assert!(sum(&|key| key[0] == "other") > 0.0, "without a place for the block, under other");
+    assert_eq!(sum(&|_| true), 4600.0);
+    let counters = store.counters();
+    assert!(counters.series_folded >= 190 && counters.series_capped > 0, "{counters:?}");
+    assert!(counters.edges < 50, "{counters:?}");
+}
+
+/// An agent names an environment for each owner: not without end.
+#[tokio::test]
+async fn environments_without_number_are_summed_under_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let in_environment = |environment: String| {
+        let mut dims = edge(0);
+        (dims.source.environment, dims.dest.environment) = (environment.clone(), environment);
+        row(T0, dims, 1)
+    };
+    for sequence in 1..=2 {
+        let rows = (0..500).map(|n| in_environment(format!("env-{n}"))).chain([in_environment(String::new())]).collect();
+        store.commit(&[batch("a", sequence, rows)]).await.unwrap();
+    }
+    let query = EdgeQuery::totals(from_seconds(T0), from_seconds(T0 + 10), &["source.environment", "source.workload"], &["tcp.bytes"]);
+    let table = store.edges(&query).await.unwrap();
+    let named = table.rows.iter().filter(|row| row.key[0].starts_with("env-")).count();
+    let other = table.rows.iter().find(|row| row.key[0] == "other").unwrap();
+    assert_eq!((named, other.key[1].as_str(), other.totals[0]), (32, "other", Some(2.0 * (500.0 - 32.0))));
+    assert!(table.rows.iter().any(|row| row.key[0].is_empty() && row.key[1] == "client-0"), "who names none has a place");
+    assert_eq!(store.counters().series_capped, 2 * (500 - 32));
+}
+
 #[tokio::test]
 async fn a_key_that_stands_for_another_edge_is_counted_and_its_rows_kept_apart() {
     let directory = tempfile::tempdir().unwrap();
@@ -71,6 +125,17 @@ async fn queries_end_at_their_limits_of_time_memory_and_rows() {
     let answer = store.sql("SELECT edge FROM edges_10s").await.unwrap();
     assert_eq!((answer.rows.len(), answer.truncated), (10, true));
     assert!(!store.sql("SELECT edge FROM edges_10s LIMIT 10").await.unwrap().truncated);
+}
+
+/// The facts are small, the answer is not.
+#[tokio::test]
+async fn totals_count_as_memory() {
+    let (_directory, store) = limited(QueryLimits { memory_mib: 2, ..QueryLimits::default() }).await;
+    let quantiles: Vec<String> = (1..=64).map(|percent| format!("tcp.rtt.p{percent}")).collect();
+    let quantiles: Vec<&str> = quantiles.iter().map(String::as_str).collect();
+    let query = |measures: &[&str]| EdgeQuery::totals(from_seconds(T0), from_seconds(T0 + 10), &["source.pod"], measures);
+    assert_eq!(store.edges(&query(&quantiles[..1])).await.unwrap().rows.len(), 2000);
+    assert!(matches!(store.edges(&query(&quantiles)).await, Err(QueryError::Memory(2))));
 }
 
 #[tokio::test]

@@ -701,7 +701,7 @@ export interface paths {
                     from?: string;
                     /** @description Also loopback and Edgescope's own traffic. */
                     include_own?: boolean;
-                    /** @description Most edges. */
+                    /** @description Most edges, or workloads. */
                     limit?: number;
                     /** @description End, exclusive; now if absent. */
                     to?: string;
@@ -899,7 +899,7 @@ export interface paths {
                     from?: string;
                     /** @description Also loopback and Edgescope's own traffic. */
                     include_own?: boolean;
-                    /** @description Most edges. */
+                    /** @description Most edges, or workloads. */
                     limit?: number;
                     /** @description End, exclusive; now if absent. */
                     to?: string;
@@ -1268,7 +1268,8 @@ export interface components {
         EdgeTable: {
             /**
              * Format: date-time
-             * @description The range that was counted: the one asked for, with the windows that it cuts in it whole.
+             * @description The range that was counted and that rates divide by: the one asked for, with the windows that it cuts in it whole. Pods and addresses are kept for
+             *     less long than the rest: where they are asked for, it begins with what is kept of them.
              */
             from: string;
             group_by: string[];
@@ -1539,9 +1540,13 @@ export interface components {
             coverage: components["schemas"]["Coverage"];
             /** Format: date-time */
             from: string;
+            /** @description Pairs of ends, those with least bytes, that were left out where workloads and their peers are counted: 0 up to 50,000 pairs. */
+            pairs_left_out: number;
             /** Format: date-time */
             to: string;
             workloads: components["schemas"]["WorkloadRow"][];
+            /** @description Workloads before the limit. */
+            workloads_total: number;
         };
     };
     responses: never;

@@ -90,6 +90,10 @@ pub struct WorkloadsAnswer {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
     pub workloads: Vec<WorkloadRow>,
+    /// Workloads before the limit.
+    pub workloads_total: usize,
+    /// Pairs of ends, those with least bytes, that were left out where workloads and their peers are counted: 0 up to 50,000 pairs.
+    pub pairs_left_out: usize,
     pub coverage: Coverage,
 }
 
@@ -104,7 +108,7 @@ pub struct MapParams {
     pub to: Option<String>,
     /// SQL expression over dimensions and measures.
     pub filter: Option<String>,
-    /// Most edges.
+    /// Most edges, or workloads.
     pub limit: Option<usize>,
     /// Also loopback and Edgescope's own traffic.
     pub include_own: bool,
@@ -185,9 +189,11 @@ pub async fn workloads(State(state): State<Arc<AppState>>, Params(params): Param
         })
         .collect();
     rows.sort_by(|a, b| b.outbound.bytes.unwrap_or(0.0).total_cmp(&a.outbound.bytes.unwrap_or(0.0)).then_with(|| a.id.cmp(&b.id)));
+    let workloads_total = rows.len();
     rows.truncate(params.limit.unwrap_or(EDGES_DEFAULT));
+    let pairs_left_out = ends.groups_total.saturating_sub(ends.rows.len());
     let coverage = state.tables.coverage(from, to).await?;
-    Ok(Json(WorkloadsAnswer { from, to, workloads: rows, coverage }))
+    Ok(Json(WorkloadsAnswer { from, to, workloads: rows, workloads_total, pairs_left_out, coverage }))
 }
 
 fn id(namespace: &str, workload: &str) -> String {

@@ -73,6 +73,8 @@ async fn errors_name_the_field() {
         ("from=now&to=-1m", "to"),
         ("group_by=colour", "group_by"),
         ("measures=tcp.nothing", "measures"),
+        ("measures=tcp.bytes,tcp.bytes", "measures"),
+        ("group_by=port,role,port", "group_by"),
         ("sort=colour", "sort"),
         ("step=fast", "step"),
         ("step=0s", "step"),
@@ -124,6 +126,9 @@ async fn the_map_and_the_workloads_fold_to_names() {
     assert_eq!(map["nodes"][0]["zones"], json!(["b"]));
     let (_, list) = bench.get("/api/v1/workloads?from=-5m").await;
     assert_eq!(list["workloads"][0]["workload"], "frontend");
+    assert_eq!((list["workloads_total"].as_u64(), list["pairs_left_out"].as_u64()), (Some(2), Some(0)));
+    let (_, cut) = bench.get("/api/v1/workloads?from=-5m&limit=1").await;
+    assert_eq!((cut["workloads"].as_array().unwrap().len(), cut["workloads_total"].as_u64()), (1, Some(2)), "what is cut is told");
     assert_eq!(
         (
             list["workloads"][0]["outbound"]["bytes"].as_f64(),

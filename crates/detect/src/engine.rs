@@ -35,6 +35,9 @@ pub struct Counters {
     pub alerts_turned_away: u64,
     /// Slices that the last round had no place for.
     pub slices_not_judged: usize,
+    /// Pod pairs and directions that tables left out: over all rounds, and of the last.
+    pub pairs_turned_away: u64,
+    pub pairs_not_judged: usize,
 }
 
 /// An alert that is not resolved.
@@ -131,6 +134,8 @@ impl Engine {
         self.counters.slices = self.series.slices();
         self.counters.slices_turned_away = self.series.turned_away;
         self.counters.slices_not_judged = self.series.turned_away_now;
+        self.counters.pairs_not_judged = crate::rows_cut(table);
+        self.counters.pairs_turned_away += self.counters.pairs_not_judged as u64;
         transitions
     }
 

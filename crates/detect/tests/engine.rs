@@ -1,9 +1,9 @@
 //! The engine on made-up tables: what fires, when, since when, and what must not.
 
 use chrono::{DateTime, Duration, TimeZone, Utc};
-use edgescope_detect::{DetectorsConfig, Engine, Transition, query};
+use edgescope_detect::{DetectorsConfig, Engine, Transition, add_failing, query, query_failing};
 use edgescope_model::alert::{Alert, AlertState, Incident};
-use edgescope_model::query::{EdgeRow, EdgeTable};
+use edgescope_model::query::{EdgeQuery, EdgeRow, EdgeTable};
 use std::collections::BTreeSet;
 
 const WINDOW_S: i64 = 10;
@@ -430,4 +430,42 @@ fn an_edge_with_names_that_comes_later_takes_the_place_of_one_without() {
     assert_eq!(engine.counters().slices_not_judged, 0);
     (5..20).for_each(|until| drop(engine.round(&table_of_pairs(&both, &|_| true, until), when(until))));
     assert_eq!((alerting(&engine), engine.counters().slices, engine.counters().slices_not_judged), (vec!["10.0.0.7", "web"], 8, 4));
+}
+
+/// The answer of somebody who has more than the limit: the last row's open connections tell whether what is left out matters.
+fn cut(mut table: EdgeTable, left_out: usize, active_s: Option<f64>) -> EdgeTable {
+    let at = table.measure("tcp.active").expect("asked for");
+    for row in &mut table.rows {
+        row.totals = vec![None; table.measures.len()];
+        row.totals[at] = active_s;
+    }
+    table.groups_total = table.rows.len() + left_out;
+    table
+}
+
+#[test]
+fn rows_that_are_left_out_are_counted() {
+    let mut engine = Engine::new(DetectorsConfig::default());
+    let counted = |engine: &Engine| (engine.counters().pairs_not_judged, engine.counters().pairs_turned_away);
+    for (left_out, active_s, expected) in [(7, Some(0.5), (7, 7)), (0, Some(0.5), (0, 7)), (7, None, (0, 7)), (3, Some(0.0), (3, 10))] {
+        engine.round(&cut(table(&|_| WELL, 5, &|_, _| true), left_out, active_s), when(5));
+        assert_eq!(counted(&engine), expected, "{left_out} left out, {active_s:?} s");
+    }
+}
+
+#[test]
+fn pairs_that_reach_nobody_are_asked_for_where_rows_are_cut() {
+    let asked = EdgeQuery { filter: Some("source.zone = 'a' OR dest.zone = 'a'".to_owned()), ..query(when(20)) };
+    let pairs = [("cart", "shop"), ("pay", "shop")];
+    assert_eq!(query_failing(&asked, &cut(table_of_pairs(&pairs, &|_| false, 20), 0, Some(0.5))), None);
+    let mut answer = cut(table_of_pairs(&pairs, &|_| false, 20), 2, Some(0.5));
+    let failing = query_failing(&asked, &answer).expect("rows were cut");
+    assert_eq!(failing.filter.as_deref(), Some("(source.zone = 'a' OR dest.zone = 'a') AND tcp.active = 0 AND tcp.connects > 0"));
+    assert!(failing.check().is_ok());
+    assert_eq!((failing.from, failing.to, failing.step_s, &failing.group_by), (asked.from, asked.to, asked.step_s, &asked.group_by));
+    add_failing(&mut answer, cut(table_of_pairs(&[("pay", "shop"), ("web", "shop")], &|_| true, 20), 0, Some(0.0)));
+    assert_eq!((answer.rows.len(), answer.groups_total), (3, 4), "each pair once");
+    let mut engine = Engine::new(DetectorsConfig::default());
+    engine.round(&answer, when(20));
+    assert_eq!((alerting(&engine), engine.counters().pairs_not_judged), (vec!["web"], 1));
 }

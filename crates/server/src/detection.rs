@@ -10,7 +10,7 @@ use crate::tables::{Tables, TablesError};
 use chrono::{DateTime, Duration as Span, Utc};
 use edgescope_detect::{Counters, DetectorsConfig, Engine, Transition};
 use edgescope_model::alert::{Alert, AlertState, Incident};
-use edgescope_model::query::{EdgeQuery, EdgeSource, QueryError};
+use edgescope_model::query::{EdgeQuery, EdgeSource, EdgeTable, QueryError};
 use edgescope_model::time::Time;
 use futures::FutureExt as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,7 +188,7 @@ impl Detection {
         let mut engine = self.engine.take().unwrap_or_else(|| resumed(&self.config, &self.live, now));
         let query = engine.query(until);
         let query = EdgeQuery { filter: Some(without_own(query.filter.as_deref())), ..query };
-        let table = match EdgeSource::edges(&*self.tables, &query).await {
+        let table = match self.table(&query).await {
             Ok(table) => table,
             Err(error) => {
                 self.engine = Some(engine);
@@ -203,10 +203,20 @@ impl Detection {
         let (engine, transitions) = tokio::task::spawn_blocking(round).await.map_err(RoundError::Engine)?;
         let counters = engine.counters();
         self.metrics.detection_slices.set(counters.slices as i64);
-        self.metrics.detection_turned_away.set((counters.slices_turned_away + counters.alerts_turned_away) as i64);
+        let turned_away = counters.slices_turned_away + counters.pairs_turned_away + counters.alerts_turned_away;
+        self.metrics.detection_turned_away.set(turned_away as i64);
         self.tell_not_judged(not_judged(&counters));
         self.engine = Some(engine);
         Ok(transitions)
+    }
+
+    /// What a round looks at; where that is cut, with the pairs that would be cut first although something is wrong with them.
+    async fn table(&self, query: &EdgeQuery) -> Result<EdgeTable, QueryError> {
+        let mut table = EdgeSource::edges(&*self.tables, query).await?;
+        if let Some(query) = edgescope_detect::query_failing(query, &table) {
+            edgescope_detect::add_failing(&mut table, EdgeSource::edges(&*self.tables, &query).await?);
+        }
+        Ok(table)
     }
 
     /// Keeps what a round did not look at, with a word in the log when a bound begins to bite.
@@ -339,7 +349,7 @@ impl Detection {
 
 /// What the last round had no room for, as coverage names losses.
 fn not_judged(counters: &Counters) -> BTreeMap<String, u64> {
-    let all = [("server.slices_not_judged", counters.slices_not_judged)];
+    let all = [("server.slices_not_judged", counters.slices_not_judged), ("server.pairs_not_judged", counters.pairs_not_judged)];
     all.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count as u64)).collect()
 }
 

@@ -308,10 +308,10 @@ impl Series {
         let edge = self.edges.entry(key.clone()).or_default();
         self.slices += usize::from(!edge.parts.contains_key(part));
         let (past, places) = edge.parts.entry(part.clone()).or_default();
-        for step in 0..reader.table.steps.len() {
+        for (step, &is_gap) in gaps.iter().enumerate() {
             let number = first + step as i64;
             let mut window = reader.window(rows, step);
-            if gaps[step] {
+            if is_gap {
                 // What a silent agent does not tell is not traffic that fell; shares of what the others tell are shares still.
                 window.bytes = f64::NAN;
             }

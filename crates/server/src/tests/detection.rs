@@ -61,9 +61,7 @@ async fn detection(bench: &Bench) -> Detection {
 
 async fn detection_of(bench: &Bench, config: DetectorsConfig) -> Detection {
     let state = &bench.state;
-    Detection::new(config, state.tables.clone(), Arc::clone(&state.metrics), Arc::clone(&state.intake), Arc::clone(&state.live))
-        .await
-        .unwrap()
+    Detection::new(config, state.tables.clone(), Arc::clone(&state.metrics), Arc::clone(&state.intake), Arc::clone(&state.live)).await.unwrap()
 }
 
 impl Clock {

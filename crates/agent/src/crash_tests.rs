@@ -203,7 +203,7 @@ impl Node {
             burn(fuse).map_err(|e| e.to_string())?;
             observer.window(now, 0).map_err(|e| e.to_string())?;
             let mut spool = spool.lock().unwrap();
-            while let Some(batch) = spool.next().map_err(|e| e.to_string())? {
+            while let Some(batch) = spool.oldest().map_err(|e| e.to_string())? {
                 burn(fuse).map_err(|e| e.to_string())?;
                 let committed = server.ship(&batch);
                 burn(fuse).map_err(|e| e.to_string())?;
@@ -285,9 +285,9 @@ fn a_lost_state_begins_above_what_the_server_has_and_tells_nothing_twice() {
     node.kernel.0.lock().unwrap().send(1, 7);
     observer.window(node.span(), 0).unwrap();
     let mut spool = spool.lock().unwrap();
-    assert!(spool.next().unwrap().is_none(), "not before the first contact");
+    assert!(spool.oldest().unwrap().is_none(), "not before the first contact");
     spool.contact(committed).unwrap();
-    let batch = spool.next().unwrap().unwrap();
+    let batch = spool.oldest().unwrap().unwrap();
     assert_eq!(batch.sequence, committed + 1);
     server.ship(&batch);
     assert_eq!(server.bytes[&key(1).remote], 57);
@@ -310,7 +310,7 @@ fn a_full_spool_drops_the_oldest_and_says_so() {
     }
     let mut spool = spool.lock().unwrap();
     spool.contact(0).unwrap();
-    while let Some(batch) = spool.next().unwrap() {
+    while let Some(batch) = spool.oldest().unwrap() {
         let committed = server.ship(&batch);
         spool.acknowledge(committed);
     }
@@ -342,7 +342,7 @@ fn a_full_disk_delays_and_loses_nothing() {
     }
     let mut caught_up_us = 0;
     let mut spool = spool.lock().unwrap();
-    while let Some(batch) = spool.next().unwrap() {
+    while let Some(batch) = spool.oldest().unwrap() {
         caught_up_us = caught_up_us.max(batch.caught_up_us);
         let committed = server.ship(&batch);
         spool.acknowledge(committed);
@@ -388,7 +388,7 @@ fn drops_and_losses_from_elsewhere_are_told_once() {
         metrics.lost("batches_refused", refused);
         observer.window(node.span(), 0).unwrap();
         let mut spool = spool.lock().unwrap();
-        let batch = spool.next().unwrap().unwrap();
+        let batch = spool.oldest().unwrap().unwrap();
         spool.acknowledge(batch.sequence);
         let losses = ["kernel_missed_runs", "batches_refused"].map(|reason| batch.losses.get(reason).copied().unwrap_or(0));
         told.push((batch.drops.iter().map(|of| of.count).sum::<u64>(), losses));
@@ -413,7 +413,7 @@ fn what_is_beyond_the_bounds_of_a_look_around_is_told() {
         }
         observer.window(node.span(), 0).unwrap();
         let mut spool = spool.lock().unwrap();
-        let batch = spool.next().unwrap().unwrap();
+        let batch = spool.oldest().unwrap().unwrap();
         spool.acknowledge(batch.sequence);
         let told = ["namespaces_left_out", "addresses_left_out", "cgroups_left_out"].map(|reason| batch.losses.get(reason).copied().unwrap_or(0));
         assert_eq!(told, [3, 5, cgroups]);

@@ -199,7 +199,7 @@ impl Shipper {
     }
 
     async fn next(&self) -> Result<Option<Batch>, SessionError> {
-        Ok(self.with_spool(|shared| shared.spool().next()).await?)
+        Ok(self.with_spool(|shared| shared.spool().oldest()).await?)
     }
 
     /// Sends one batch until it is taken, or refused for good; or fails, to begin a new session.

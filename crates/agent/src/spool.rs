@@ -196,7 +196,7 @@ impl Spool {
     ///
     /// # Errors
     /// If its file cannot be read.
-    pub fn next(&mut self) -> Result<Option<Batch>, SpoolError> {
+    pub fn oldest(&mut self) -> Result<Option<Batch>, SpoolError> {
         let Some(base) = self.base.filter(|_| self.lock.is_some()) else { return Ok(None) };
         loop {
             let wanted = |entry: &&Entry| entry.last >= entry.first && entry.last > self.acknowledged;

@@ -51,11 +51,11 @@ fn only_the_newest_of_the_waiting_files_has_the_baseline() {
     assert_eq!(again, Some(told));
     spool.contact(0).unwrap();
     for sockets in 1..=3 {
-        let batch = spool.next().unwrap().unwrap();
+        let batch = spool.oldest().unwrap().unwrap();
         assert_eq!((batch.sockets, batch.sequence), (sockets, sockets));
         spool.acknowledge(batch.sequence);
     }
-    assert!(spool.next().unwrap().is_none());
+    assert!(spool.oldest().unwrap().is_none());
 }
 
 /// Else what the newest has told would be told again.
@@ -80,5 +80,5 @@ fn a_sequence_that_no_agent_gave_is_refused() {
     }
     spool.contact(SEQUENCE_MAX - 1).unwrap();
     spool.append(&checkpoint(0), vec![Batch::default()]).unwrap();
-    assert_eq!(spool.next().unwrap().unwrap().sequence, SEQUENCE_MAX, "the last one that the intake takes");
+    assert_eq!(spool.oldest().unwrap().unwrap().sequence, SEQUENCE_MAX, "the last one that the intake takes");
 }

@@ -1,4 +1,5 @@
 //! Committed files that the catalogue and the protocol generate: compared here, rewritten with `UPDATE=1` (`make contracts`).
+#![allow(clippy::unwrap_used)]
 
 use edgescope_model::signal::{CATALOGUE, DERIVED, Ends, Kind};
 use std::collections::BTreeMap;

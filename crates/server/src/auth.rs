@@ -165,8 +165,11 @@ impl Tokens {
     }
 }
 
+/// Agents that a token speaks for; any if absent.
+type AgentIds = Option<Arc<[String]>>;
+
 /// Reads `role`, or `agent=ID,ID`. Errors never hold what the line does: it may be a secret in the wrong place.
-fn parse_role(text: &str) -> Result<(Role, Option<Arc<[String]>>), String> {
+fn parse_role(text: &str) -> Result<(Role, AgentIds), String> {
     let Some((role, ids)) = text.split_once('=') else { return Ok((text.parse()?, None)) };
     if role.parse() != Ok(Role::Agent) {
         return Err("only role agent takes agent ids".to_owned());

@@ -37,6 +37,7 @@ struct Waiting {
 
 impl Committer {
     /// Starts the task that commits.
+    #[expect(clippy::disallowed_methods, reason = "the permits of `room` bound what waits, by bytes and not by number")]
     pub fn start(store: Arc<Store>) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         tokio::spawn(run(Arc::clone(&store), waiting));

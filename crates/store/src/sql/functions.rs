@@ -68,7 +68,7 @@ impl Accumulator for Merging {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.merged.pairs().len() * size_of::<(u16, u64)>()
+        size_of_val(self) + size_of_val(self.merged.pairs())
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

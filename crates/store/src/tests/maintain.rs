@@ -90,7 +90,7 @@ async fn a_table_with_columns_of_a_newer_program_is_not_compacted() {
     }
     let table = &store.facts_10s;
     let newer = [StructField::new("from_the_future", DataType::LONG, true)];
-    table.delta(&*table.refresh().await.unwrap()).add_columns().with_fields(newer).await.unwrap();
+    table.delta(&table.refresh().await.unwrap()).add_columns().with_fields(newer).await.unwrap();
     store.maintain().await.unwrap();
     assert_eq!(table.refresh().await.unwrap().files().len(), 8);
     assert_eq!(bytes(&store, 0, 100).await, 8);

@@ -47,17 +47,14 @@ static __always_inline void raise(u64 *extreme, u64 to)
 	lose(LOSS_EXTREME_CONTENDED);
 }
 
-static __always_inline struct histogram *histogram_of(void *map, const struct flow_key *key, u32 full)
+static __always_inline struct histogram *histogram_of(void *map, const struct flow_key *key)
 {
 	struct histogram *h = bpf_map_lookup_elem(map, key);
 
 	if (h)
 		return h;
 	bpf_map_update_elem(map, key, &no_histogram, BPF_NOEXIST);
-	h = bpf_map_lookup_elem(map, key);
-	if (!h)
-		lose(full);
-	return h;
+	return bpf_map_lookup_elem(map, key);
 }
 
 static __always_inline void count(struct histogram *h, u32 us)
@@ -80,10 +77,12 @@ static __always_inline void stretch(struct histogram *h, u32 window, u32 least_u
 
 static __always_inline void observe(void *map, const struct flow_key *key, u32 us, u32 window, u32 full)
 {
-	struct histogram *h = histogram_of(map, key, full);
+	struct histogram *h = histogram_of(map, key);
 
-	if (!h)
+	if (!h) {
+		lose(full);
 		return;
+	}
 	count(h, us);
 	stretch(h, window, us, us);
 }
@@ -100,9 +99,7 @@ static __always_inline void observe_kept(void *map, const struct flow_key *key, 
 
 	if (!kept)
 		return;
-	h = histogram_of(map, key, full);
-	if (!h)
-		return;
+	h = histogram_of(map, key);
 #pragma unroll
 	for (int i = 0; i < RTTS_KEPT; i++) {
 		u32 us = kept & RTT_KEPT_US_MAX;
@@ -110,11 +107,16 @@ static __always_inline void observe_kept(void *map, const struct flow_key *key, 
 		kept >>= RTT_BITS;
 		if (!us)
 			continue;
+		if (!h) {
+			lose(full);
+			continue;
+		}
 		count(h, us);
 		least_us = us < least_us ? us : least_us;
 		most_us = us > most_us ? us : most_us;
 	}
-	stretch(h, window, least_us, most_us);
+	if (h)
+		stretch(h, window, least_us, most_us);
 }
 
 #endif

@@ -1,7 +1,7 @@
 //! An intake that acknowledges everything at once.
 
 use edgescope_model::wire::intake_server::{Intake as Service, IntakeServer};
-use edgescope_model::wire::{Ack, Batch, HelloReply, HelloRequest, ServerClock};
+use edgescope_model::wire::{Ack, Batch, HelloReply, HelloRequest, LeaveReply, LeaveRequest, ServerClock};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +75,10 @@ impl Service for Sink {
         self.0.sockets.store(batch.sockets, Ordering::SeqCst);
         self.0.sequence.fetch_max(batch.sequence, Ordering::SeqCst);
         Ok(Response::new(Ack { clock: Some(clock()), committed_sequence: batch.sequence, ..Ack::default() }))
+    }
+
+    async fn leave(&self, _: Request<LeaveRequest>) -> Result<Response<LeaveReply>, Status> {
+        Ok(Response::new(LeaveReply {}))
     }
 }
 

@@ -172,10 +172,10 @@ impl Bench {
             }
         });
         let (now, peak) = (memory_mib(agent.process().id(), "VmRSS:"), memory_mib(agent.process().id(), "VmHWM:"));
+        let sockets = self.intake.sockets();
         drop(held);
         println!(
-            "\nnode binary: {now:.1} MiB resident, {peak:.1} MiB at most, with {} sockets (<= {RSS_MIB_MAX} MiB: {})",
-            self.intake.sockets(),
+            "\nnode binary: {now:.1} MiB resident, {peak:.1} MiB at most, with {sockets} sockets (<= {RSS_MIB_MAX} MiB: {})",
             if peak <= RSS_MIB_MAX { "met" } else { "NOT MET" }
         );
         peak <= RSS_MIB_MAX

@@ -107,7 +107,7 @@ fn speed() {
     let mut took: Vec<f64> = Vec::new();
     for _ in 0..9 {
         let began = std::time::Instant::now();
-        let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+        let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None });
         took.push(began.elapsed().as_secs_f64() * 1e3);
         assert_eq!(verdict.culprit.name, "us-east-1b", "{}", verdict.summary);
     }
@@ -122,7 +122,7 @@ fn plan(topology: &'static str, fault: Option<Fault>, seed: u64, options: &Optio
 fn judge(run: &Run) -> Verdict {
     let (from, to) = (run.end() - chrono::Duration::seconds(60), run.end());
     let table = run.answer(&query(from, to));
-    diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] })
+    diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None })
 }
 
 fn tally(fault: &Fault, options: &Options) -> Tally {

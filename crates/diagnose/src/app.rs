@@ -1,10 +1,10 @@
 //! Causes that are not the network: a receiver that does not read, a server that thinks, clients that ask less.
 //!
 //! Each is told by what the kernel sees at the ends while the path is well: time blocked by the peer's window; answers that take longer, or
-//! connections that live longer, with flat round trips; connects that fall without any failing.
+//! connections that live longer, with flat round trips; data that clients send less of, while nothing fails.
 
 use crate::component::Component;
-use crate::stats::median;
+use crate::stats::{median, spread};
 use crate::view::{M, NONE, Talk, View};
 use edgescope_model::verdict::Class;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,11 +27,12 @@ const TURN_CHANGE_MIN: f64 = 4.0;
 /// Turns that must be known before and after a change.
 const TURNS_BEFORE_MIN: f64 = 20.0;
 const TURNS_AFTER_MIN: f64 = 10.0;
-/// Connects that must fall to this share, and their least number before.
+/// Data segments of clients that must fall to this share, and their least number before.
 const DEMAND_RATIO_MAX: f64 = 0.8;
 const DEMAND_BEFORE_MIN: f64 = 20.0;
-/// Counts of connects vary more than Poisson's: retries and bursts.
-const DEMAND_OVERDISPERSION: f64 = 3.0;
+/// Counts of segments vary more than Poisson's, by retries, bursts and the segments of one question: at least by this factor, or by what
+/// the past shows.
+const DEMAND_OVERDISPERSION_MIN: f64 = 3.0;
 const DEMAND_SCORE_MIN: f64 = 15.0;
 /// What a quiet client's count reaches by chance, of dozens looked at.
 const DEMAND_NOISE: f64 = 3.0;
@@ -306,11 +307,11 @@ pub fn service_slow(view: &View<'_>, starts: Range<usize>, first: usize) -> Opti
     })
 }
 
-/// What one client pod asks of one server workload: connects by step.
+/// What one client pod asks of one server workload: data segments sent to it by step, since one connection may carry many questions.
 struct Asks {
     client: usize,
     server: u32,
-    connects: Vec<f64>,
+    segments: Vec<f64>,
     talks: Vec<usize>,
 }
 
@@ -319,15 +320,15 @@ fn asks(view: &View<'_>) -> Vec<Asks> {
     for (t, talk) in view.talks.iter().enumerate() {
         by.entry((talk.client, view.ends[talk.server].workload)).or_default().push(t);
     }
-    let connects = |talks: &[usize], s: usize| {
-        let said = talks.iter().filter_map(|&t| view.talks[t].there).map(|f| view.at(f, M::Connects, s));
+    let segments = |talks: &[usize], s: usize| {
+        let said = talks.iter().filter_map(|&t| view.talks[t].there).map(|f| view.at(f, M::SegmentsSent, s));
         said.filter(|v| !v.is_nan()).sum::<f64>()
     };
     by.into_iter()
         .map(|((client, server), talks)| Asks {
             client,
             server,
-            connects: (0..view.steps).map(|s| if view.reported(client, s) { connects(&talks, s) } else { f64::NAN }).collect(),
+            segments: (0..view.steps).map(|s| if view.reported(client, s) { segments(&talks, s) } else { f64::NAN }).collect(),
             talks,
         })
         .collect()
@@ -340,13 +341,19 @@ fn mean(series: &[f64]) -> (f64, f64) {
     (if n > 0.0 { known.sum::<f64>() / n } else { 0.0 }, n)
 }
 
-/// Usual connects a step: the median, so that a start-up or an odd step does not count.
+/// Usual segments a step: the median, so that a start-up or an odd step does not count.
 fn usual(series: &[f64]) -> f64 {
     let mut known: Vec<f64> = series.iter().copied().filter(|v| !v.is_nan()).collect();
     median(&mut known).unwrap_or(0.0)
 }
 
-/// Poisson log-likelihood ratio that fewer are asked from `start` on, less what noise leaves.
+/// Variance over the usual value of the known steps, 1 for a Poisson count; an odd step does not count here either.
+fn dispersion(series: &[f64], usual: f64) -> f64 {
+    let known: Vec<f64> = series.iter().copied().filter(|v| !v.is_nan()).collect();
+    spread(&known, usual).map_or(0.0, |deviation| deviation * deviation / usual)
+}
+
+/// Poisson log-likelihood ratio, tempered by the dispersion of the past, that less is asked from `start` on, less what noise leaves.
 fn fewer(series: &[f64], start: usize) -> f64 {
     let before = usual(&series[..start]);
     let (after, steps) = mean(&series[start..]);
@@ -357,45 +364,45 @@ fn fewer(series: &[f64], start: usize) -> f64 {
     let after_floor = after.max(0.05);
     // The past is a sample as well: the shorter it is, the less the difference says.
     let weight = steps * past as f64 / (steps + past as f64);
-    (weight * (after * (after_floor / before).ln() + before - after) / DEMAND_OVERDISPERSION - DEMAND_NOISE).max(0.0)
+    let overdispersion = dispersion(&series[..start], before).max(DEMAND_OVERDISPERSION_MIN);
+    (weight * (after * (after_floor / before).ln() + before - after) / overdispersion - DEMAND_NOISE).max(0.0)
 }
 
 /// Clients that ask less, while nothing fails.
 pub fn demand_drop(view: &View<'_>, starts: Range<usize>, first: usize) -> Option<AppFinding> {
     let (asks, from) = (asks(view), view.begun());
     let fewer = |series: &[f64], start: usize| if start > from { fewer(&series[from..], start - from) } else { 0.0 };
-    let total = |s: usize| asks.iter().map(|a| fewer(&a.connects, s)).sum::<f64>();
+    let total = |s: usize| asks.iter().map(|a| fewer(&a.segments, s)).sum::<f64>();
     let (score, start) = starts.filter(|&s| s > from).map(|s| (total(s), s)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     if score < DEMAND_SCORE_MIN {
         return None;
     }
-    let drop = |series: &[f64]| 1.0 - mean(&series[start..]).0 / usual(&series[from..start]).max(1e-9);
+    let drop = |series: &[f64]| match usual(&series[from..start]) {
+        before if before > 0.0 => 1.0 - mean(&series[start..]).0 / before,
+        _ => 0.0,
+    };
+    // As told by whoever is asked: of those that ask it some may have no agent.
     let inbound = |end: usize| {
-        let mut sum = vec![0.0; view.steps];
-        let mut any = false;
-        for a in &asks {
-            for &t in a.talks.iter().filter(|&&t| view.talks[t].server == end) {
-                any = true;
-                sum.iter_mut().enumerate().for_each(|(s, total)| *total += view.talks[t].there.map_or(0.0, |f| view.at(f, M::Connects, s).max(0.0)));
-            }
-        }
-        any.then_some(sum)
+        let talks: Vec<&Talk> = view.talks.iter().filter(|talk| talk.server == end).collect();
+        let asked = |s: usize| talks.iter().filter_map(|talk| talk.there).map(|f| view.at(f, M::SegmentsReceived, s)).sum::<f64>();
+        (!talks.is_empty()).then(|| (0..view.steps).map(asked).collect::<Vec<f64>>())
     };
     let own = |a: &&Asks| match inbound(a.client) {
-        Some(sum) => drop(&sum) < EXPLAINED_SHARE * drop(&a.connects),
+        Some(sum) => drop(&sum) < EXPLAINED_SHARE * drop(&a.segments),
         None => true,
     };
-    let lasts = |a: &&Asks| mean(&a.connects[seen_from(start, first)..]).0 <= DEMAND_RATIO_MAX * usual(&a.connects[from..start]);
-    let roots: Vec<&Asks> = asks.iter().filter(|a| fewer(&a.connects, start) > 0.0).filter(lasts).filter(own).collect();
-    let score_of = |w: u32| roots.iter().filter(|a| view.ends[a.client].workload == w).map(|a| fewer(&a.connects, start)).sum::<f64>();
+    let lasts = |a: &&Asks| mean(&a.segments[seen_from(start, first)..]).0 <= DEMAND_RATIO_MAX * usual(&a.segments[from..start]);
+    let roots: Vec<&Asks> = asks.iter().filter(|a| fewer(&a.segments, start) > 0.0).filter(lasts).filter(own).collect();
+    let score_of = |w: u32| roots.iter().filter(|a| view.ends[a.client].workload == w).map(|a| fewer(&a.segments, start)).sum::<f64>();
     let workloads: BTreeSet<u32> = roots.iter().map(|a| view.ends[a.client].workload).collect();
     let workload = workloads.into_iter().max_by(|&a, &b| score_of(a).total_cmp(&score_of(b)))?;
     let roots: Vec<&Asks> = roots.into_iter().filter(|a| view.ends[a.client].workload == workload).collect();
     let clients: BTreeSet<usize> = roots.iter().map(|a| a.client).collect();
     let suspect = |id: u32, of: &dyn Fn(&Asks) -> bool| {
-        let of: Vec<&Asks> = asks.iter().filter(|a| of(a)).collect();
-        let before: f64 = of.iter().map(|a| usual(&a.connects[from..start])).sum();
-        let after: f64 = of.iter().map(|a| mean(&a.connects[start..]).0).sum();
+        // Whose agent fell silent is not one that asks nothing.
+        let of: Vec<&Asks> = asks.iter().filter(|a| of(a) && mean(&a.segments[start..]).1 > 0.0).collect();
+        let before: f64 = of.iter().map(|a| usual(&a.segments[from..start])).sum();
+        let after: f64 = of.iter().map(|a| mean(&a.segments[start..]).0).sum();
         Suspect { id, severity: 1.0 - after / before.max(1e-9), weight: before }
     };
     let servers: BTreeSet<u32> = asks.iter().filter(|a| clients.contains(&a.client)).map(|a| a.server).collect();
@@ -408,11 +415,11 @@ pub fn demand_drop(view: &View<'_>, starts: Range<usize>, first: usize) -> Optio
         (ill, well) if ill.len() == 1 && (well > 0 || has_inbound) => Component::Edge(workload, ill[0]),
         _ => one_or_all(workload, &pods),
     };
-    let before: f64 = roots.iter().map(|a| usual(&a.connects[from..start])).sum::<f64>() / view.step_s;
-    let after: f64 = roots.iter().map(|a| mean(&a.connects[start..]).0).sum::<f64>() / view.step_s;
+    let before: f64 = roots.iter().map(|a| usual(&a.segments[from..start])).sum::<f64>() / view.step_s;
+    let after: f64 = roots.iter().map(|a| mean(&a.segments[start..]).0).sum::<f64>() / view.step_s;
     let talks = roots.iter().flat_map(|a| a.talks.iter().copied()).collect();
     let samples = after * view.step_s * (view.steps - start) as f64;
-    Some(AppFinding { class: Class::DemandDrop, component, start, signal: "tcp.connects.rate", before, after, samples, score, talks })
+    Some(AppFinding { class: Class::DemandDrop, component, start, signal: "tcp.segments.sent.rate", before, after, samples, score, talks })
 }
 
 #[cfg(test)]

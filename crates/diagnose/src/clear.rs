@@ -12,12 +12,10 @@ pub struct Cleared {
     pub controls: Vec<Control>,
 }
 
-/// Looks at all units, or those that touch one of some workloads, from step `first` on against before.
-pub fn look(view: &View<'_>, first: usize, workloads: &[String]) -> Cleared {
-    let is_asked = |&(a, b): &(usize, usize)| {
-        workloads.is_empty() || [a, b].iter().any(|&end| workloads.contains(&view.workloads[view.ends[end].workload as usize]))
-    };
-    let place = if workloads.is_empty() { "all edges".to_owned() } else { format!("all edges of {}", workloads.join(", ")) };
+/// Looks at all units, or those that touch a workload, from step `first` on against before.
+pub fn look(view: &View<'_>, first: usize, workload: Option<&str>) -> Cleared {
+    let is_asked = |&(a, b): &(usize, usize)| workload.is_none_or(|asked| [a, b].iter().any(|&end| view.workload(end) == asked));
+    let place = workload.map_or_else(|| "all edges".to_owned(), |name| format!("all edges of {name}"));
     let span = first..view.steps;
     let families = [
         ("lose segments", "a path that loses segments would show here", symptoms::loss(view, &vec![false; view.flows.len()])),

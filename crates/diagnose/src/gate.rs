@@ -81,7 +81,10 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
         };
         return Gate { found, others: cases };
     }
-    let app = of_the_ends(view, receiver, slow).or_else(|| app::demand_drop(view, starts, first));
+    // Whoever gets no answer asks less: only where nothing of the kind is seen is it of their own will.
+    let is_failing = cases.iter().any(|case| matches!(case.class, Class::Unreachable | Class::Policy) && case.is_suspicious());
+    let asks_less = || if is_failing { None } else { app::demand_drop(view, starts, first) };
+    let app = of_the_ends(view, receiver, slow).or_else(asks_less);
     if let Some(app) = app {
         return Gate { found: Found::App(app), others: cases };
     }

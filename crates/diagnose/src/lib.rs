@@ -37,10 +37,8 @@ pub const LEAD_S: i64 = 60;
 const STEPS_MAX: i64 = 360;
 /// Most rows: pods times peers of a large environment. That some are cut is said, and then nobody is cleared.
 const ROWS_MAX: usize = 20_000;
-/// Coverage below which "nothing is wrong" is not said.
-const COVERAGE_MIN: f64 = 0.8;
-/// Seconds without a window after which an agent's silence counts; two windows may be on their way.
-const SILENT_S: i64 = 40;
+/// Silent agents that a sentence names.
+const NAMED_MAX: usize = 3;
 
 /// What to diagnose.
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +49,8 @@ pub struct Inputs<'a> {
     pub coverage: &'a Coverage,
     pub from: Time,
     pub to: Time,
-    pub now: Time,
-    /// Workloads whose trouble is asked about, any if there are none; trouble that touches none of them is left out.
-    pub scope: &'a [String],
+    /// Workload whose trouble is asked about, any if absent; trouble that does not touch it is told as elsewhere.
+    pub scope: Option<&'a str>,
 }
 
 /// What [`diagnose`] wants to know: pod-level edges from a baseline before `from` up to `to`.
@@ -85,14 +82,14 @@ pub fn diagnose(inputs: &Inputs<'_>) -> Verdict {
     }
     let earliest = inputs.from - chrono::Duration::seconds(LEAD_S);
     let first = (0..view.steps).find(|&s| view.time(s) >= earliest).unwrap_or(view.steps - 1);
-    let is_seen = |workload: &String| view.workloads.contains(workload);
-    if !inputs.scope.is_empty() && !inputs.scope.iter().any(is_seen) {
-        let summary =
-            format!("No edges of {} were seen in this range: nothing can be said. `edgescope top` lists who talks", inputs.scope.join(", "));
+    let is_unseen = |workload: &&str| !view.workloads.iter().any(|seen| seen == workload);
+    if let Some(workload) = inputs.scope.filter(is_unseen) {
+        let summary = format!("No edges of {workload} were seen in this range: nothing can be said. `edgescope top` lists who talks");
         return plain(inputs, Answer::InsufficientEvidence, 0.0, summary);
     }
     let Gate { found, others } = gate::judge(&view, first);
-    let own = found.case().into_iter().chain(&others).filter_map(|case| Signs::at(&view, case, inputs.scope)).max_by(Signs::by_support);
+    let own = |workload: &str| found.case().into_iter().chain(&others).filter_map(|case| Signs::at(&view, case, workload)).max_by(Signs::by_support);
+    let own = inputs.scope.and_then(own);
     let verdict = match found {
         Found::Network(case, culprit) => network(inputs, &view, &case, culprit, &others),
         Found::Down(case, culprit) => down(inputs, &view, &case, culprit, &others),
@@ -101,8 +98,10 @@ pub fn diagnose(inputs: &Inputs<'_>) -> Verdict {
         Found::Thin(case) => thin(inputs, &view, &case, &others),
         Found::Nothing => nothing(inputs, &view, first, &others),
     };
-    let asked = |workload: &String| touches(&verdict, workload);
-    let verdict = if inputs.scope.is_empty() || inputs.scope.iter().any(asked) { verdict } else { elsewhere(inputs, &view, first, verdict, own) };
+    let verdict = match inputs.scope {
+        Some(workload) if !touches(&verdict, workload) => elsewhere(inputs, &view, first, workload, verdict, own),
+        _ => verdict,
+    };
     match unseen(inputs) {
         0 => verdict,
         cut => Verdict {
@@ -185,7 +184,7 @@ fn down(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, o
 
 fn not_network(inputs: &Inputs<'_>, view: &View<'_>, first: usize, app: &app::AppFinding, others: &[Case]) -> Verdict {
     let (mut evidence, summary) = summary::app_words(view, app);
-    let looked = clear::look(view, first, &[]);
+    let looked = clear::look(view, first, None);
     evidence.extend(looked.evidence);
     let (sides, symptom) = match app.class {
         Class::ReceiverLimited => (Sides::Any, "waits for the receiver"),
@@ -243,27 +242,33 @@ fn thin(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, others: &[Case]) -> V
 
 fn nothing(inputs: &Inputs<'_>, view: &View<'_>, first: usize, others: &[Case]) -> Verdict {
     let (edges, minutes) = (view.flows.len(), (view.time(view.steps) - view.time(0)).num_minutes());
-    let clear::Cleared { evidence, controls } = clear::look(view, first, &[]);
+    let clear::Cleared { evidence, controls } = clear::look(view, first, None);
     let hypotheses = exonerate::not_standing(view, others);
     let shown = |plain: Verdict| Verdict { evidence, controls, hypotheses, ..plain };
     if let Some(gap) = blind(inputs) {
         return shown(plain(inputs, Answer::InsufficientEvidence, 0.5, format!("No network problem seen on {edges} edges, but {gap}")));
     }
-    let summary = format!("No network problem seen: {edges} edges over {minutes} minutes are as always");
+    let left = inputs.coverage.who_left().map_or_else(String::new, |who| format!(". {who}"));
+    let summary = format!("No network problem seen: {edges} edges over {minutes} minutes are as always{left}");
     shown(plain(inputs, Answer::NotNetwork, clearance(inputs, edges), summary))
 }
 
 /// Why "nothing is wrong" cannot be said, if too little was seen.
 fn blind(inputs: &Inputs<'_>) -> Option<String> {
-    let lost = |&(_, last): &(&String, &Time)| (inputs.now - *last).num_seconds() > SILENT_S;
-    let silent: Vec<&str> = inputs.coverage.silent.iter().filter(lost).map(|(agent, _)| agent.as_str()).collect();
-    if inputs.coverage.fraction >= COVERAGE_MIN && silent.is_empty() {
-        // The least active are those that nothing gets through to.
-        return (unseen(inputs) > 0).then(|| "not all of them were looked at: ask for one workload or a shorter range".to_owned());
+    let coverage = inputs.coverage;
+    if let Some(blind_spot) = coverage.blind_spot() {
+        let mut silent: Vec<&str> = coverage.silent.keys().take(NAMED_MAX).map(String::as_str).collect();
+        if coverage.silent.len() > NAMED_MAX {
+            silent.push("…");
+        }
+        let names = if silent.is_empty() { String::new() } else { format!(" ({})", silent.join(", ")) };
+        return Some(format!("{blind_spot}{names}: what is not seen cannot be cleared"));
     }
-    let from = if silent.is_empty() { String::new() } else { format!(", no word from {}", silent.join(", ")) };
-    let percent = 100.0 * inputs.coverage.fraction;
-    Some(format!("only {percent:.0} % of the agents' windows arrived{from}: what is not seen cannot be cleared"))
+    if inputs.table.from > inputs.from {
+        return Some(format!("pods are kept from {} on: what was before is not seen", inputs.table.from.format("%Y-%m-%d %H:%M:%S")));
+    }
+    // The least active are those that nothing gets through to.
+    (unseen(inputs) > 0).then(|| "not all of them were looked at: ask for one workload or a shorter range".to_owned())
 }
 
 /// How sure it is that nothing is wrong: grows with what was seen.
@@ -271,7 +276,7 @@ fn clearance(inputs: &Inputs<'_>, edges: usize) -> f64 {
     0.5 + 0.5 * inputs.coverage.fraction.clamp(0.0, 1.0) * (edges as f64 / (edges as f64 + 5.0))
 }
 
-/// What the own edges of workloads show of a symptom.
+/// What the own edges of a workload show of a symptom.
 struct Signs {
     class: Class,
     edges: usize,
@@ -280,10 +285,8 @@ struct Signs {
 
 impl Signs {
     /// `None` if they show no more than any workload's edges do now and then.
-    fn at(view: &View<'_>, case: &Case, workloads: &[String]) -> Option<Self> {
-        let is_own = |&&u: &&usize| {
-            [case.units[u].0, case.units[u].1].iter().any(|&end| workloads.contains(&view.workloads[view.ends[end].workload as usize]))
-        };
+    fn at(view: &View<'_>, case: &Case, workload: &str) -> Option<Self> {
+        let is_own = |&&u: &&usize| [case.units[u].0, case.units[u].1].iter().any(|&end| view.workload(end) == workload);
         let own: Vec<usize> = case.localised.bad_units.iter().filter(is_own).copied().collect();
         let support: f64 = own.iter().map(|&u| case.shown.evidence().support(u)).sum();
         case::is_suspicious(support, own.len()).then_some(Self { class: case.class, edges: own.len(), support })
@@ -294,10 +297,9 @@ impl Signs {
     }
 }
 
-/// The verdict is about somebody else: the workloads asked about are judged by their own edges.
-fn elsewhere(inputs: &Inputs<'_>, view: &View<'_>, first: usize, verdict: Verdict, own: Option<Signs>) -> Verdict {
-    let clear::Cleared { evidence, controls } = clear::look(view, first, inputs.scope);
-    let workload = inputs.scope.join(", ");
+/// The verdict is about somebody else: the workload asked about is judged by its own edges.
+fn elsewhere(inputs: &Inputs<'_>, view: &View<'_>, first: usize, workload: &str, verdict: Verdict, own: Option<Signs>) -> Verdict {
+    let clear::Cleared { evidence, controls } = clear::look(view, first, Some(workload));
     let (answer, class, confidence, summary) = match (own, blind(inputs)) {
         (Some(signs), _) => {
             let what = format!("Signs of {} on {} edges of {workload}, which what happens elsewhere does not explain", signs.class, signs.edges);

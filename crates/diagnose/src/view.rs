@@ -238,6 +238,11 @@ impl<'a> View<'a> {
         self.table.steps.get(step).copied().unwrap_or(self.table.to)
     }
 
+    /// Name of an end's workload.
+    pub fn workload(&self, end: usize) -> &str {
+        &self.workloads[self.ends[end].workload as usize]
+    }
+
     /// A flow's measure in a step: zero if its teller reported and had nothing to say, NaN if it was silent.
     pub fn at(&self, flow: usize, m: M, step: usize) -> f64 {
         let Flow { from, to, row, .. } = self.flows[flow];

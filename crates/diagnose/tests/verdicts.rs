@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 
 const SEEDS: std::ops::Range<u64> = 0..3;
 
-fn ask(run: &Run, from: DateTime<Utc>, to: DateTime<Utc>, scope: &[String]) -> Verdict {
+fn ask(run: &Run, from: DateTime<Utc>, to: DateTime<Utc>, scope: Option<&str>) -> Verdict {
     let table = run.answer(&query(from, to));
-    diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope })
+    diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope })
 }
 
 /// As an incident's verdict is asked for: from the minute before the end.
 fn verdict(run: &Run) -> Verdict {
-    ask(run, run.end() - Duration::seconds(60), run.end(), &[])
+    ask(run, run.end() - Duration::seconds(60), run.end(), None)
 }
 
 fn is_right(verdict: &Verdict, truth: &Truth) -> bool {
@@ -125,7 +125,7 @@ fn low_coverage_never_reads_as_no_problem() {
     assert_eq!(verdict.verdict, Answer::InsufficientEvidence, "{}", verdict.summary);
     let empty = Run::new(Plan::new("shop", None, 5));
     let before = start() - Duration::hours(2);
-    assert_eq!(ask(&empty, before, before + Duration::minutes(1), &[]).verdict, Answer::InsufficientEvidence);
+    assert_eq!(ask(&empty, before, before + Duration::minutes(1), None).verdict, Answer::InsufficientEvidence);
 }
 
 fn lossy_zone() -> Run {
@@ -135,21 +135,21 @@ fn lossy_zone() -> Run {
 #[test]
 fn trouble_that_began_before_the_range_is_still_found() {
     let run = lossy_zone();
-    let verdict = ask(&run, run.end() - Duration::seconds(30), run.end(), &[]);
+    let verdict = ask(&run, run.end() - Duration::seconds(30), run.end(), None);
     assert!(is_right(&verdict, run.truth.as_ref().expect("has a fault")), "{}", verdict.summary);
 }
 
 #[test]
 fn a_range_before_the_trouble_is_well() {
     let run = lossy_zone();
-    let verdict = ask(&run, start() + Duration::seconds(30), start() + Duration::seconds(80), &[]);
+    let verdict = ask(&run, start() + Duration::seconds(30), start() + Duration::seconds(80), None);
     assert_eq!((verdict.verdict, verdict.class), (Answer::NotNetwork, Class::None), "{}", verdict.summary);
 }
 
 #[test]
 fn the_verdict_is_about_the_workload_asked_for() {
     let run = Run::new(Plan::new("shop", Some("refused:edge=checkoutservice>emailservice:clear".parse().expect("a fault")), 1));
-    let ask = |workload: &str| ask(&run, run.end() - Duration::seconds(60), run.end(), &[workload.to_owned()]);
+    let ask = |workload: &str| ask(&run, run.end() - Duration::seconds(60), run.end(), Some(workload));
     assert_eq!(ask("emailservice").verdict, Answer::Network);
     let other = ask("adservice");
     assert_eq!((other.verdict, other.class), (Answer::NotNetwork, Class::None));
@@ -172,7 +172,7 @@ fn change(table: &mut EdgeTable, change: impl Fn(&str, &str, usize) -> Option<f6
 
 fn judge(table: &EdgeTable, run: &Run) -> Verdict {
     let coverage = Coverage { fraction: 1.0, agents_reporting: 6, agents_expected: 6, ..Coverage::default() };
-    diagnose(&Inputs { table, coverage: &coverage, from: start(), to: run.end(), now: run.end(), scope: &[] })
+    diagnose(&Inputs { table, coverage: &coverage, from: start(), to: run.end(), scope: None })
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_dead_server_whose_agent_is_silent_is_not_told_from_a_middlebox() {
             }
         }
     }
-    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None });
     assert_eq!((verdict.verdict, verdict.class), (Answer::Ambiguous, Class::Policy), "{}", verdict.summary);
 }
 
@@ -255,6 +255,41 @@ fn a_generator_that_asks_one_of_two_targets_less_is_an_edge() {
     }
 }
 
+/// Kept connections carry many questions: their number says nothing of how much is asked.
+#[test]
+fn less_demand_shows_without_a_single_connect() {
+    for seed in SEEDS {
+        let run = Run::new(Plan::new("shop", Some("demand_drop:edge=paymentservice>currencyservice:clear".parse().expect("a fault")), seed));
+        let (from, to) = (run.end() - Duration::seconds(60), run.end());
+        let mut table = run.answer(&query(from, to));
+        let connects: Vec<usize> = (0..table.measures.len()).filter(|&m| table.measures[m].starts_with("tcp.connects")).collect();
+        table.rows.iter_mut().for_each(|row| connects.iter().for_each(|&m| row.series[m].fill(None)));
+        let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None });
+        assert!(is_right(&verdict, run.truth.as_ref().expect("has a fault")), "{seed}: {}", verdict.summary);
+    }
+}
+
+/// A client that three of its servers do not answer sends them less: that is no demand of its own.
+#[test]
+fn who_gets_no_answer_does_not_ask_less() {
+    let well = Run::new(Plan::new("shop", None, 1));
+    let (from, to) = (well.end() - Duration::seconds(60), well.end());
+    let mut table = well.answer(&query(from, to));
+    let (source, dest) = (table.dim("source.workload").expect("asked for"), table.dim("dest.workload").expect("asked for"));
+    for server in ["cartservice", "currencyservice", "productcatalogservice"] {
+        let cut = Run::new(Plan::new("shop", Some(format!("blackhole:edge=frontend>{server}:clear").parse().expect("a fault")), 1));
+        let ill = cut.answer(&query(from, to));
+        let is_cut = |key: &[String]| [(source, dest), (dest, source)].iter().any(|&(a, b)| key[a] == "frontend" && key[b] == server);
+        for row in table.rows.iter_mut().filter(|row| is_cut(&row.key)) {
+            if let Some(other) = ill.rows.iter().find(|other| other.key == row.key) {
+                row.series.clone_from(&other.series);
+            }
+        }
+    }
+    let verdict = diagnose(&Inputs { table: &table, coverage: &well.coverage(), from, to, scope: None });
+    assert_eq!(verdict.verdict, Answer::Ambiguous, "{}", verdict.summary);
+}
+
 #[test]
 fn resets_that_no_server_sent_are_not_a_dead_server() {
     let run = Run::new(Plan::new("shop", None, 9));
@@ -274,13 +309,13 @@ fn a_cut_pair_of_which_no_direction_is_seen_says_so() {
     let run = Run::new(Plan::new("shop", Some("blackhole:zone_pair=us-east-1a>us-east-1b:clear".parse().expect("a fault")), 1));
     let (from, to) = (run.end() - Duration::seconds(60), run.end());
     let mut table = run.answer(&query(from, to));
-    let seen = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+    let seen = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None });
     assert!(is_right(&seen, run.truth.as_ref().expect("has a fault")) && !seen.summary.contains("direction unknown"), "{}", seen.summary);
     for name in ["tcp.segments.sent", "tcp.segments.received", "tcp.retrans_synack"] {
         let measure = table.measure(name).expect("asked for");
         table.rows.iter_mut().for_each(|row| row.series[measure].fill(None));
     }
-    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+    let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None });
     assert_eq!((verdict.class, verdict.culprit.scope), (Class::Unreachable, Scope::ZonePair), "{}", verdict.summary);
     assert!(verdict.summary.contains("direction unknown"), "{}", verdict.summary);
 }
@@ -307,7 +342,7 @@ fn a_workload_with_signs_of_its_own_is_not_cleared_because_another_is_worse() {
     let mut table = run.answer(&query(from, to));
     let last = table.steps.len();
     change(&mut table, |pod, name, step| (name == "tcp.retrans" && pod.starts_with("adservice") && step >= last - 5).then_some(15.0));
-    let ask = |workload: &str| diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[workload.to_owned()] });
+    let ask = |workload: &str| diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: Some(workload) });
     let own = ask("adservice");
     assert_eq!((own.verdict, own.class), (Answer::Ambiguous, Class::Loss), "{}", own.summary);
     assert_eq!(ask("recommendationservice").verdict, Answer::NotNetwork);
@@ -331,7 +366,7 @@ fn a_slow_service_without_an_agent_is_told_by_how_long_its_connections_live() {
         let run = Run::new(plan);
         let (from, to) = (run.end() - Duration::seconds(60), run.end());
         let mut table = run.answer(&query(from, to));
-        let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+        let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, scope: None });
         let signal = |verdict: &Verdict| verdict.evidence[0].signal.clone();
         let (truth, answers) = (run.truth.as_ref().expect("has a fault"), ask(&table));
         assert!(is_right(&answers, truth), "{}", answers.summary);
@@ -359,7 +394,7 @@ fn a_slow_server_contests_a_path_unless_it_waits_for_it() {
         for row in table.rows.iter_mut().filter(|r| r.key[server] == workload) {
             row.series[time][ill..].iter_mut().flatten().for_each(|v| *v *= 1_000.0);
         }
-        diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, now: to, scope: &[] })
+        diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None })
     };
     // It calls over the lossy edge: its answers wait for what is sent again.
     let caller = slow_too("checkoutservice");
@@ -392,7 +427,7 @@ fn a_full_accept_queue_is_the_services_doing() {
         row.series[overflow][ill..].fill(Some(100.0));
         table.rows.push(row);
     }
-    let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+    let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, scope: None });
     let verdict = ask(&table);
     assert_eq!((verdict.verdict, verdict.class), (Answer::NotNetwork, Class::ServiceSlow), "{}", verdict.summary);
     assert_eq!(verdict.culprit.name, "cartservice", "{}", verdict.summary);
@@ -415,7 +450,7 @@ fn an_end_that_was_ill_before_the_range_is_well() {
             }
         }
         let coverage = ill.coverage();
-        let ask = |table: &EdgeTable, from, to| diagnose(&Inputs { table, coverage: &coverage, from, to, now: to, scope: &[] });
+        let ask = |table: &EdgeTable, from, to| diagnose(&Inputs { table, coverage: &coverage, from, to, scope: None });
         let was = ask(&ill.answer(&query(from, to)), from, to);
         assert!(is_right(&was, ill.truth.as_ref().expect("has a fault")), "{fault}: {}", was.summary);
         let is = ask(&table, from, to);
@@ -426,7 +461,7 @@ fn an_end_that_was_ill_before_the_range_is_well() {
 #[test]
 fn a_workload_that_nobody_saw_is_not_cleared() {
     let run = Run::new(Plan::new("shop", None, 3));
-    let verdict = ask(&run, run.end() - Duration::seconds(60), run.end(), &["chekout".to_owned()]);
+    let verdict = ask(&run, run.end() - Duration::seconds(60), run.end(), Some("chekout"));
     assert_eq!(verdict.verdict, Answer::InsufficientEvidence, "{}", verdict.summary);
     assert!(verdict.summary.contains("chekout"), "{}", verdict.summary);
 }
@@ -446,7 +481,7 @@ fn a_round_trip_is_told_by_the_measure_that_it_is_a_value_of() {
     let run = Run::new(Plan::new("shop", Some("congestion:zone=us-east-1b:clear".parse().expect("a fault")), 1));
     let (from, to) = (run.end() - Duration::seconds(60), run.end());
     let mut table = run.answer(&query(from, to));
-    let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, now: to, scope: &[] });
+    let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, scope: None });
     // Connections that are kept for ever make no handshakes.
     let handshake = table.measure("tcp.handshake.p50").expect("asked for");
     table.rows.iter_mut().for_each(|row| row.series[handshake].fill(None));

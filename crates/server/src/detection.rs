@@ -274,7 +274,7 @@ impl Detection {
         let mut failed: Option<DiagnosisError> = None;
         for mut incident in due.into_iter().take(VERDICTS_A_ROUND) {
             let (from, to) = range(&incident, until, self.changed.contains(&incident.id));
-            let verdict = match diagnosis::verdict(&self.tables, &self.metrics, from, to, now, Vec::new()).await {
+            let verdict = match diagnosis::verdict(&self.tables, &self.metrics, from, to, None).await {
                 Ok(verdict) => verdict,
                 // The others are not to wait for one that fails; it comes again in the next round.
                 Err(error) => {
@@ -333,7 +333,7 @@ impl Detection {
             state.counts = Counts {
                 edges: pairs.groups_total,
                 workloads: workloads.len(),
-                agents: self.intake.agents.len(),
+                agents: self.intake.agents.there(),
                 alerts_firing: of(AlertState::Firing),
                 alerts_pending: of(AlertState::Pending),
                 incidents_open: state.incidents.len(),

@@ -21,18 +21,11 @@ pub enum DiagnosisError {
     Failed(#[from] tokio::task::JoinError),
 }
 
-/// The verdict on a range, on all edges or on what touches one of some workloads.
+/// The verdict on a range, on all edges or on what touches one workload.
 ///
 /// # Errors
 /// If the tables do not answer.
-pub async fn verdict(
-    tables: &Arc<dyn Tables>,
-    metrics: &Metrics,
-    from: Time,
-    to: Time,
-    now: Time,
-    scope: Vec<String>,
-) -> Result<Verdict, DiagnosisError> {
+pub async fn verdict(tables: &Arc<dyn Tables>, metrics: &Metrics, from: Time, to: Time, scope: Option<String>) -> Result<Verdict, DiagnosisError> {
     let started = Instant::now();
     let query = edgescope_diagnose::query(from, to);
     let query = EdgeQuery { filter: Some(without_own(query.filter.as_deref())), ..query };
@@ -43,7 +36,7 @@ pub async fn verdict(
         table => table?,
     };
     // Tens of milliseconds of arithmetic: not on a thread that serves connections.
-    let judged = move || edgescope_diagnose::diagnose(&Inputs { table: &table, coverage: &coverage, from, to, now, scope: &scope });
+    let judged = move || edgescope_diagnose::diagnose(&Inputs { table: &table, coverage: &coverage, from, to, scope: scope.as_deref() });
     let verdict = tokio::task::spawn_blocking(judged).await?;
     metrics.diagnose_seconds.observe(started.elapsed().as_secs_f64());
     Ok(verdict)

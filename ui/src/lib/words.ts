@@ -81,7 +81,7 @@ const CLASS_MEASURE: Partial<Record<Class, string>> = {
   service_slow: 'tcp.active.rate',
   receiver_limited: 'tcp.rwnd_share',
   loss: 'tcp.retrans_rate',
-  demand_drop: 'tcp.connects.rate',
+  demand_drop: 'tcp.segments.sent.rate',
 };
 
 /** By this much a value of the evidence must have changed to show anything. */

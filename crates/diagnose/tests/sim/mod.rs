@@ -95,13 +95,14 @@ impl Run {
         let silent = (0..self.topology.nodes.len()).filter_map(|n| {
             let last = (0..self.plan.windows).rev().find(|&w| self.traffic.reports_at(n, w));
             let at = start() + Duration::seconds(last.map_or(0, |w| w as i64 + 1) * WINDOW_S);
-            (at < self.end()).then(|| (self.topology.nodes[n].name.clone(), at))
+            (at + Duration::seconds(Coverage::SILENT_INTERVALS * WINDOW_S) < self.end()).then(|| (self.topology.nodes[n].name.clone(), at))
         });
         Coverage {
             fraction: reported as f64 / expected as f64,
             agents_reporting: self.topology.nodes.len(),
             agents_expected: self.topology.nodes.len(),
             silent: silent.collect(),
+            left: Default::default(),
             losses: Default::default(),
         }
     }

@@ -41,7 +41,7 @@ pub async fn get(State(state): State<Arc<AppState>>, Params(params): Params<Diag
     let settled = state.intake.agents.watermark(now).unwrap_or(now);
     let to = if to > settled && settled > from { settled } else { to };
     let _turn = state.turn().await?;
-    Ok(Json(diagnosis::verdict(&state.tables, &state.metrics, from, to, now, params.workload.into_iter().collect()).await?))
+    Ok(Json(diagnosis::verdict(&state.tables, &state.metrics, from, to, params.workload).await?))
 }
 
 impl From<DiagnosisError> for ApiError {

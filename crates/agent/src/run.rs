@@ -2,7 +2,7 @@
 
 use crate::clock::{LocalClock, window_start_us};
 use crate::config::{AgentConfig, ConfigError};
-use crate::metrics::{Metrics, Total};
+use crate::metrics::{Gauge, Metrics, Total};
 use crate::naming::Naming;
 use crate::observer::{Observer, Returned, WindowError};
 use crate::rebase::UNKNOWN_OFFSET_US;
@@ -24,6 +24,9 @@ use tokio::task::JoinSet;
 
 /// How long a start waits for the server's clock before it goes by its own.
 const MEET_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an end waits for the server to take the last windows, and then to hear of the end: whoever stops agents waits for them.
+const SHIP_TIMEOUT: Duration = Duration::from_secs(1);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often new namespaces are looked for.
 const REFRESH: Duration = Duration::from_secs(1);
 /// A window read later than this after its end is counted.
@@ -98,15 +101,35 @@ pub async fn run_source(
     shared.show_spool();
     let shipper = Shipper::new(config, Identity::read(observer.hooks()), Arc::clone(&shared));
     let mut beside = JoinSet::new();
-    beside.spawn(shipper.run());
+    beside.spawn(shipper.clone().run());
     if let Some(listener) = page {
         beside.spawn(crate::page::serve(listener, counted));
     }
-    let died = with_all_alive(observe(observer, Arc::clone(&shared), interval_us, shutdown), &mut beside).await;
+    let work = async {
+        observe(observer, Arc::clone(&shared), interval_us, shutdown).await;
+        if shared.metrics.gauge(Gauge::Connected) > 0 && tokio::time::timeout(SHIP_TIMEOUT, all_shipped(&shared)).await.is_err() {
+            tracing::warn!("batches wait in the spool: the next run ships them");
+        }
+    };
+    let died = with_all_alive(work, &mut beside).await;
     beside.shutdown().await;
+    if died.is_none() && shared.has_met() {
+        shipper.leave(LEAVE_TIMEOUT).await;
+    }
     // Work on files that was handed to other threads may still be under way: the next agent must not find it there.
     shared.spool().close();
     died.map_or(Ok(()), |why| Err(AgentError::Died(why)))
+}
+
+/// Until the spool is empty.
+async fn all_shipped(shared: &Shared) {
+    loop {
+        let shipped = shared.shipped.notified();
+        if shared.spool().waiting() == 0 {
+            return;
+        }
+        shipped.await;
+    }
 }
 
 /// Does the work to its end, unless something beside it ends first, which never should: then says why it did.

@@ -21,6 +21,8 @@ pub struct Shared {
     split: Mutex<Vec<IpAddr>>,
     /// There is something to ship.
     pub ready: Notify,
+    /// A batch has come to its end.
+    pub shipped: Notify,
     /// A server has answered for the first time.
     pub met: Notify,
 }
@@ -35,6 +37,7 @@ impl Shared {
             facts: Mutex::default(),
             split: Mutex::default(),
             ready: Notify::new(),
+            shipped: Notify::new(),
             met: Notify::new(),
         }
     }

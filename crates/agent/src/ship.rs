@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::spool::SpoolError;
 use edgescope_identity::host;
 use edgescope_model::wire::intake_client::IntakeClient;
-use edgescope_model::wire::{Batch, HelloRequest, INTERVAL_S_MAX};
+use edgescope_model::wire::{Batch, HelloRequest, INTERVAL_S_MAX, LeaveRequest};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,6 +84,7 @@ impl Identity {
 }
 
 /// Ships until dropped.
+#[derive(Clone)]
 pub struct Shipper {
     config: AgentConfig,
     identity: Identity,
@@ -114,6 +115,22 @@ impl Shipper {
                 said = Some(text);
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Tells the server that this agent ends, for `patience` at most. Who does not hear it misses the agent for a day, and is right to.
+    pub async fn leave(&self, patience: Duration) {
+        let request = LeaveRequest { agent_id: self.config.id.clone(), boot_id: self.identity.boot_id.clone() };
+        let said = async {
+            let mut client = self.connect().await?;
+            // It may be another server than the last one, or one that was started since.
+            self.hello(&mut client).await?;
+            Ok::<_, SessionError>(client.leave(request).await?)
+        };
+        match tokio::time::timeout(patience, said).await {
+            Ok(Ok(_)) => tracing::info!("the server knows that this agent ends"),
+            Ok(Err(error)) => tracing::warn!(%error, "the server does not know that this agent ends: it will be missed"),
+            Err(_) => tracing::warn!(?patience, "no answer: the server may not know that this agent ends, and miss it"),
         }
     }
 
@@ -247,6 +264,7 @@ impl Shipper {
         })
         .await?;
         self.shared.show_spool();
+        self.shared.shipped.notify_waiters();
         Ok(())
     }
 

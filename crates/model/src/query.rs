@@ -211,6 +211,9 @@ pub struct Coverage {
     pub agents_expected: usize,
     /// Agents that are silent now, with the moment of their last window.
     pub silent: BTreeMap<String, DateTime<Utc>>,
+    /// Agents that said that they end, and when, within the day before the range's end; those that came back are not among them.
+    #[serde(default)]
+    pub left: BTreeMap<String, DateTime<Utc>>,
     /// Everything lost in the range, by reason.
     pub losses: BTreeMap<String, u64>,
 }
@@ -227,6 +230,16 @@ impl Coverage {
             return Some(format!("{} of {} agents silent", self.silent.len(), self.agents_expected));
         }
         (self.fraction < Self::FRACTION_MIN).then(|| format!("coverage {:.1} %", self.fraction * 100.0))
+    }
+
+    /// Who ended in order and is expected no more, in words: nobody looks where it was. `None` if nobody did.
+    pub fn who_left(&self) -> Option<String> {
+        let (last, at) = self.left.iter().max_by_key(|(_, at)| **at)?;
+        let at = at.format("%H:%M:%S UTC");
+        Some(match self.left.len() {
+            1 => format!("1 agent has left: {last} at {at}"),
+            more => format!("{more} agents have left, {last} last at {at}"),
+        })
     }
 }
 
@@ -272,5 +285,9 @@ mod tests {
         assert_eq!(seen(0.949).blind_spot().as_deref(), Some("coverage 94.9 %"));
         let silent = BTreeMap::from([("node-1".to_owned(), from_seconds(1))]);
         assert_eq!(Coverage { silent, ..seen(1.0) }.blind_spot().as_deref(), Some("1 of 3 agents silent"));
+        let mut left = Coverage { left: BTreeMap::from([("node-2".to_owned(), from_seconds(7))]), ..seen(1.0) };
+        assert_eq!((left.blind_spot(), left.who_left().as_deref()), (None, Some("1 agent has left: node-2 at 00:00:07 UTC")));
+        left.left.insert("node-0".to_owned(), from_seconds(60));
+        assert_eq!(left.who_left().as_deref(), Some("2 agents have left, node-0 last at 00:01:00 UTC"));
     }
 }

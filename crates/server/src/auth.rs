@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 /// Most tokens of a file: each costs a comparison of 32 bytes a request, 10,000 about 0.2 ms.
 const TOKENS_MAX: usize = 10_000;
-/// Largest token file read: each line under 400 bytes.
+/// Largest token file read: 10,000 lines of 400 bytes; one with agent ids may take many of those.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Most agent ids of one token: whoever has more nodes makes more tokens. All are compared for each message, some microseconds.
 const AGENT_IDS_MAX: usize = 1_000;
@@ -181,7 +181,7 @@ fn parse_role(text: &str) -> Result<(Role, AgentIds), String> {
     // Agents call themselves by these alone, so that anything else is a slip.
     let sound = |id: &String| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     match ids.iter().position(|id| !sound(id)) {
-        Some(at) => Err(format!("agent id {} of the line is not of letters, digits, '-', '_' and '.'", at + 1)),
+        Some(at) => Err(format!("agent id {} is not of letters, digits, '-', '_' and '.'", at + 1)),
         None => Ok((Role::Agent, Some(ids.into()))),
     }
 }
@@ -193,19 +193,21 @@ pub struct NewToken {
     pub line: String,
 }
 
-/// Makes a token for a role; `name` says in logs whose it is.
+/// Makes a token for a role; `name` says in logs whose it is. An agent's may be bound to agent ids: it speaks for no others.
 ///
 /// # Errors
-/// If the name holds a line break, or the system has no randomness.
-pub fn new_token(role: Role, name: Option<&str>) -> Result<NewToken, String> {
+/// If the name holds a line break, an id is none or the role takes none, or the system has no randomness.
+pub fn new_token(role: Role, agent_ids: &[String], name: Option<&str>) -> Result<NewToken, String> {
     use rand::TryRngCore;
+    let may = if agent_ids.is_empty() { role.to_string() } else { format!("{role}={}", agent_ids.join(",")) };
+    parse_role(&may)?;
     if name.is_some_and(|n| n.contains(['\n', '\r'])) {
         return Err("a token's name must be one line".to_owned());
     }
     let mut bytes = [0u8; 32];
     rand::rngs::OsRng.try_fill_bytes(&mut bytes).map_err(|e| format!("the system gave no random bytes: {e}"))?;
     let secret = hex(&bytes);
-    let line = format!("{role}:{}{}", hex(&Sha256::digest(secret.as_bytes())), name.map(|n| format!(":{n}")).unwrap_or_default());
+    let line = format!("{may}:{}{}", hex(&Sha256::digest(secret.as_bytes())), name.map(|n| format!(":{n}")).unwrap_or_default());
     Ok(NewToken { secret, line })
 }
 
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_new_token_is_known_by_its_line_and_no_other_is() {
-        let (agent, viewer) = (new_token(Role::Agent, Some("node-1: rack 2")).unwrap(), new_token(Role::Viewer, None).unwrap());
+        let (agent, viewer) = (new_token(Role::Agent, &[], Some("node-1: rack 2")).unwrap(), new_token(Role::Viewer, &[], None).unwrap());
         let tokens = Tokens::parse(&format!("# ours\n\n{}\n{}\n", agent.line, viewer.line)).unwrap();
         assert_eq!(tokens.caller(&agent.secret), Some(Caller { role: Role::Agent, name: "node-1: rack 2".into(), agent_ids: None }));
         assert_eq!(tokens.caller(&viewer.secret).map(|c| c.role), Some(Role::Viewer));
@@ -250,8 +252,11 @@ mod tests {
 
     #[test]
     fn a_line_says_for_which_agents_its_token_speaks() {
-        let [bound, free] = [(); 2].map(|()| new_token(Role::Agent, Some("rack: 2")).unwrap());
-        let line = bound.line.replacen("agent:", "agent=node-1, node-2.example:", 1);
+        let ids = ["node-1", "node-2.example"].map(str::to_owned);
+        let bound = new_token(Role::Agent, &ids, Some("rack: 2")).unwrap();
+        let free = new_token(Role::Agent, &[], Some("rack: 2")).unwrap();
+        assert_eq!(new_token(Role::Viewer, &ids, None).err().as_deref(), Some("only role agent takes agent ids"));
+        let line = bound.line.replacen(',', ", ", 1);
         let tokens = Tokens::parse(&format!("{line}\n{}", free.line)).unwrap();
         let caller = tokens.caller(&bound.secret).unwrap();
         assert_eq!((caller.role, caller.name.as_str()), (Role::Agent, "rack: 2"));
@@ -263,9 +268,9 @@ mod tests {
         let many = vec!["a"; AGENT_IDS_MAX + 1].join(",");
         for (role, expected) in [
             ("viewer=node-1", "only role agent takes agent ids"),
-            ("agent=", "agent id 1 of the line"),
-            ("agent=node-1,", "agent id 2 of the line"),
-            ("agent=no de", "agent id 1 of the line"),
+            ("agent=", "agent id 1 is not"),
+            ("agent=node-1,", "agent id 2 is not"),
+            ("agent=no de", "agent id 1 is not"),
             (&format!("agent={many}"), "1001 agent ids, at most 1000"),
         ] {
             let (line, what) = Tokens::parse(&format!("{role}:{hash}")).map(|_| ()).unwrap_err();

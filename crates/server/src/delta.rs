@@ -284,6 +284,7 @@ fn facts_of(agent: &AgentRecord) -> AgentFacts {
         clock_offset_us: (agent.clock_offset_s * 1e6) as i64,
         first_seen: agent.first_seen.unwrap_or_default(),
         last_seen: agent.last_seen.unwrap_or_default(),
+        left_at: agent.left_at,
     }
 }
 
@@ -294,6 +295,7 @@ fn record_of(facts: AgentFacts) -> AgentRecord {
         clock_offset_s: facts.clock_offset_us as f64 / 1e6,
         first_seen: Some(facts.first_seen),
         last_seen: Some(facts.last_seen),
+        left_at: facts.left_at,
         agent_id: facts.agent_id,
         boot_id: facts.boot_id,
         version: facts.version,

@@ -50,6 +50,7 @@ pub struct Metrics {
     refused: Reasons,
     batches: Reasons,
     hellos: Reasons,
+    leaves: Reasons,
     pub rows: Counter,
     pub observations: Counter,
     losses: Reasons,
@@ -99,6 +100,7 @@ impl Metrics {
             refused: family(&mut r, "requests_refused", "Requests refused before any work, by reason"),
             batches: family(&mut r, "batches", "Batches of agents, by what became of them"),
             hellos: family(&mut r, "hellos", "Greetings of agents, by what became of them"),
+            leaves: family(&mut r, "leaves", "Farewells of agents, by what became of them"),
             rows: counter(&mut r, "rows", "Rows committed"),
             observations: counter(&mut r, "observations", "Observations in committed batches"),
             losses: family(&mut r, "agent_losses", "What agents reported as lost, by reason"),
@@ -112,8 +114,12 @@ impl Metrics {
             pending_bytes: gauge(&mut r, "pending_bytes", "Bytes of batches that wait for names or for their commit"),
             names_awaited: counter(&mut r, "names_awaited", "Batches that waited for the name of a remote address"),
             names_missing: counter(&mut r, "names_missing", "Remote addresses that stayed without a name after waiting"),
-            agents: gauge(&mut r, "agents", "Agents known"),
-            agents_conflicting: counter(&mut r, "agents_conflicting", "Batches refused since another boot of the same agent id is at work"),
+            agents: gauge(&mut r, "agents", "Agents known, those that left included"),
+            agents_conflicting: counter(
+                &mut r,
+                "agents_conflicting",
+                "Batches and farewells refused since another boot of the same agent id is at work",
+            ),
             rounds: counter(&mut r, "detection_rounds", "Rounds of the detectors"),
             round_failures: counter(&mut r, "detection_round_failures", "Rounds of the detectors that failed"),
             round_seconds: histogram(&mut r, "detection_round_seconds", "Time of a round, queries included", seconds()),
@@ -154,6 +160,11 @@ impl Metrics {
     /// Counts what became of a greeting.
     pub fn hello(&self, outcome: &'static str) {
         inc(&self.hellos, outcome);
+    }
+
+    /// Counts what became of a farewell.
+    pub fn leave(&self, outcome: &'static str) {
+        inc(&self.leaves, outcome);
     }
 
     /// Counts a connection that failed.

@@ -36,6 +36,8 @@ pub struct AgentRecord {
     pub simulated: bool,
     pub first_seen: Option<DateTime<Utc>>,
     pub last_seen: Option<DateTime<Utc>>,
+    /// When it said that it ends; absent since it greeted again.
+    pub left_at: Option<DateTime<Utc>>,
     /// End of the last window that is durable here.
     pub last_window_end: Option<DateTime<Utc>>,
     /// Highest durable sequence.

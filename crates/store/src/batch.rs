@@ -71,6 +71,8 @@ pub struct AgentFacts {
     /// When it was first and last heard of; the store keeps the first.
     pub first_seen: DateTime<Utc>,
     pub last_seen: DateTime<Utc>,
+    /// When it said that it ends; `None` since it greeted again.
+    pub left_at: Option<DateTime<Utc>>,
 }
 
 /// How a batch came to be stored.

@@ -17,8 +17,8 @@ use tokio::sync::Mutex;
 
 /// A window that ended this long ago should have arrived: agents read within a second and a commit takes milliseconds; the rest is for slow paths.
 const GRACE_S: i64 = 10;
-/// An agent that was silent for this long before a range is not expected in it: it was taken away. Nothing tells that from an agent that died with its node,
-/// so it is as long as somebody may need to hear of it: a night and the day after.
+/// An agent that was silent for this long before a range is not expected in it: it was taken away without a word. Nothing tells that from an agent that died
+/// with its node, so it is as long as somebody may need to hear of it: a night and the day after.
 const EXPECTED_FOR_S: i64 = 86_400;
 /// A greeting so long before an agent's first receipt means that those in between are gone.
 const RECEIPTS_GONE_S: i64 = 3600;
@@ -71,6 +71,8 @@ struct Waiting {
 /// An agent of which windows are due in a range, and what came.
 struct Expected {
     life: Life,
+    /// It said in the range or before that it ends, and is not back.
+    has_left: bool,
     interval_us: i64,
     wanted: Range<i64>,
     /// A bit for each of the wanted windows.
@@ -79,10 +81,10 @@ struct Expected {
 }
 
 impl Expected {
-    fn new(life: Life, interval_us: i64, from_us: i64, settled_us: i64) -> Self {
-        let wanted = grid(from_us.max(life.first_us), settled_us, interval_us);
+    fn new(life: Life, left_us: Option<i64>, interval_us: i64, from_us: i64, settled_us: i64) -> Self {
+        let wanted = grid(from_us.max(life.first_us), settled_us.min(left_us.unwrap_or(i64::MAX)), interval_us);
         let got = vec![0; usize::try_from(wanted.end - wanted.start).unwrap_or(0).div_ceil(64)];
-        Self { life, interval_us, wanted, got, reports: false }
+        Self { life, has_left: left_us.is_some(), interval_us, wanted, got, reports: false }
     }
 
     fn take(&mut self, start_us: i64) {
@@ -106,7 +108,7 @@ impl Receipts {
         let (from_us, to_us) = (from.timestamp_micros(), to.timestamp_micros());
         let settled_us = to_us.min((now - Duration::seconds(GRACE_S)).timestamp_micros());
         let mut lives = self.lives(&head).await?;
-        let mut intervals_us = HashMap::new();
+        let (mut intervals_us, mut left_us) = (HashMap::new(), HashMap::new());
         for agent in agents {
             let hello_us = agent.first_seen.timestamp_micros();
             let life = lives.entry(agent.agent_id.clone()).or_insert(Life { first_us: hello_us, last_us: hello_us });
@@ -117,15 +119,26 @@ impl Receipts {
             if agent.interval_ms > 0 {
                 intervals_us.insert(agent.agent_id.as_str(), (i64::from(agent.interval_ms) * 1000).max(INTERVAL_MIN_US));
             }
+            if let Some(left_at) = agent.left_at.filter(|left_at| *left_at < to) {
+                left_us.insert(agent.agent_id.as_str(), left_at.timestamp_micros());
+            }
         }
+        let mut left = BTreeMap::new();
         let due = |life: &Life| life.first_us < to_us && life.last_us >= from_us - EXPECTED_FOR_S * 1_000_000;
         let mut expected: HashMap<&str, Expected> = HashMap::new();
         for (agent, life) in lives.iter().filter(|(_, life)| due(life)) {
             let interval_us = intervals_us.get(agent.as_str()).copied().unwrap_or(INTERVAL_S * 1_000_000);
-            expected.insert(agent, Expected::new(*life, interval_us, from_us, settled_us));
+            // Windows well after it left: it is back, whatever became of its greeting.
+            let left_us = left_us.get(agent.as_str()).copied().filter(|left_us| life.last_us <= left_us + interval_us);
+            if let Some(left_us) = left_us {
+                left.insert(agent.clone(), from_micros(left_us));
+            }
+            if left_us.is_none_or(|left_us| left_us > from_us) {
+                expected.insert(agent, Expected::new(*life, left_us, interval_us, from_us, settled_us));
+            }
         }
         let losses = self.receive(&head, from_us..to_us, &mut expected).await?;
-        Ok(sum_up(&expected, losses, settled_us))
+        Ok(Coverage { left, ..sum_up(&expected, losses, settled_us) })
     }
 
     /// Gives each agent the windows of a range whose receipts are there and whose facts are stored; returns what was lost, by reason.
@@ -248,7 +261,7 @@ fn sum_up(expected: &HashMap<&str, Expected>, losses: BTreeMap<String, u64>, set
         coverage.agents_reporting += usize::from(seen.reports);
         wanted += seen.wanted.end - seen.wanted.start;
         windows += seen.got.iter().map(|bits| i64::from(bits.count_ones())).sum::<i64>();
-        if seen.life.last_us + Coverage::SILENT_INTERVALS * seen.interval_us < settled_us {
+        if !seen.has_left && seen.life.last_us + Coverage::SILENT_INTERVALS * seen.interval_us < settled_us {
             coverage.silent.insert((*agent).to_owned(), from_micros(seen.life.last_us));
         }
     }

@@ -1028,6 +1028,12 @@ export interface components {
              */
             last_window_end: string | null;
             /**
+             * Format: date-time
+             * @description When it said that it ends; absent since it greeted again.
+             * @default null
+             */
+            left_at: string | null;
+            /**
              * @description Everything it lost since this server started, by reason.
              * @default {}
              */
@@ -1195,6 +1201,10 @@ export interface components {
              * @description Agent windows received ÷ agent windows expected, 0..=1.
              */
             fraction: number;
+            /** @description Agents that said that they end, and when, within the day before the range's end; those that came back are not among them. */
+            left?: {
+                [key: string]: string;
+            };
             /** @description Everything lost in the range, by reason. */
             losses: {
                 [key: string]: number;

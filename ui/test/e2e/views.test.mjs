@@ -70,7 +70,7 @@ const BANNERS = [
   ['cannot_say', /^Cannot say·?3 of 6 agents silent for \d+ (s|min)/],
   ['quiet', /^No network problem seen·?30 edges·?coverage 99.8\s%/],
   ['resolved', /^No network problem seen/],
-  ['empty', /^Cannot say·?no agent has reported yet/],
+  ['empty', /^Cannot say·?no agent reports/],
   ['down', /^Cannot say·?the store is not writable/],
 ];
 

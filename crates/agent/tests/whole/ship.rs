@@ -84,6 +84,9 @@ async fn lost_replies_patience_and_failures_are_all_counted_once() {
     let ports: Vec<(u32, bool)> = hello.endpoints.iter().map(|e| (e.port, e.shared)).collect();
     assert_eq!(ports, [(0, true), (0, true), (7070, false)]);
     assert_eq!(hello.owners[hello.endpoints[2].owner as usize].workload, "cart");
+    // It ended in order, and said so once, after all else.
+    let left: Vec<_> = book.left.iter().map(|(leave, committed)| (leave.agent_id.as_str(), leave.boot_id == hello.boot_id, *committed)).collect();
+    assert_eq!(left, [("sim-1", true, book.committed)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +140,7 @@ async fn a_batch_refused_for_good_does_not_block_the_next() {
     node.run_until(|| fake.book().windows.len() >= 2).await;
     assert_eq!(node.metrics.total(edgescope_agent::metrics::Total::BatchesRefused), 1);
     assert!(node.metrics.text().contains("edgescope_agent_lost_total{reason=\"batches_refused\"} 1"));
-    assert_eq!(fake.book().hellos.len(), 1, "the session went on");
+    assert_eq!(fake.book().hellos.len(), 2, "the session went on: the other greeting is that of the farewell");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

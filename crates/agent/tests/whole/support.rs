@@ -2,7 +2,7 @@
 
 use edgescope_model::signal::TCP_BYTES;
 use edgescope_model::wire::intake_server::{Intake, IntakeServer};
-use edgescope_model::wire::{Ack, Batch, HelloReply, HelloRequest, ServerClock};
+use edgescope_model::wire::{Ack, Batch, HelloReply, HelloRequest, LeaveReply, LeaveRequest, ServerClock};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,6 +24,8 @@ pub struct Book {
     pub calls: u64,
     pub duplicates: u64,
     pub tokens: Vec<String>,
+    /// Farewells, with how many batches were committed before each.
+    pub left: Vec<(LeaveRequest, u64)>,
 }
 
 /// What the next calls of `ship` do, last first; empty: all is well.
@@ -105,6 +107,13 @@ impl Intake for Fake {
             Some(Mood::RefuseForGood) => return Err(Status::invalid_argument("makes no sense")),
         }
         Ok(Response::new(Ack { clock: self.clock(), committed_sequence: self.commit(&batch), split_addresses: vec![] }))
+    }
+
+    async fn leave(&self, request: Request<LeaveRequest>) -> Result<Response<LeaveReply>, Status> {
+        let mut book = self.book();
+        let committed = book.committed;
+        book.left.push((request.into_inner(), committed));
+        Ok(Response::new(LeaveReply {}))
     }
 }
 

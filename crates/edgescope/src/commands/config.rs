@@ -14,7 +14,7 @@ Examples:
   edgescope config --config edgescope.yaml      check a file: exit 0 if it is good
   edgescope config --keys                       every key: flag, variable, default, meaning
   edgescope config --catalogue                  every signal and measure
-  edgescope config token --role agent --name node-1 > node-1.token 2>> tokens   a secret, and its line for server.tokens_file")]
+  edgescope config token --role agent --agent-id node-1 --name node-1 > node-1.token 2>> tokens   a secret, and its line for server.tokens_file")]
 pub struct ConfigArgs {
     /// List every key with its flag, environment variable, default and meaning.
     #[arg(long, conflicts_with = "catalogue")]
@@ -38,6 +38,9 @@ pub enum Action {
         /// agent, viewer, editor or admin.
         #[arg(long)]
         role: edgescope_server::Role,
+        /// The agent that it speaks for (its agent.id), several with commas between; without, any agent.
+        #[arg(long, value_delimiter = ',', value_name = "ID")]
+        agent_id: Vec<String>,
         /// Whose it is, for the server's log.
         #[arg(long)]
         name: Option<String>,
@@ -47,8 +50,8 @@ pub enum Action {
 /// Runs the command.
 pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     #[cfg(feature = "server")]
-    if let Some(Action::Token { role, name }) = &args.action {
-        return token(*role, name.as_deref());
+    if let Some(Action::Token { role, agent_id, name }) = &args.action {
+        return token(*role, agent_id, name.as_deref());
     }
     if args.keys {
         return list(
@@ -67,8 +70,8 @@ pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<()> {
 
 /// The secret alone goes to standard output, what belongs into the server's file to standard error: each can be sent into its file.
 #[cfg(feature = "server")]
-fn token(role: edgescope_server::Role, name: Option<&str>) -> anyhow::Result<()> {
-    let token = edgescope_server::new_token(role, name).map_err(anyhow::Error::msg)?;
+fn token(role: edgescope_server::Role, agent_ids: &[String], name: Option<&str>) -> anyhow::Result<()> {
+    let token = edgescope_server::new_token(role, agent_ids, name).map_err(|why| anyhow::anyhow!("no token was made: {why}"))?;
     show::out(&format!("{}\n", token.secret))?;
     eprintln!("# add this line to the file that server.tokens_file names:\n{}", token.line);
     Ok(())

@@ -139,15 +139,21 @@ pub fn as_text(answer: &Answer) -> String {
     };
     let coverage = &answer.coverage;
     out += &format!(
-        "\n{} of {} groups · coverage {} · {} of {} agents reporting\n",
+        "\n{} of {} groups · {} to {} · coverage {} · {} of {} agents reporting\n",
         table.rows.len(),
         table.groups_total,
+        // Less than was asked where no more is kept.
+        table.from.format("%Y-%m-%d %H:%M:%S"),
+        table.to.format("%Y-%m-%d %H:%M:%S UTC"),
         show::percent(coverage.fraction),
         coverage.agents_reporting,
         coverage.agents_expected
     );
     for (agent, since) in &coverage.silent {
         out += &format!("agent {} silent since {}\n", show::safe(agent), since.format("%H:%M:%S UTC"));
+    }
+    if let Some(who) = coverage.who_left() {
+        out += &format!("{}\n", show::safe(&who));
     }
     out
 }

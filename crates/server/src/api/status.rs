@@ -77,7 +77,7 @@ pub async fn status(State(state): State<Arc<AppState>>) -> Json<Status> {
     let agents = state.intake.agents.records();
     let store_error = state.tables.writable().await.err().map(|e| e.to_string());
     let headline = headline(&now, store_error.as_deref(), agents.iter().any(|a| a.last_window_end.is_some()), Utc::now());
-    let counts = Counts { agents: agents.len(), ..now.counts };
+    let counts = Counts { agents: state.intake.agents.there(), ..now.counts };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: Utc::now(),
@@ -129,9 +129,10 @@ fn headline(now: &Now, store_error: Option<&str>, any_data: bool, at: DateTime<U
     if let Some(blind_spot) = coverage.blind_spot() {
         return cannot_say(blind_spot);
     }
+    let left = coverage.who_left().map_or_else(String::new, |who| format!(" · {who}"));
     Headline {
         state: HeadlineState::Clear,
-        text: format!("no network problem seen · {} edges, coverage {:.1} %", now.counts.edges, coverage.fraction * 100.0),
+        text: format!("no network problem seen · {} edges, coverage {:.1} %{left}", now.counts.edges, coverage.fraction * 100.0),
     }
 }
 

@@ -61,7 +61,7 @@ impl Agents {
         if !known.contains_key(&record.agent_id) && known.len() >= self.agents_max {
             // Nodes come and go: those that went make room.
             let old = record.last_seen.map(|now| now - chrono::Duration::seconds(FORGET_S));
-            known.retain(|_, agent| agent.record.last_seen >= old);
+            known.retain(|_, agent| agent.record.left_at.is_none() && agent.record.last_seen >= old);
             if known.len() >= self.agents_max {
                 return None;
             }
@@ -102,6 +102,23 @@ impl Agents {
         Ok((guard, agent.record.clone()))
     }
 
+    /// Takes it that an agent ends. Returns the whole record, and whether that is durable already: said again it changes nothing.
+    ///
+    /// # Errors
+    /// If it has not greeted, or another boot has since.
+    pub fn leave(&self, agent_id: &str, boot_id: &str, now: DateTime<Utc>) -> Result<(AgentRecord, bool), NotNow> {
+        let mut known = self.lock();
+        let agent = known.get_mut(agent_id).filter(|a| a.greeted).ok_or(NotNow::Stranger)?;
+        if boot_id != agent.record.boot_id {
+            return Err(NotNow::OtherBoot);
+        }
+        if agent.record.left_at.is_none() {
+            agent.record.left_at = Some(now);
+            agent.stored = false;
+        }
+        Ok((agent.record.clone(), agent.stored))
+    }
+
     /// Changes what is known of an agent.
     pub fn update(&self, agent_id: &str, change: impl FnOnce(&mut AgentRecord)) {
         if let Some(agent) = self.lock().get_mut(agent_id) {
@@ -109,12 +126,15 @@ impl Agents {
         }
     }
 
-    /// End of the last window that every agent has shipped; one that is late is waited for [`LATE_S`] only, and one that is gone not at all.
+    /// End of the last window that every agent has shipped; one that is late is waited for [`LATE_S`] only, and one that left or is gone not at all.
     /// `None` before the first window.
     pub fn watermark(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ago = |seconds| now - chrono::Duration::seconds(seconds);
-        let ends: Vec<_> = self.lock().values().filter_map(|a| a.record.last_window_end).map(|end| end.min(now)).collect();
-        let alive = ends.iter().filter(|end| **end > ago(GONE_S)).map(|end| (*end).max(ago(LATE_S))).min();
+        let known = self.lock();
+        let end = |agent: &Known| agent.record.last_window_end.map(|end| end.min(now));
+        let ends: Vec<_> = known.values().filter_map(end).collect();
+        let there: Vec<_> = known.values().filter(|agent| agent.record.left_at.is_none()).filter_map(end).collect();
+        let alive = there.iter().filter(|end| **end > ago(GONE_S)).map(|end| (*end).max(ago(LATE_S))).min();
         // With all of them gone there is nothing to wait for: rounds go on, so that what has no data resolves.
         alive.or(Some(ago(LATE_S)).filter(|_| !ends.is_empty()))
     }
@@ -124,6 +144,11 @@ impl Agents {
         let mut records: Vec<_> = self.lock().values().map(|a| a.record.clone()).collect();
         records.sort_by(|a, b| a.agent_id.cmp(&b.agent_id));
         records
+    }
+
+    /// How many there are that have not left.
+    pub fn there(&self) -> usize {
+        self.lock().values().filter(|agent| agent.record.left_at.is_none()).count()
     }
 
     pub fn len(&self) -> usize {
@@ -137,8 +162,8 @@ impl Agents {
 
 /// What an agent says of itself, and seldom changes.
 fn facts(record: &AgentRecord) -> impl PartialEq + '_ {
-    let AgentRecord { boot_id, version, kernel, node, zone, region, environment, interval_s, hooks, scope, .. } = record;
-    (boot_id, version, kernel, node, zone, region, environment, interval_s, hooks, scope)
+    let AgentRecord { boot_id, version, kernel, node, zone, region, environment, interval_s, hooks, scope, left_at, .. } = record;
+    (boot_id, version, kernel, node, zone, region, environment, interval_s, hooks, scope, left_at)
 }
 
 #[cfg(test)]
@@ -180,6 +205,29 @@ mod tests {
         assert!(!agents.greet(record("2")).unwrap().1, "not stored yet");
         agents.stored("a");
         assert!(agents.greet(record("2")).unwrap().1);
+    }
+
+    #[test]
+    fn who_leaves_is_not_waited_for_until_it_greets_again() {
+        let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
+        let agents = Agents::new(9, vec![]);
+        let greet = |id: &str, boot: &str| agents.greet(AgentRecord { agent_id: id.into(), ..record(boot) }).unwrap();
+        for (id, end) in [("a", 100), ("b", 90)] {
+            greet(id, "1");
+            agents.update(id, |r| r.last_window_end = Some(at(end)));
+        }
+        assert_eq!(agents.watermark(at(101)), Some(at(90)));
+        assert_eq!(agents.leave("c", "1", at(99)).unwrap_err(), NotNow::Stranger);
+        assert_eq!(agents.leave("b", "0", at(99)).unwrap_err(), NotNow::OtherBoot);
+        let (left, stored) = agents.leave("b", "1", at(99)).unwrap();
+        assert_eq!((left.left_at, stored, agents.there()), (Some(at(99)), false, 1));
+        assert_eq!(agents.watermark(at(101)), Some(at(100)));
+        agents.stored("b");
+        let (again, stored) = agents.leave("b", "1", at(100)).unwrap();
+        assert_eq!((again.left_at, stored), (Some(at(99)), true), "said twice");
+        let (back, stored) = greet("b", "1");
+        assert_eq!((back.left_at, stored), (None, false), "that it is back is to be stored");
+        assert_eq!(agents.watermark(at(101)), Some(at(90)));
     }
 
     #[test]

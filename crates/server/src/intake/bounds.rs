@@ -3,7 +3,7 @@
 use edgescope_model::dims::{VALUE_BYTES_MAX, shortened};
 use edgescope_model::histogram::BUCKET_MAX;
 use edgescope_model::signal::CATALOGUE;
-use edgescope_model::wire::{Batch, HelloRequest, INTERVAL_S_MAX, Observation, Owner, SEQUENCE_MAX};
+use edgescope_model::wire::{Batch, HelloRequest, INTERVAL_S_MAX, LeaveRequest, Observation, Owner, SEQUENCE_MAX};
 use std::collections::BTreeMap;
 
 /// Longest agent id, in bytes: a host name with a suffix.
@@ -73,6 +73,11 @@ pub fn hello(hello: &mut HelloRequest) -> Result<u64, Refused> {
         cut += shorten(text, VALUE_BYTES_MAX);
     }
     Ok(cut)
+}
+
+/// Checks a farewell; its boot is only compared.
+pub fn leave(leave: &LeaveRequest) -> Result<(), Refused> {
+    agent_id(&leave.agent_id)
 }
 
 /// Checks and cuts a batch. `late_us_max` is how long rows are kept. Returns the number of texts and measures that were cut.

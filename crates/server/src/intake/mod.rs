@@ -18,7 +18,7 @@ use edgescope_identity::directory::Directory;
 use edgescope_identity::resolve::{Counters, Resolved, resolve};
 use edgescope_model::fact::FactRow;
 use edgescope_model::time::from_micros;
-use edgescope_model::wire::{Batch, HelloRequest};
+use edgescope_model::wire::{Batch, HelloRequest, LeaveRequest};
 use own::OwnAddresses;
 use prost::Message;
 use std::sync::Arc;
@@ -152,6 +152,28 @@ impl Intake {
         Ok(sequence)
     }
 
+    /// Takes an agent's farewell: it is not expected until it greets again.
+    ///
+    /// # Errors
+    /// If the caller may not speak for the agent, it never greeted or was started since, or the store does not take it.
+    pub async fn leave(&self, leave: &LeaveRequest, caller: Option<&Caller>, now: DateTime<Utc>) -> Result<(), Refusal> {
+        let result = self.see_off(leave, caller, now).await;
+        self.metrics.leave(result.as_ref().map_or_else(Refusal::outcome, |()| "taken"));
+        result
+    }
+
+    async fn see_off(&self, leave: &LeaveRequest, caller: Option<&Caller>, now: DateTime<Utc>) -> Result<(), Refusal> {
+        bounds::leave(leave)?;
+        speaks_for(caller, &leave.agent_id)?;
+        let (record, known) = self.agents.leave(&leave.agent_id, &leave.boot_id, now).map_err(|not_now| self.refuse(not_now))?;
+        if !known {
+            self.tables.put_agent(&record, &[]).await?;
+            self.agents.stored(&record.agent_id);
+            tracing::info!(agent = record.agent_id, node = record.node, "agent left");
+        }
+        Ok(())
+    }
+
     /// Takes a batch; returns the agent's highest durable sequence once the batch is durable.
     ///
     /// # Errors
@@ -243,6 +265,8 @@ impl Intake {
             agent.sequence = agent.sequence.max(sequence);
             agent.last_seen = Some(now);
             agent.last_window_end = agent.last_window_end.max(Some(from_micros(window_end_us)));
+            // A farewell that was long on its way, of the process before this one; the tables judge by the windows, too.
+            agent.left_at = agent.left_at.filter(|left_at| from_micros(window_end_us) <= *left_at);
             agent.sockets = sockets;
             agent.clock_offset_s = clock_offset_us as f64 / 1e6;
             agent.clock_suspect = told.clock_suspect;

@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use edgescope_model::wire::intake_server::{Intake as Service, IntakeServer};
-use edgescope_model::wire::{Ack, Batch, HelloReply, HelloRequest, ServerClock};
+use edgescope_model::wire::{Ack, Batch, HelloReply, HelloRequest, LeaveReply, LeaveRequest, ServerClock};
 use std::sync::Arc;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataValue;
@@ -40,7 +40,7 @@ impl From<Refusal> for Status {
     }
 }
 
-/// Handler of both calls.
+/// Handler of all calls.
 #[derive(Clone)]
 struct Handler(Arc<Intake>);
 
@@ -69,6 +69,15 @@ impl Service for Handler {
         let committed_sequence = shipped.await.map_err(|e| Status::internal(format!("taking the batch failed: {e}")))??;
         let clock = Some(clock(received.timestamp_micros()));
         Ok(tonic::Response::new(Ack { clock, committed_sequence, split_addresses: Vec::new() }))
+    }
+
+    async fn leave(&self, request: tonic::Request<LeaveRequest>) -> Result<tonic::Response<LeaveReply>, Status> {
+        let received = Utc::now();
+        let intake = Arc::clone(&self.0);
+        let caller = request.extensions().get::<Caller>().cloned();
+        let left = tokio::spawn(async move { intake.leave(request.get_ref(), caller.as_ref(), received).await });
+        left.await.map_err(|e| Status::internal(format!("taking the farewell failed: {e}")))??;
+        Ok(tonic::Response::new(LeaveReply {}))
     }
 }
 

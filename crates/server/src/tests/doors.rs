@@ -78,7 +78,7 @@ async fn doors_given_open_are_held_to_the_same_rules() {
     // Tokens that travel in the clear guard nothing.
     let dir = tempfile::tempdir().unwrap();
     let tokens_file = dir.path().join("tokens");
-    std::fs::write(&tokens_file, crate::auth::new_token(crate::Role::Viewer, None).unwrap().line).unwrap();
+    std::fs::write(&tokens_file, crate::auth::new_token(crate::Role::Viewer, &[], None).unwrap().line).unwrap();
     let mut config = any_port();
     (config.server.insecure, config.server.tokens_file) = (true, Some(tokens_file));
     let clear = start(config, Listeners { http: Some(wide().await), ..Listeners::default() }).await.unwrap();
@@ -91,7 +91,7 @@ async fn tls_and_tokens_open_a_wide_door() {
     let dir = tempfile::tempdir().unwrap();
     let tls = certificate(&dir);
     let (_, secrets) = tokens();
-    let token = crate::auth::new_token(crate::Role::Viewer, Some("me")).unwrap();
+    let token = crate::auth::new_token(crate::Role::Viewer, &[], Some("me")).unwrap();
     let tokens_file = dir.path().join("tokens");
     std::fs::write(&tokens_file, &token.line).unwrap();
     let mut config = any_port();

@@ -9,7 +9,7 @@ use crate::tables::TablesError;
 use chrono::Utc;
 use edgescope_model::signal::{TCP_BYTES, TCP_RTT};
 use edgescope_model::wire::intake_client::IntakeClient;
-use edgescope_model::wire::{Batch, Endpoint, HelloRequest, Measure, Observation, Owner, Protocol, Role as WireRole};
+use edgescope_model::wire::{Batch, Endpoint, HelloRequest, LeaveRequest, Measure, Observation, Owner, Protocol, Role as WireRole};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -435,7 +435,7 @@ async fn only_tokens_of_agents_come_in() {
 
 #[tokio::test]
 async fn a_token_speaks_for_the_agents_of_its_line_only() {
-    let [bound, free] = [(); 2].map(|()| crate::auth::new_token(Role::Agent, None).unwrap());
+    let [bound, free] = [(); 2].map(|()| crate::auth::new_token(Role::Agent, &[], None).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens");
     std::fs::write(&path, format!("{}\n{}\n", bound.line.replacen("agent:", "agent=a,c:", 1), free.line)).unwrap();
@@ -449,7 +449,9 @@ async fn a_token_speaks_for_the_agents_of_its_line_only() {
         greeting.metadata_mut().insert("authorization", with(&secret.secret));
         let mut shipped = Request::new(Batch { agent_id: agent.into(), observations: Vec::new(), ..batch(1) });
         shipped.metadata_mut().insert("authorization", with(&secret.secret));
-        let answers = [client.hello(greeting).await.map(|_| ()), client.ship(shipped).await.map(|_| ())];
+        let mut farewell = Request::new(LeaveRequest { agent_id: agent.into(), boot_id: "boot-1".into() });
+        farewell.metadata_mut().insert("authorization", with(&secret.secret));
+        let answers = [client.hello(greeting).await.map(|_| ()), client.ship(shipped).await.map(|_| ()), client.leave(farewell).await.map(|_| ())];
         for status in answers.map(|answer| answer.err().unwrap_or_else(|| tonic::Status::ok(""))) {
             assert_eq!(status.code(), expected, "{agent}: {status}");
             let told = ["agent 'b'", "server.tokens_file", "agent.id"].iter().all(|part| status.message().contains(part));
@@ -457,6 +459,21 @@ async fn a_token_speaks_for_the_agents_of_its_line_only() {
         }
     }
     assert_eq!((open.outcomes("not_spoken_for"), open.bench.state.metrics.batches("committed")), (1, 3));
+}
+
+#[tokio::test]
+async fn who_leaves_is_remembered_as_gone_until_it_greets_again() {
+    let open = greeted().await;
+    let left_at = || open.bench.tables.held().agents["a"].left_at;
+    let leave = |boot: &str| LeaveRequest { agent_id: "a".into(), boot_id: boot.into() };
+    assert_eq!(open.client().leave(leave("boot-0")).await.unwrap_err().code(), Code::FailedPrecondition, "who was started since stays");
+    assert_eq!(open.client().leave(LeaveRequest { agent_id: "stranger".into(), ..leave("boot-1") }).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(open.client().leave(LeaveRequest { agent_id: "no id".into(), ..leave("boot-1") }).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(left_at(), None);
+    open.client().leave(leave("boot-1")).await.unwrap();
+    assert!(left_at().is_some());
+    open.client().hello(hello("a", "frontend", [10, 0, 0, 1])).await.unwrap();
+    assert_eq!(left_at(), None);
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ pub struct Bench {
 pub fn tokens() -> (Tokens, HashMap<Role, String>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens");
-    let made: Vec<_> = Role::ALL.iter().map(|r| (*r, new_token(*r, None).unwrap())).collect();
+    let made: Vec<_> = Role::ALL.iter().map(|r| (*r, new_token(*r, &[], None).unwrap())).collect();
     std::fs::write(&path, made.iter().map(|(_, t)| t.line.clone() + "\n").collect::<String>()).unwrap();
     (Tokens::read(&path).unwrap(), made.into_iter().map(|(r, t)| (r, t.secret)).collect())
 }

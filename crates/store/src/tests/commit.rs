@@ -146,6 +146,36 @@ async fn a_silent_agent_is_expected_for_a_day() {
     assert_eq!(after(24 * 3600 + 311).await.agents_expected, 0);
 }
 
+/// Whoever says that it ends is not missed: a node that is scaled away is no blind spot.
+#[tokio::test]
+async fn an_agent_that_left_is_expected_until_then() {
+    use crate::AgentFacts;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let greeting = AgentFacts { agent_id: "a".to_owned(), interval_ms: 10_000, first_seen: from_seconds(T0), ..AgentFacts::default() };
+    for sequence in 1..=3 {
+        store.commit(&[batch("a", sequence, vec![row(T0 + 10 * (sequence as i64 - 1), edge(0), 1)])]).await.unwrap();
+    }
+    let between = |from_s: i64, to_s: i64| {
+        let (store, from, to) = (Arc::clone(&store), from_seconds(T0 + from_s), from_seconds(T0 + to_s));
+        async move { store.coverage_at(from, to, to + chrono::Duration::seconds(20)).await.unwrap() }
+    };
+    store.put_agent(greeting.clone()).await.unwrap();
+    assert_eq!(between(0, 300).await.blind_spot().as_deref(), Some("1 of 1 agents silent"));
+    store.put_agent(AgentFacts { left_at: Some(from_seconds(T0 + 34)), ..greeting.clone() }).await.unwrap();
+    let (while_there, after) = (between(0, 300).await, between(40, 300).await);
+    assert_eq!((while_there.agents_expected, while_there.fraction, while_there.blind_spot()), (1, 1.0, None), "{while_there:?}");
+    assert_eq!(after.agents_expected, 0, "{after:?}");
+    let left = BTreeMap::from([("a".to_owned(), from_seconds(T0 + 34))]);
+    assert_eq!((while_there.left, after.left), (left.clone(), left), "who looks is told that nobody is there");
+    // Before it left it was expected as anybody is.
+    store.put_agent(AgentFacts { left_at: Some(from_seconds(T0 + 400)), ..greeting }).await.unwrap();
+    let before = between(0, 300).await;
+    assert_eq!((before.blind_spot().as_deref(), before.left.len()), (Some("1 of 1 agents silent"), 0));
+    store.commit(&[batch("a", 4, vec![row(T0 + 600, edge(0), 1)])]).await.unwrap();
+    assert_eq!(between(450, 700).await.blind_spot().as_deref(), Some("1 of 1 agents silent"), "it came back, and fell silent");
+}
+
 /// Receipts of an older program may hold any number.
 #[tokio::test]
 async fn losses_without_measure_leave_coverage_readable() {

@@ -33,7 +33,7 @@ it('low coverage never reads as all well', () => {
       headline: { state: 'no_data', text: 'no agent has shipped anything yet' },
       coverage: { ...status.coverage, agents_expected: 0 },
     }),
-  ).toContain('Cannot say | no agent has reported yet');
+  ).toContain('Cannot say | no agent reports');
   expect(say({ ...blind, ...open({ ...verdict, verdict: 'insufficient_evidence' }) })).toContain(
     'unknown | Cannot say | 2 of 6 agents silent',
   );

@@ -26,7 +26,9 @@ export function bannerState(status: Status, now: number): BannerState {
     const why = blindness(status.coverage, now) ?? status.headline.text.replace(/^cannot say( yet)?:\s*/, '');
     return { ...unsure, details: [why] };
   }
-  const seen = [plural(status.counts.edges, 'edge'), `coverage ${show('ratio', status.coverage.fraction)}`];
+  const left = Object.keys(status.coverage.left ?? {}).length;
+  const gone = left > 0 ? [`${plural(left, 'agent')} left`] : [];
+  const seen = [plural(status.counts.edges, 'edge'), `coverage ${show('ratio', status.coverage.fraction)}`, ...gone];
   return { tone: 'ok', answer: 'No network problem seen', what: [], details: seen, others: 0 };
 }
 
@@ -46,7 +48,7 @@ function troublesOf(status: Status): string[] {
 export function blindness(coverage: Coverage, now: number): string | undefined {
   const silent = Object.entries(coverage.silent).sort((a, b) => Date.parse(a[1]) - Date.parse(b[1]));
   const first = silent[0];
-  if (coverage.agents_expected === 0) return 'no agent has reported yet';
+  if (coverage.agents_expected === 0) return 'no agent reports';
   if (first) {
     const names = silent.slice(0, 3).map(([name]) => name);
     const more = silent.length > 3 ? ` and ${silent.length - 3} more` : '';

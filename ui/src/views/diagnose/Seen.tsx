@@ -8,6 +8,7 @@ import css from './Diagnose.module.css';
 export function Seen({ verdict }: { verdict: Verdict }) {
   const { coverage } = verdict;
   const silent = Object.entries(coverage.silent);
+  const left = Object.entries(coverage.left ?? {});
   const losses = Object.entries(coverage.losses).filter(([, n]) => n > 0);
   return (
     <Card
@@ -15,12 +16,20 @@ export function Seen({ verdict }: { verdict: Verdict }) {
       subtitle={`${show('ratio', coverage.fraction)} of the expected windows, ${coverage.agents_reporting} of ${plural(coverage.agents_expected, 'agent')} reporting`}
     >
       <div className={css.seen}>
-        {silent.length === 0 && losses.length === 0 && <span className={css.faint}>No agent was silent and nothing was lost.</span>}
+        {silent.length + left.length + losses.length === 0 && <span className={css.faint}>No agent was silent and nothing was lost.</span>}
         {silent.map(([agent, since]) => (
           <span key={agent}>
             <bdi>{agent}</bdi>{' '}
             <span className={css.faint}>
               silent since <Moment at={since} />
+            </span>
+          </span>
+        ))}
+        {left.map(([agent, at]) => (
+          <span key={agent}>
+            <bdi>{agent}</bdi>{' '}
+            <span className={css.faint}>
+              left at <Moment at={at} />
             </span>
           </span>
         ))}

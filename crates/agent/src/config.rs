@@ -27,7 +27,7 @@ pub struct AgentConfig {
     pub scope: ScopeConfig,
     /// File with the token that the server asks for.
     pub token_file: Option<PathBuf>,
-    /// File with the certificates (PEM) that vouch for the server's; default: the system's.
+    /// PEM file of the authority to trust, where the server's certificate is not signed by a public one.
     pub ca_file: Option<PathBuf>,
     /// Directory for what must survive a restart; the agent makes its own in it, by its id.
     pub state_dir: PathBuf,

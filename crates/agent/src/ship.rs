@@ -45,7 +45,7 @@ pub enum SessionError {
     File { key: &'static str, path: PathBuf, source: io::Error },
     #[error("agent.token_file {}: not a token: one line of printable ASCII is expected", .0.display())]
     Token(PathBuf),
-    #[error("the server says: {}{}", status.message(), advice(status.code()))]
+    #[error("{}", words(status))]
     Refused { status: Box<Status> },
     #[error("the server acknowledged {committed}, asked for {sequence}")]
     NotTaken { sequence: u64, committed: u64 },
@@ -53,11 +53,20 @@ pub enum SessionError {
     Spool(#[from] SpoolError),
 }
 
-fn advice(code: Code) -> &'static str {
-    match code {
-        Code::Unauthenticated | Code::PermissionDenied => " (check agent.token_file)",
-        Code::Unimplemented => " (is agent.server an intake? its port is 8101 by default)",
-        _ => "",
+/// What became of a call: the server's own word, or why none came.
+fn words(status: &Status) -> String {
+    use std::error::Error;
+    let message = status.message();
+    match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied => format!("the server says: {message} (check agent.token_file)"),
+        // What a server of web pages answers is no gRPC.
+        Code::Unimplemented | Code::Internal if status.code() == Code::Unimplemented || message.contains("compression flag") => {
+            format!("no intake answers there: {message} (its port is 8101 by default, intake.listen; 8100 is that for people)")
+        }
+        _ => match status.source() {
+            Some(cause) => format!("the connection broke: {} (if the server wants TLS, agent.server begins with https://)", reasons(cause)),
+            None => format!("the server says: {message}"),
+        },
     }
 }
 

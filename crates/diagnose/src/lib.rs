@@ -78,7 +78,12 @@ pub fn query(from: Time, to: Time) -> EdgeQuery {
 pub fn diagnose(inputs: &Inputs<'_>) -> Verdict {
     let view = View::new(inputs.table);
     if view.flows.is_empty() || view.steps == 0 {
-        return plain(inputs, Answer::InsufficientEvidence, 0.0, "No edges were seen in this range: nothing can be said".into());
+        let Coverage { agents_reporting, agents_expected, .. } = inputs.coverage;
+        let summary = format!(
+            "No edges were seen in this range, and {agents_reporting} of {agents_expected} agents reported: nothing can be said. Is an agent running \
+             and sending here?"
+        );
+        return plain(inputs, Answer::InsufficientEvidence, 0.0, summary);
     }
     let earliest = inputs.from - chrono::Duration::seconds(LEAD_S);
     let first = (0..view.steps).find(|&s| view.time(s) >= earliest).unwrap_or(view.steps - 1);

@@ -23,7 +23,7 @@ pub struct Asking {
     /// File with the bearer token, where the server wants one.
     #[arg(long, value_name = "FILE", env = "EDGESCOPE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
-    /// File with the certificates (PEM) that vouch for the server's, where no public authority does.
+    /// PEM file of the authority to trust, where the server's certificate is not signed by a public one.
     #[arg(long, value_name = "FILE", env = "EDGESCOPE_CA_FILE")]
     pub ca_file: Option<PathBuf>,
     /// Print JSON.
@@ -43,13 +43,12 @@ impl Asking {
         }
         if let Some(file) = &self.token_file {
             let token = std::fs::read_to_string(file).with_context(|| format!("cannot read token file {}", file.display()))?;
+            if token.trim().is_empty() || !token.trim().bytes().all(|byte| byte.is_ascii_graphic()) {
+                bail!("token file {} is not a token: it holds the one word that `edgescope config token` printed, and no more", file.display());
+            }
             request = request.header("authorization", format!("Bearer {}", token.trim()));
         }
-        let mut answer = request.call().map_err(|e| {
-            anyhow!(
-                "no answer from {base}: {e}; is a server running there? start one with `edgescope up` or `edgescope demo`, or name it with --server"
-            )
-        })?;
+        let mut answer = request.call().map_err(|error| anyhow!("no answer from {base}: {error}; {}", remedy(base, &error)))?;
         let status = answer.status();
         let body =
             answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().with_context(|| format!("reading the answer of {base}"))?;
@@ -75,6 +74,21 @@ impl Asking {
             bail!("certificate file {} holds no certificate: give PEM, as in server.tls.cert", file.display());
         }
         Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build())
+    }
+}
+
+/// What to do about a server that did not answer.
+fn remedy(base: &str, error: &ureq::Error) -> &'static str {
+    match error {
+        ureq::Error::Http(_) | ureq::Error::BadUri(_) => "write --server as http://HOST:PORT or https://HOST:PORT",
+        ureq::Error::HostNotFound => "no such host is known: check --server",
+        _ if error.to_string().contains("lookup address") => "no such host is known: check --server",
+        ureq::Error::Protocol(_) if base.starts_with("http://") => "something else than plain HTTP is spoken there: is it https://?",
+        // As the library hands it on: an error of reading, with rustls' words.
+        _ if error.to_string().contains("certificate") => {
+            "no authority known here vouches for the server's certificate, or it is another host's: give the authority's with --ca-file"
+        }
+        _ => "is a server running there? start one with `edgescope up` or `edgescope demo`, or name it with --server",
     }
 }
 

@@ -93,11 +93,19 @@ fn main() -> ExitCode {
         // Whoever read has read enough.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line: what failed, then why, outermost first.
-            eprintln!("edgescope: {error:#}");
+            eprintln!("edgescope: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What failed, then why, outermost first; many an error says its cause already.
+fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        before if before.contains(&cause) => said,
+        before => format!("{before}: {cause}"),
+    })
 }
 
 /// Runs the command; `keys` are its matches, with the configuration keys among them.
@@ -140,4 +148,20 @@ fn start_log(verbose: u8, command: &Command) {
     );
     let filter = EnvFilter::try_from_env("EDGESCOPE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn an_error_says_each_cause_once() {
+        let of = |outer: &'static str| {
+            let inner: anyhow::Result<()> = Err(io::Error::other("disk full").into());
+            in_one_line(&inner.context(outer).expect_err("failed"))
+        };
+        assert_eq!(of("cannot write a"), "cannot write a: disk full");
+        assert_eq!(of("cannot write a: disk full; make room"), "cannot write a: disk full; make room");
+    }
 }

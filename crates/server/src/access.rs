@@ -3,12 +3,14 @@
 use crate::api::error::ApiError;
 use crate::auth::{Caller, Role, Tokens, bearer};
 use crate::metrics::Metrics;
+use crate::seldom::Seldom;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 /// What a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +55,18 @@ pub struct Gate {
     /// Host names accepted without tokens, beside loopback's.
     hosts: Vec<String>,
     metrics: Arc<Metrics>,
+    /// Of refused agents.
+    told: Seldom,
 }
 
 impl Gate {
     pub fn new(tokens: Option<Tokens>, insecure: bool, hosts: Vec<String>, metrics: Arc<Metrics>) -> Self {
-        Self { tokens: tokens.map(RwLock::new), insecure, hosts, metrics }
+        Self { tokens: tokens.map(RwLock::new), insecure, hosts, metrics, told: Seldom::default() }
+    }
+
+    /// Whether it is time for a word in the log on a refused agent.
+    pub fn may_tell(&self) -> bool {
+        self.told.may_speak(Instant::now())
     }
 
     /// Takes a newly read token file.

@@ -18,6 +18,7 @@ pub mod diagnosis;
 pub mod intake;
 pub mod live;
 pub mod metrics;
+mod seldom;
 pub mod serve;
 pub mod server;
 pub mod state;

@@ -23,12 +23,7 @@ pub struct AgentArgs {
 pub fn run(args: &AgentArgs, config: Config) -> anyhow::Result<()> {
     let agent = configured(config);
     if args.remove {
-        let removed = edgescope_agent::remove(&agent.id)?.removed;
-        println!(
-            "{}",
-            if removed.is_empty() { "nothing was left in the kernel".to_owned() } else { format!("removed from the kernel: {}", removed.join(", ")) }
-        );
-        return Ok(());
+        return remove(&agent.id);
     }
     // Before any thread is started: a thread keeps what it was started with.
     if let Err(error) = edgescope_agent::privileges::drop_to_needed() {
@@ -42,6 +37,25 @@ pub fn run(args: &AgentArgs, config: Config) -> anyhow::Result<()> {
         edgescope_agent::run(agent, Arc::default(), asked).await?;
         failed.map_or(Ok(()), Err)
     })
+}
+
+/// Takes away what an agent left, and says what; nothing of its own left, others are named.
+fn remove(id: &str) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        anyhow::bail!("only root sees what agents left in the kernel: try again with sudo");
+    }
+    let removed = edgescope_agent::remove(id)?.removed;
+    let mut others = edgescope_probe::Probe::pinned()?;
+    others.sort();
+    let told = match (removed.is_empty(), others.is_empty()) {
+        (false, _) => format!("removed from the kernel: {}", removed.join(", ")),
+        (true, true) => "nothing was left in the kernel".to_owned(),
+        (true, false) => {
+            let name = if id.is_empty() { "this host's name" } else { id };
+            format!("nothing was left by an agent called {name}; others have something there: {} (--agent-id names one)", others.join(", "))
+        }
+    };
+    Ok(crate::show::out(&format!("{told}\n"))?)
 }
 
 /// The agent's configuration with the rules that stand in a section of their own.

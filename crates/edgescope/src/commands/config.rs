@@ -2,9 +2,11 @@
 
 use crate::config;
 use crate::show;
+use anyhow::Context;
 use clap::{ArgMatches, Args, Subcommand};
 use edgescope_model::signal::{CATALOGUE, DERIVED};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Print the effective configuration; secrets are hidden.
 #[derive(Debug, Args)]
@@ -14,7 +16,7 @@ Examples:
   edgescope config --config edgescope.yaml      check a file: exit 0 if it is good
   edgescope config --keys                       every key: flag, variable, default, meaning
   edgescope config --catalogue                  every signal and measure
-  edgescope config token --role agent --agent-id node-1 --name node-1 > node-1.token 2>> tokens   a secret, and its line for server.tokens_file")]
+  edgescope config token --role agent --agent-id node-1 --name node-1 --add-to tokens > node-1.token")]
 pub struct ConfigArgs {
     /// List every key with its flag, environment variable, default and meaning.
     #[arg(long, conflicts_with = "catalogue")]
@@ -44,14 +46,17 @@ pub enum Action {
         /// Whose it is, for the server's log.
         #[arg(long)]
         name: Option<String>,
+        /// Add the line to this file, the one that server.tokens_file names, and make it where there is none; without, the line goes to standard error.
+        #[arg(long, value_name = "FILE")]
+        add_to: Option<std::path::PathBuf>,
     },
 }
 
 /// Runs the command.
 pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     #[cfg(feature = "server")]
-    if let Some(Action::Token { role, agent_id, name }) = &args.action {
-        return token(*role, agent_id, name.as_deref());
+    if let Some(Action::Token { role, agent_id, name, add_to }) = &args.action {
+        return token(*role, agent_id, name.as_deref(), add_to.as_deref());
     }
     if args.keys {
         return list(
@@ -68,13 +73,31 @@ pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     Ok(show::out(&if args.json { serde_json::to_string_pretty(&tree)? + "\n" } else { yaml(&tree, 0) })?)
 }
 
-/// The secret alone goes to standard output, what belongs into the server's file to standard error: each can be sent into its file.
+/// The secret alone goes to standard output, so that it can be sent into its file; the line for the server's file is in that file before.
 #[cfg(feature = "server")]
-fn token(role: edgescope_server::Role, agent_ids: &[String], name: Option<&str>) -> anyhow::Result<()> {
+fn token(role: edgescope_server::Role, agent_ids: &[String], name: Option<&str>, add_to: Option<&Path>) -> anyhow::Result<()> {
     let token = edgescope_server::new_token(role, agent_ids, name).map_err(|why| anyhow::anyhow!("no token was made: {why}"))?;
-    show::out(&format!("{}\n", token.secret))?;
-    eprintln!("# add this line to the file that server.tokens_file names:\n{}", token.line);
-    Ok(())
+    match add_to {
+        Some(file) => add_line(file, &token.line).with_context(|| format!("--add-to {}: no token was made", file.display()))?,
+        None => eprintln!("# add this line to the file that server.tokens_file names:\n{}", token.line),
+    }
+    Ok(show::out(&format!("{}\n", token.secret))?)
+}
+
+/// Adds a line at a file's end, in one write: a server may read the file at any moment.
+#[cfg(feature = "server")]
+fn add_line(path: &Path, line: &str) -> std::io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom, Write};
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    let gap = if last == [b'\n'] { "" } else { "\n" };
+    file.write_all(format!("{gap}{line}\n").as_bytes())?;
+    file.sync_all()
 }
 
 fn catalogue() -> Vec<Vec<String>> {
@@ -116,5 +139,24 @@ fn yaml(value: &Value, depth: usize) -> String {
             })
             .collect(),
         other => format!("{pad}{other}\n"),
+    }
+}
+
+#[cfg(all(test, feature = "server"))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_tokens_line_is_added_as_a_line_of_its_own_to_a_file_of_ones_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("tokens");
+        add_line(&file, "a").expect("made");
+        assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
+        std::fs::write(&file, "a\n# mine").expect("written");
+        add_line(&file, "b").expect("added");
+        assert_eq!(std::fs::read_to_string(&file).expect("read"), "a\n# mine\nb\n");
+        let error = token(edgescope_server::Role::Agent, &[], None, Some(directory.path())).expect_err("a directory");
+        assert!(format!("{error:#}").contains("no token was made"), "{error:#}");
     }
 }

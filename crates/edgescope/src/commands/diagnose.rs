@@ -5,7 +5,7 @@ use crate::show;
 use clap::Args;
 use edgescope_model::verdict::{Answer, Verdict};
 
-/// Ask for a verdict: is it the network, where, since when, who else is hit.
+/// Ask for a verdict: is it the network, where, since when, who else is hit. Exit code 0 whatever the answer is.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +19,7 @@ pub struct DiagnoseArgs {
     /// Only edges from or to this workload.
     #[arg(long)]
     pub workload: Option<String>,
-    /// Start of the range: RFC 3339 or a distance from now.
+    /// Start of the range: a distance from now (-90s, -15m, -2h, -1d), or RFC 3339 with its zone (2026-01-31T14:00:00Z).
     #[arg(long, default_value = "-15m", allow_hyphen_values = true)]
     pub from: String,
     /// End of the range.

@@ -24,7 +24,7 @@ Examples:
 pub struct EdgesArgs {
     #[command(flatten)]
     pub asking: Asking,
-    /// Start of the range: RFC 3339 or a distance from now.
+    /// Start of the range: a distance from now (-90s, -15m, -2h, -1d), or RFC 3339 with its zone (2026-01-31T14:00:00Z).
     #[arg(long, default_value = "-15m", allow_hyphen_values = true)]
     pub from: String,
     /// End of the range.

@@ -34,7 +34,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("agent.interval", "Length of a window: 10s; at most 30s, since detectors judge the last two minutes"),
     ("agent.scope", "Whose sockets are looked at: all, netns:NAME,NAME*,… or cgroup:/PATH"),
     ("agent.token_file", "File with the token that the server asks for"),
-    ("agent.ca_file", "File with the certificates (PEM) that vouch for the server's; default: the system's"),
+    ("agent.ca_file", "PEM file of the authority to trust, where the server's certificate is not signed by a public one"),
     ("agent.state_dir", "Directory for what must survive a restart; the agent makes its own in it, by its id"),
     ("agent.node", "Name of the node; empty: the host's name"),
     ("agent.zone", "Zone of the node"),

@@ -11,6 +11,7 @@ pub use names::Names;
 use crate::auth::Caller;
 use crate::config::IntakeConfig;
 use crate::metrics::Metrics;
+use crate::seldom::Seldom;
 use crate::tables::{AgentBatch, AgentRecord, Committed, Tables, TablesError};
 use agents::{Agents, NotNow};
 use chrono::{DateTime, Utc};
@@ -49,6 +50,8 @@ pub struct Intake {
     batch_bytes_max: usize,
     /// Counts committed batches: the detectors wait for it to change.
     arrivals: watch::Sender<u64>,
+    /// Of refused greetings.
+    told: Seldom,
 }
 
 /// Why a message was not taken.
@@ -109,6 +112,7 @@ impl Intake {
             pending_bytes_max,
             batch_bytes_max: config.batch_bytes_max,
             arrivals: watch::Sender::new(0),
+            told: Seldom::default(),
             tables,
             metrics,
         }
@@ -127,6 +131,10 @@ impl Intake {
     pub async fn hello(&self, hello: HelloRequest, caller: Option<&Caller>, now: DateTime<Utc>) -> Result<u64, Refusal> {
         let result = self.greet(hello, caller, now).await;
         self.metrics.hello(result.as_ref().map_or_else(Refusal::outcome, |_| "taken"));
+        // The agent's log says so as well, but whoever misses an agent looks here. Quoted: it may hold an agent's text.
+        if let Some(refusal) = result.as_ref().err().filter(|_| self.told.may_speak(Instant::now())) {
+            tracing::warn!(refusal = ?refusal.to_string(), "an agent is refused (more in edgescope_server_hellos)");
+        }
         result
     }
 

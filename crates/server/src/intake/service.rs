@@ -112,6 +112,10 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
         }
         Err(said) => {
             gate.count_refused("agent_token");
+            if gate.may_tell() {
+                let peer = request.extensions().get::<Ends>().map(|ends| ends.peer.to_string());
+                tracing::warn!(peer, "an agent is refused: {said} (more in edgescope_server_requests_refused)");
+            }
             let status = Status::unauthenticated(format!("{said}: set agent.token_file to a file with a token of role agent"));
             status.into_http::<axum::body::Body>().into_response()
         }

@@ -467,7 +467,10 @@ async fn who_leaves_is_remembered_as_gone_until_it_greets_again() {
     let left_at = || open.bench.tables.held().agents["a"].left_at;
     let leave = |boot: &str| LeaveRequest { agent_id: "a".into(), boot_id: boot.into() };
     assert_eq!(open.client().leave(leave("boot-0")).await.unwrap_err().code(), Code::FailedPrecondition, "who was started since stays");
-    assert_eq!(open.client().leave(LeaveRequest { agent_id: "stranger".into(), ..leave("boot-1") }).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(
+        open.client().leave(LeaveRequest { agent_id: "stranger".into(), ..leave("boot-1") }).await.unwrap_err().code(),
+        Code::FailedPrecondition
+    );
     assert_eq!(open.client().leave(LeaveRequest { agent_id: "no id".into(), ..leave("boot-1") }).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(left_at(), None);
     open.client().leave(leave("boot-1")).await.unwrap();

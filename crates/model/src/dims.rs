@@ -159,22 +159,27 @@ pub enum EndField {
 }
 
 impl EndField {
-    const ALL: [(Self, &'static str); 11] = [
-        (Self::Workload, "workload"),
-        (Self::Namespace, "namespace"),
-        (Self::Node, "node"),
-        (Self::Zone, "zone"),
-        (Self::Region, "region"),
-        (Self::Environment, "environment"),
-        (Self::Process, "process"),
-        (Self::Image, "image"),
-        (Self::ResolutionType, "resolution_type"),
-        (Self::Pod, "pod"),
-        (Self::Ip, "ip"),
+    /// Fields with their names and what they are.
+    const ALL: [(Self, &'static str, &'static str); 11] = [
+        (Self::Workload, "workload", "the service; where nobody knows one, the address or its prefix"),
+        (Self::Namespace, "namespace", "the workload's namespace, where its platform has such"),
+        (Self::Node, "node", "the host that it runs on"),
+        (Self::Zone, "zone", "the zone of that host"),
+        (Self::Region, "region", "the region of that host"),
+        (Self::Environment, "environment", "the environment of that host's agent"),
+        (Self::Process, "process", "the process that owns the sockets"),
+        (Self::Image, "image", "the container's image"),
+        (Self::ResolutionType, "resolution_type", "how the name was found"),
+        (Self::Pod, "pod", "one running copy of the workload: pod, container, unit or process; in ten-second rows alone"),
+        (Self::Ip, "ip", "the address; in ten-second rows alone"),
     ];
 
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(f, _)| *f == self).map_or("", |(_, name)| name)
+        Self::ALL.iter().find(|(f, ..)| *f == self).map_or("", |(_, name, _)| name)
+    }
+
+    fn brief(self) -> &'static str {
+        Self::ALL.iter().find(|(f, ..)| *f == self).map_or("", |(.., brief)| brief)
     }
 }
 
@@ -198,12 +203,23 @@ impl Dim {
     /// Every dimension, in a fixed order that the edge key follows: any new one, wherever it stands, makes new keys, and so asks for a new [`KEY_SEED`].
     pub fn all() -> impl Iterator<Item = Dim> {
         let ends = EndField::ALL.into_iter();
-        ends.clone().map(|(f, _)| Dim::Source(f)).chain(ends.map(|(f, _)| Dim::Dest(f))).chain([Dim::Protocol, Dim::Port, Dim::Role, Dim::AzEqual])
+        ends.clone().map(|(f, ..)| Dim::Source(f)).chain(ends.map(|(f, ..)| Dim::Dest(f))).chain([Dim::Protocol, Dim::Port, Dim::Role, Dim::AzEqual])
     }
 
     /// Reads `source.workload`, `dest.zone`, `protocol`, `port`, `role`, `az_equal`.
     pub fn parse(text: &str) -> Result<Self, UnknownDim> {
         Self::all().find(|d| d.to_string() == text).ok_or_else(|| UnknownDim(text.to_owned()))
+    }
+
+    /// What it is, in words.
+    pub fn brief(self) -> &'static str {
+        match self {
+            Self::Source(field) | Self::Dest(field) => field.brief(),
+            Self::Protocol => "the transport protocol: tcp",
+            Self::Port => "the port that the server listens on",
+            Self::Role => "what the source is: client (asks) or server (answers)",
+            Self::AzEqual => "whether both ends are in one zone",
+        }
     }
 
     /// Name of the stored column (`source_workload`).

@@ -1,6 +1,7 @@
 //! Committed files that the catalogue and the protocol generate: compared here, rewritten with `UPDATE=1` (`make contracts`).
 #![allow(clippy::unwrap_used)]
 
+use edgescope_model::dims::Dim;
 use edgescope_model::signal::{CATALOGUE, DERIVED, Ends, Kind};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -56,6 +57,12 @@ fn contract_signals() {
         let parts = |parts: &[(&str, i8)]| code(parts.iter().map(|(name, sign)| if *sign < 0 { format!("-{name}") } else { (*name).to_owned() }));
         let (above, below) = (parts(derived.numerator), parts(derived.denominator));
         row(&mut text, &[&code([derived.name]), derived.brief, derived.unit.symbol(), &above, &below, &code(derived.required)]);
+    }
+    text.push_str("\n## Dimensions\n\nEdges are grouped and filtered by these. `source` is where the bytes come from, `dest` where they go.\n\n");
+    row(&mut text, &["dimension", "what"]);
+    row(&mut text, &["---"; 2]);
+    for dim in Dim::all() {
+        row(&mut text, &[&code([dim.to_string()]), dim.brief()]);
     }
     compare("signals.md", &text);
 }

@@ -57,6 +57,7 @@ struct Row<'a> {
     sequence: i64,
     start_us: i64,
     end_us: i64,
+    caught_up_us: i64,
     losses: &'a str,
 }
 
@@ -87,10 +88,14 @@ impl Expected {
         Self { life, has_left: left_us.is_some(), interval_us, wanted, got, reports: false }
     }
 
-    fn take(&mut self, start_us: i64) {
+    /// A window, and those before it that it tells with it: an agent that was away for a moment (a new version) and whose kernel counted on missed nothing.
+    /// One that was away for longer told when too roughly for those to count as seen.
+    fn take(&mut self, start_us: i64, caught_up_us: i64) {
         self.reports = true;
         let window = start_us.div_euclid(self.interval_us);
-        if self.wanted.contains(&window) {
+        let back = -(-caught_up_us.max(0)).div_euclid(self.interval_us);
+        let back = if (0..=Coverage::SILENT_INTERVALS).contains(&back) { back } else { 0 };
+        for window in (window - back..=window).filter(|window| self.wanted.contains(window)) {
             let bit = (window - self.wanted.start) as usize;
             self.got[bit / 64] |= 1 << (bit % 64);
         }
@@ -155,7 +160,7 @@ impl Receipts {
                         return;
                     }
                     if let Some(agent) = expected.get_mut(row.agent) {
-                        agent.take(row.start_us);
+                        agent.take(row.start_us, row.caught_up_us);
                     }
                     if row.losses != "{}" && counted.insert((row.agent.to_owned(), row.sequence)) {
                         add_losses(&mut losses, row.losses);
@@ -331,9 +336,11 @@ fn each(batch: &RecordBatch, mut take: impl FnMut(Row<'_>)) -> Result<(), ArrowE
         (column(WINDOW)?.as_primitive::<TimestampMicrosecondType>(), column("window_end")?.as_primitive::<TimestampMicrosecondType>());
     let (agents, sequences, losses) =
         (column("agent")?.as_string::<i32>(), column("sequence")?.as_primitive::<Int64Type>(), column("losses")?.as_string::<i32>());
+    let caught_up = column("caught_up_us")?.as_primitive::<Int64Type>();
     for at in 0..batch.num_rows() {
         let (start_us, end_us) = (starts.value(at), ends.value(at));
-        take(Row { agent: agents.value(at), sequence: sequences.value(at), start_us, end_us, losses: losses.value(at) });
+        let caught_up_us = caught_up.value(at);
+        take(Row { agent: agents.value(at), sequence: sequences.value(at), start_us, end_us, caught_up_us, losses: losses.value(at) });
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::config;
 use crate::show;
 use anyhow::Context;
 use clap::{ArgMatches, Args, Subcommand};
+use edgescope_model::dims::Dim;
 use edgescope_model::signal::{CATALOGUE, DERIVED};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -66,7 +67,7 @@ pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<()> {
         );
     }
     if args.catalogue {
-        return list(args.json, &["name", "unit", "kind", "ends", "what"], catalogue());
+        return list(args.json, &["name", "unit", "kind", "ends", "what", "ask for"], catalogue());
     }
     let config = config::load(matches)?;
     let tree = serde_json::to_value(&config)?;
@@ -100,12 +101,15 @@ fn add_line(path: &Path, line: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
+/// Signals, quotients of them, and dimensions; the last column has the names that questions take.
 fn catalogue() -> Vec<Vec<String>> {
+    let row =
+        |name: &str, unit: &str, kind: &str, ends: &str, brief: &str, ask: &str| [name, unit, kind, ends, brief, ask].map(str::to_owned).to_vec();
     let signals =
-        CATALOGUE.iter().map(|s| vec![s.name.to_owned(), s.unit.symbol().to_owned(), word(json!(s.kind)), word(json!(s.ends)), s.brief.to_owned()]);
-    let derived =
-        DERIVED.iter().map(|d| vec![d.name.to_owned(), d.unit.symbol().to_owned(), "derived".to_owned(), String::new(), d.brief.to_owned()]);
-    signals.chain(derived).collect()
+        CATALOGUE.iter().map(|s| row(s.name, s.unit.symbol(), &word(json!(s.kind)), &word(json!(s.ends)), s.brief, &s.measures().join(" ")));
+    let derived = DERIVED.iter().map(|d| row(d.name, d.unit.symbol(), "derived", "", d.brief, d.name));
+    let dimensions = Dim::all().map(|d| row(&d.to_string(), "", "dimension", "", d.brief(), &d.to_string()));
+    signals.chain(derived).chain(dimensions).collect()
 }
 
 fn word(value: Value) -> String {

@@ -146,6 +146,24 @@ async fn a_silent_agent_is_expected_for_a_day() {
     assert_eq!(after(24 * 3600 + 311).await.agents_expected, 0);
 }
 
+/// A new version of an agent is away for a moment, while the kernel counts on: what its next window tells with it was not missed.
+#[tokio::test]
+async fn windows_that_a_returned_agent_tells_later_are_covered() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let window = |sequence, start_s, caught_up_s: i64| {
+        let mut batch = batch("a", sequence, vec![row(T0 + start_s, edge(0), 1)]);
+        batch.receipt.caught_up_us = caught_up_s * 1_000_000;
+        batch
+    };
+    // Windows 10, 20 and 30 come with that of 40; those from 50 to 90 with that of 100, which is too long ago to say when it was.
+    for batch in [window(1, 0, 0), window(2, 40, 30), window(3, 100, 50)] {
+        store.commit(&[batch]).await.unwrap();
+    }
+    let coverage = store.coverage_at(from_seconds(T0), from_seconds(T0 + 110), from_seconds(T0 + 120)).await.unwrap();
+    assert!((coverage.fraction - 6.0 / 11.0).abs() < 1e-9, "{coverage:?}");
+}
+
 /// Whoever says that it ends is not missed: a node that is scaled away is no blind spot.
 #[tokio::test]
 async fn an_agent_that_left_is_expected_until_then() {

@@ -24,9 +24,8 @@ use tokio::task::JoinSet;
 
 /// How long a start waits for the server's clock before it goes by its own.
 const MEET_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long an end waits for the server to take the last windows, and then to hear of the end: whoever stops agents waits for them.
-const SHIP_TIMEOUT: Duration = Duration::from_secs(1);
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an end waits for the server to take the last windows, and then as long for it to hear of the end: whoever stops agents waits for them.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often new namespaces are looked for.
 const REFRESH: Duration = Duration::from_secs(1);
 /// A window read later than this after its end is counted.
@@ -107,14 +106,14 @@ pub async fn run_source(
     }
     let work = async {
         observe(observer, Arc::clone(&shared), interval_us, shutdown).await;
-        if shared.metrics.gauge(Gauge::Connected) > 0 && tokio::time::timeout(SHIP_TIMEOUT, all_shipped(&shared)).await.is_err() {
+        if shared.metrics.gauge(Gauge::Connected) > 0 && tokio::time::timeout(END_TIMEOUT, all_shipped(&shared)).await.is_err() {
             tracing::warn!("batches wait in the spool: the next run ships them");
         }
     };
     let died = with_all_alive(work, &mut beside).await;
     beside.shutdown().await;
     if died.is_none() && shared.has_met() {
-        shipper.leave(LEAVE_TIMEOUT).await;
+        shipper.leave(END_TIMEOUT).await;
     }
     // Work on files that was handed to other threads may still be under way: the next agent must not find it there.
     shared.spool().close();

@@ -60,14 +60,17 @@ fn words(status: &Status) -> String {
     match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => format!("the server says: {message} (check agent.token_file)"),
         // What a server of web pages answers is no gRPC.
-        Code::Unimplemented | Code::Internal if status.code() == Code::Unimplemented || message.contains("compression flag") => {
-            format!("no intake answers there: {message} (its port is 8101 by default, intake.listen; 8100 is that for people)")
-        }
+        Code::Unimplemented => no_intake(message),
+        Code::Internal if message.contains("compression flag") => no_intake(message),
         _ => match status.source() {
             Some(cause) => format!("the connection broke: {} (if the server wants TLS, agent.server begins with https://)", reasons(cause)),
             None => format!("the server says: {message}"),
         },
     }
+}
+
+fn no_intake(message: &str) -> String {
+    format!("no intake answers there: {message} (its port is 8101 by default, intake.listen; 8100 is that for people)")
 }
 
 impl From<Status> for SessionError {

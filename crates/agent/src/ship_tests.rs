@@ -44,3 +44,16 @@ async fn a_wall_clock_set_after_the_start_is_no_reason_for_suspicion() {
     let hello = &fake.book().hellos[0];
     assert!((hello.sent_us - fake.now_us() + 7_000_000 - HOUR_US).abs() < UNDER_WAY_US, "the wall clock's word: {hello:?}");
 }
+
+#[test]
+fn what_became_of_a_call_is_told_with_what_to_do() {
+    let said = |code, message: &str| SessionError::from(Status::new(code, message)).to_string();
+    assert_eq!(said(Code::Unauthenticated, "no token"), "the server says: no token (check agent.token_file)");
+    assert_eq!(said(Code::Internal, "disk full"), "the server says: disk full");
+    for (code, message) in [(Code::Unimplemented, "404"), (Code::Internal, "invalid compression flag: 123")] {
+        assert!(said(code, message).starts_with(&format!("no intake answers there: {message} (its port is 8101")), "{}", said(code, message));
+    }
+    let broken = Status::from_error(Box::new(io::Error::other("reset by peer")));
+    let broken = SessionError::from(broken).to_string();
+    assert!(broken.starts_with("the connection broke: reset by peer") && broken.contains("https://"), "{broken}");
+}

@@ -361,7 +361,7 @@ pub fn app_words(view: &View<'_>, app: &AppFinding) -> (Vec<Evidence>, String) {
             1e3 * app.before
         ),
         _ => format!(
-            "Not the network: {place} sends less, {:.1} data segments/s where it was {:.1}, and no connects fail, since {since}",
+            "Not the network: {place} sends less, {:.1} data segments/s where it was {:.1}, and connects fail no more than before, since {since}",
             app.after, app.before
         ),
     };

@@ -89,6 +89,20 @@ async fn lost_replies_patience_and_failures_are_all_counted_once() {
     assert_eq!(left, [("sim-1", true, book.committed)]);
 }
 
+/// What waits when an agent ends in order is shipped before its farewell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_window_is_shipped_before_the_farewell() {
+    let fake = Fake::default();
+    let life = Life::begin(&fake, None, None).await;
+    let node = Node::new(life.address);
+    fake.moods.lock().unwrap().push(Mood::AskForPatience);
+    // The agent is to end while the only window waits for another try.
+    node.run_until(|| fake.book().calls >= 1).await;
+    let book = fake.book();
+    assert!(book.committed >= 1, "{:?}", book.windows);
+    assert_eq!(book.left.iter().map(|(_, committed)| *committed).collect::<Vec<_>>(), [book.committed]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_goes_away_gets_everything_when_it_is_back() {
     let fake = Fake { ahead_us: 15_000_000, ..Fake::default() };

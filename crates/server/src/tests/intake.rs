@@ -477,6 +477,16 @@ async fn who_leaves_is_remembered_as_gone_until_it_greets_again() {
     assert!(left_at().is_some());
     open.client().hello(hello("a", "frontend", [10, 0, 0, 1])).await.unwrap();
     assert_eq!(left_at(), None);
+    // A farewell that comes after its successor's greeting: who goes on shipping is there.
+    open.client().leave(leave("boot-1")).await.unwrap();
+    let there = || open.bench.state.intake.agents.there();
+    assert_eq!(there(), 0);
+    open.client().ship(Batch { observations: Vec::new(), ..batch(1) }).await.unwrap();
+    assert_eq!(there(), 0, "that window ended before");
+    let later = batch(2);
+    let (window_start_us, window_end_us) = (later.window_start_us + 20_000_000, later.window_end_us + 20_000_000);
+    open.client().ship(Batch { observations: Vec::new(), window_start_us, window_end_us, ..later }).await.unwrap();
+    assert_eq!(there(), 1);
 }
 
 #[tokio::test]

@@ -7,8 +7,10 @@ import css from './Diagnose.module.css';
 /** How much of what should have been seen was seen: what the verdict is worth. */
 export function Seen({ verdict }: { verdict: Verdict }) {
   const { coverage } = verdict;
-  const silent = Object.entries(coverage.silent);
-  const left = Object.entries(coverage.left ?? {});
+  const absent = [
+    ...Object.entries(coverage.silent).map(([agent, at]) => ({ agent, at, what: 'silent since' })),
+    ...Object.entries(coverage.left ?? {}).map(([agent, at]) => ({ agent, at, what: 'left at' })),
+  ];
   const losses = Object.entries(coverage.losses).filter(([, n]) => n > 0);
   return (
     <Card
@@ -16,20 +18,12 @@ export function Seen({ verdict }: { verdict: Verdict }) {
       subtitle={`${show('ratio', coverage.fraction)} of the expected windows, ${coverage.agents_reporting} of ${plural(coverage.agents_expected, 'agent')} reporting`}
     >
       <div className={css.seen}>
-        {silent.length + left.length + losses.length === 0 && <span className={css.faint}>No agent was silent and nothing was lost.</span>}
-        {silent.map(([agent, since]) => (
+        {absent.length + losses.length === 0 && <span className={css.faint}>No agent was silent and nothing was lost.</span>}
+        {absent.map(({ agent, at, what }) => (
           <span key={agent}>
             <bdi>{agent}</bdi>{' '}
             <span className={css.faint}>
-              silent since <Moment at={since} />
-            </span>
-          </span>
-        ))}
-        {left.map(([agent, at]) => (
-          <span key={agent}>
-            <bdi>{agent}</bdi>{' '}
-            <span className={css.faint}>
-              left at <Moment at={at} />
+              {what} <Moment at={at} />
             </span>
           </span>
         ))}

@@ -177,7 +177,7 @@ fn a_sync_or_rename_that_fails_is_never_acknowledged_and_comes_right_later() {
     let mut shipper = Shipper::connect(&server.intake(), "unlucky", 2).expect("the server takes a hello");
     let batch = shipper.batch(1, 1_000);
     shipper.ship(&batch).expect("a first batch makes the tables");
-    let (mut sequence, mut failures) = (1, 0);
+    let mut sequence = 1;
     for calls in ["fsync,fdatasync", "rename,renameat,renameat2,link,linkat"] {
         for nth in 1..=if is_long() { 12 } else { 6 } {
             sequence += 1;
@@ -186,7 +186,8 @@ fn a_sync_or_rename_that_fails_is_never_acknowledged_and_comes_right_later() {
             let trace = Trace::attach(server.process().id(), calls, Some(&format!("{calls}:error=EIO:when={nth}")), scene.dir(), &name);
             let answer = shipper.ship(&batch);
             let hit: Vec<Call> = trace.stop().into_iter().filter(|c| c.text.contains("INJECTED")).collect();
-            failures += hit.len();
+            // Calls are counted by thread, and how a commit's are spread over threads is chance: the first of each thread is the one that is there always.
+            assert!(nth > 1 || !hit.is_empty(), "no call of {calls} failed: the test proves nothing");
             // A failure in upkeep that has nothing to do with the batch may leave its acknowledgement right; a failed commit never does.
             let durable = bytes_of(&server, from).expect("an answer");
             if answer.is_ok() {
@@ -198,7 +199,6 @@ fn a_sync_or_rename_that_fails_is_never_acknowledged_and_comes_right_later() {
             wait_for(&server, from, sequence * 1_000);
         }
     }
-    assert!(failures >= 4, "only {failures} calls failed: the test proves nothing");
     server.kill();
     server.start_again();
     server.wait_until_ready(Duration::from_secs(20));

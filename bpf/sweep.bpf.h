@@ -172,6 +172,21 @@ static __always_inline void learn_port(struct socket_state *s, const struct sock
 	serve(sk, &o);
 }
 
+/*
+ * What the listener dropped since the last pass beyond SYNs that it answered again. SYN-ACKs that a timer repeats have no drop: they
+ * must not hide one of the next window.
+ */
+static __always_inline u32 overflows(struct socket_state *s, const struct sock *sk)
+{
+	u32 drops = sk->sk_drops.counter;
+	u32 seen = s->flushed.drops;
+
+	if ((s32)(drops - seen) >= 0)
+		return advance32(&s->flushed.drops, drops);
+	__sync_val_compare_and_swap(&s->flushed.drops, seen, drops);
+	return 0;
+}
+
 static __always_inline void sweep_listener(struct seq_file *seq, struct socket_state *s, const struct sock *sk)
 {
 	struct listener_record record = {
@@ -179,7 +194,7 @@ static __always_inline void sweep_listener(struct seq_file *seq, struct socket_s
 		.port = s->key.service_port,
 		.owner = { .cgroup = s->key.cgroup, .tgid = s->tgid },
 	};
-	u32 dropped = advance32(&s->flushed.drops, sk->sk_drops.counter);
+	u32 dropped = overflows(s, sk);
 	struct flow_key key = s->key;
 	struct flow *flow;
 

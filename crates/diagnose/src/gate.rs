@@ -205,7 +205,7 @@ fn accuse(view: &View<'_>, case: Case) -> Found {
     match case.class {
         Class::Policy => refused_by(view, case, component),
         Class::Unreachable => {
-            if let Some(overflow) = overflowing(view, &case) {
+            if let Some(overflow) = overflowing(view, &case, component) {
                 return Found::Down(case, overflow);
             }
             let way = direction(view, component, case.span.steps.clone());
@@ -260,8 +260,12 @@ fn server_component(view: &View<'_>, case: &Case) -> Option<Component> {
     guesses.max_by(|a, b| a.is_sound().cmp(&b.is_sound()).then(a.score.total_cmp(&b.score))).map(|g| g.component)
 }
 
-/// A server whose accept queue is full drops SYNs itself.
-fn overflowing(view: &View<'_>, case: &Case) -> Option<Component> {
+/// A server whose accept queue is full drops SYNs itself: those of all its clients. If one of them alone suffers (else the workload, which is
+/// larger, were blamed), its path does.
+fn overflowing(view: &View<'_>, case: &Case, culprit: Component) -> Option<Component> {
+    if matches!(culprit, Component::Edge(..)) {
+        return None;
+    }
     let steps = case.span.steps.clone();
     let bad = &case.localised.bad_units;
     let silent: f64 = bad

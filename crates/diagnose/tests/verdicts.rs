@@ -9,8 +9,9 @@ use edgescope_model::verdict::{Answer, Class, Scope, Verdict};
 use edgescope_testbed::{Fault, Kind, Strength, Truth};
 use sim::{Plan, Run, start};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-const SEEDS: std::ops::Range<u64> = 0..3;
+const SEEDS: Range<u64> = 0..3;
 
 fn ask(run: &Run, from: DateTime<Utc>, to: DateTime<Utc>, scope: Option<&str>) -> Verdict {
     let table = run.answer(&query(from, to));
@@ -407,32 +408,50 @@ fn a_slow_server_contests_a_path_unless_it_waits_for_it() {
     assert!(apart.summary.contains("productcatalogservice"), "{}", apart.summary);
 }
 
-#[test]
-fn a_full_accept_queue_is_the_services_doing() {
-    let run = Run::new(Plan::new("shop", Some("blackhole:workload=cartservice:clear".parse().expect("a fault")), 1));
-    let truth = run.truth.as_ref().expect("has a fault");
-    let (from, to) = (run.end() - Duration::seconds(60), run.end());
-    let mut table = run.answer(&query(from, to));
-    let ill = table.steps.iter().position(|&s| s >= truth.injected_at).expect("inside");
+/// Connections that the pods of `server` dropped for a full queue, from a step on. As the agent has it: whose they were, the kernel does not say.
+fn overflow_at(table: &mut EdgeTable, server: &str, steps: Range<usize>) {
     let (pod, role) = (table.dim("dest.pod").expect("asked for"), table.dim("role").expect("asked for"));
-    let mut servers: Vec<_> = table.rows.iter().filter(|r| r.key[role] == "client" && r.key[pod].starts_with("cartservice")).cloned().collect();
+    let mut servers: Vec<_> = table.rows.iter().filter(|r| r.key[role] == "client" && r.key[pod].starts_with(server)).cloned().collect();
+    servers.sort_by(|a, b| a.key[pod].cmp(&b.key[pod]));
     servers.dedup_by_key(|r| r.key[pod].clone());
-    // As the agent has it: whose connection was dropped, the kernel does not say.
+    assert!(!servers.is_empty(), "{server} serves nobody");
     let overflow = table.measure("tcp.accept_overflow").expect("asked for");
     for mut row in servers {
         for (d, dim) in table.group_by.iter().enumerate().filter(|(_, dim)| dim.starts_with("source.")) {
             row.key[d] = if dim == "source.workload" { "unknown".into() } else { String::new() };
         }
         row.series.iter_mut().for_each(|series| series.fill(None));
-        row.series[overflow][ill..].fill(Some(100.0));
+        row.series[overflow][steps.clone()].fill(Some(1_000.0));
         table.rows.push(row);
     }
+}
+
+fn with_overflow(fault: &str, server: &str) -> (Verdict, Verdict) {
+    let run = Run::new(Plan::new("shop", Some(fault.parse().expect("a fault")), 1));
+    let truth = run.truth.as_ref().expect("has a fault");
+    let (from, to) = (run.end() - Duration::seconds(60), run.end());
+    let mut table = run.answer(&query(from, to));
     let ask = |table: &EdgeTable| diagnose(&Inputs { table, coverage: &run.coverage(), from, to, scope: None });
-    let verdict = ask(&table);
+    let without = ask(&table);
+    let ill = table.steps.iter().position(|&s| s >= truth.injected_at).expect("inside");
+    let steps = ill..table.steps.len();
+    overflow_at(&mut table, server, steps);
+    (without, ask(&table))
+}
+
+#[test]
+fn a_full_accept_queue_is_the_services_doing() {
+    let (without, verdict) = with_overflow("blackhole:workload=cartservice:clear", "cartservice");
+    assert_eq!(without.verdict, Answer::Network, "{}", without.summary);
     assert_eq!((verdict.verdict, verdict.class), (Answer::NotNetwork, Class::ServiceSlow), "{}", verdict.summary);
     assert_eq!(verdict.culprit.name, "cartservice", "{}", verdict.summary);
-    table.rows.iter_mut().for_each(|row| row.series[overflow].fill(None));
-    assert_eq!(ask(&table).verdict, Answer::Network);
+}
+
+#[test]
+fn a_full_accept_queue_spares_no_client() {
+    let (_, verdict) = with_overflow("blackhole:edge=checkoutservice>cartservice:clear", "cartservice");
+    assert_eq!((verdict.verdict, verdict.class), (Answer::Network, Class::Unreachable), "{}", verdict.summary);
+    assert_eq!(verdict.culprit.scope, Scope::Edge, "{}", verdict.summary);
 }
 
 #[test]

@@ -2,12 +2,10 @@
 
 use crate::config;
 use crate::show;
-use anyhow::Context;
 use clap::{ArgMatches, Args, Subcommand};
 use edgescope_model::dims::Dim;
 use edgescope_model::signal::{CATALOGUE, DERIVED};
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// Print the effective configuration; secrets are hidden.
 #[derive(Debug, Args)]
@@ -57,7 +55,7 @@ pub enum Action {
 pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     #[cfg(feature = "server")]
     if let Some(Action::Token { role, agent_id, name, add_to }) = &args.action {
-        return token(*role, agent_id, name.as_deref(), add_to.as_deref());
+        return super::token::run(*role, agent_id, name.as_deref(), add_to.as_deref());
     }
     if args.keys {
         return list(
@@ -72,33 +70,6 @@ pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<()> {
     let config = config::load(matches)?;
     let tree = serde_json::to_value(&config)?;
     Ok(show::out(&if args.json { serde_json::to_string_pretty(&tree)? + "\n" } else { yaml(&tree, 0) })?)
-}
-
-/// The secret alone goes to standard output, so that it can be sent into its file; the line for the server's file is in that file before.
-#[cfg(feature = "server")]
-fn token(role: edgescope_server::Role, agent_ids: &[String], name: Option<&str>, add_to: Option<&Path>) -> anyhow::Result<()> {
-    let token = edgescope_server::new_token(role, agent_ids, name).map_err(|why| anyhow::anyhow!("no token was made: {why}"))?;
-    match add_to {
-        Some(file) => add_line(file, &token.line).with_context(|| format!("--add-to {}: no token was made", file.display()))?,
-        None => eprintln!("# add this line to the file that server.tokens_file names:\n{}", token.line),
-    }
-    Ok(show::out(&format!("{}\n", token.secret))?)
-}
-
-/// Adds a line at a file's end, in one write: a server may read the file at any moment.
-#[cfg(feature = "server")]
-fn add_line(path: &Path, line: &str) -> std::io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom, Write};
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    let mut last = [b'\n'];
-    if file.metadata()?.len() > 0 {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-    }
-    let gap = if last == [b'\n'] { "" } else { "\n" };
-    file.write_all(format!("{gap}{line}\n").as_bytes())?;
-    file.sync_all()
 }
 
 /// Signals, quotients of them, and dimensions; the last column has the names that questions take.

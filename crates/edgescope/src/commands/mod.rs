@@ -9,6 +9,8 @@ pub mod doctor;
 pub mod edges;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+mod token;
 pub mod top;
 #[cfg(feature = "server")]
 pub mod up;

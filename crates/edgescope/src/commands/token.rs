@@ -30,3 +30,22 @@ fn add_line(path: &Path, line: &str) -> io::Result<()> {
     file.write_all(format!("{gap}{line}\n").as_bytes())?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_tokens_line_is_added_as_a_line_of_its_own_to_a_file_of_ones_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("tokens");
+        add_line(&file, "a").expect("made");
+        assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
+        std::fs::write(&file, "a\n# mine").expect("written");
+        add_line(&file, "b").expect("added");
+        assert_eq!(std::fs::read_to_string(&file).expect("read"), "a\n# mine\nb\n");
+        let error = run(Role::Agent, &[], None, Some(directory.path())).expect_err("a directory");
+        assert!(format!("{error:#}").contains("no token was made"), "{error:#}");
+    }
+}

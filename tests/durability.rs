@@ -141,10 +141,16 @@ fn everything_is_synced_before_the_acknowledgement() {
     let batch = shipper.batch(2, 5_000);
     shipper.ship(&batch).expect("the server acknowledges");
     let acknowledged_s = seconds();
-    let calls: Vec<Call> = trace.stop().into_iter().filter(|c| c.began_s >= sent_s && c.ended_s <= acknowledged_s).collect();
+    let is_between = |c: &Call| c.began_s >= sent_s && c.began_s <= acknowledged_s;
     let is_socket =
-        |c: &&Call| matches!(c.name.as_str(), "write" | "writev" | "sendto" | "sendmsg") && c.text.contains("TCP") && c.text.contains(&intake);
-    let ack = calls.iter().rfind(is_socket).expect("the acknowledgement was written to the intake's socket");
+        |c: &Call| matches!(c.name.as_str(), "write" | "writev" | "sendto" | "sendmsg") && c.text.contains("TCP") && c.text.contains(&intake);
+    let is_log = |c: &Call| c.name.contains("sync") && path_in(&c.text).contains("edges_10s/_delta_log/");
+    trace.wait_for("the log entry synced, then the acknowledgement written to the intake's socket", |seen| {
+        let logged = seen.iter().find(|c| is_between(c) && is_log(c));
+        logged.is_some_and(|log| seen.iter().any(|c| is_socket(c) && c.began_s >= log.ended_s))
+    });
+    let calls: Vec<Call> = trace.stop().into_iter().filter(is_between).collect();
+    let ack = calls.iter().rfind(|c| is_socket(c)).expect("it was there");
     let synced = |what: &str, fits: &dyn Fn(&str) -> bool| {
         let sync = calls.iter().find(|c| matches!(c.name.as_str(), "fsync" | "fdatasync") && c.text.ends_with("= 0") && fits(path_in(&c.text)));
         let sync = sync.unwrap_or_else(|| panic!("no fsync of {what} between batch and acknowledgement: {calls:#?}"));

@@ -43,6 +43,15 @@ impl Trace {
         Trace { process, file }
     }
 
+    /// Waits until enough was seen. A call is seen when it has ended; what it does, others see before.
+    pub fn wait_for(&self, what: &str, is_enough: impl Fn(&[Call]) -> bool) {
+        until(what, END, || match std::fs::read_to_string(&self.file) {
+            Ok(text) if is_enough(&calls(&text)) => Ok(()),
+            Ok(text) => Err(text),
+            Err(error) => Err(error.to_string()),
+        });
+    }
+
     /// Detaches and gives what was seen.
     pub fn stop(mut self) -> Vec<Call> {
         self.process.signal(Signal::INT);

@@ -84,12 +84,15 @@ static __always_inline void flush_syn(struct socket_state *s, const struct flow_
 	touch(flow, now_ms(), s->tgid);
 }
 
-/* Seen by the state change, else by whoever looks at the socket next: counted once. */
-static __always_inline void connected(const struct control *ctl, struct socket_state *s, struct tcp_sock *tp, bool just_now)
+/*
+ * Seen by the state change, else by whoever looks at the socket next: counted once. `key` is the socket's; a pass has to copy it, since Linux before
+ * 6.6 looks up no key that lies in an iterator's value.
+ */
+static __always_inline void connected(struct socket_state *s, const struct flow_key *key, struct tcp_sock *tp, bool just_now)
 {
 	u64 now_ns = bpf_ktime_get_ns();
 
-	flush_syn(s, &s->key, tp);
+	flush_syn(s, key, tp);
 	s->gauged_ms = now_ns / 1000000;
 	if (__sync_val_compare_and_swap(&s->phase, PHASE_CONNECTING, PHASE_OPEN) != PHASE_CONNECTING)
 		return;
@@ -157,7 +160,7 @@ static __always_inline void established(const struct control *ctl, struct sock *
 	if (s ? !still_in_scope(ctl, s, sk) : !in_scope(ctl, sk))
 		return;
 	if (s && s->phase == PHASE_CONNECTING)
-		connected(ctl, s, tp, true);
+		connected(s, &s->key, tp, true);
 	else if (old == TCP_SYN_RECV)
 		accepted(ctl, s, sk, tp, true);
 }
@@ -278,13 +281,14 @@ static __always_inline bool was_established(int state)
 }
 
 /* Takes up what nobody told of; whether the socket counts as open from here on. */
-static __always_inline bool catch_up(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp, int state)
+static __always_inline bool catch_up(const struct control *ctl, struct socket_state *s, const struct flow_key *key, struct sock *sk,
+				     struct tcp_sock *tp, int state)
 {
 	if (!was_established(state))
 		return false;
 	switch (s->phase) {
 	case PHASE_CONNECTING:
-		connected(ctl, s, tp, false);
+		connected(s, key, tp, false);
 		return true;
 	case PHASE_LISTENING: /* a clone of its listener's record */
 		accepted(ctl, s, sk, tp, false);
@@ -299,7 +303,7 @@ static __always_inline void closed(const struct control *ctl, struct sock *sk, s
 
 	if (!s || !still_in_scope(ctl, s, sk))
 		return;
-	catch_up(ctl, s, sk, tp, old);
+	catch_up(ctl, s, &s->key, sk, tp, old);
 	switch (__sync_lock_test_and_set(&s->phase, PHASE_CLOSED)) {
 	case PHASE_LISTENING:
 		enter(s, PHASE_STOPPED);

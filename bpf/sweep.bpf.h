@@ -155,7 +155,7 @@ static __always_inline void sweep_young(const struct control *ctl, struct socket
 	if (!tp)
 		return;
 	barrier();
-	if (!catch_up(ctl, s, sk, tp, state) && __sync_fetch_and_add(&s->phase, 0) == PHASE_CONNECTING)
+	if (!catch_up(ctl, s, &key, sk, tp, state) && __sync_fetch_and_add(&s->phase, 0) == PHASE_CONNECTING)
 		flush_syn(s, &key, tp);
 	settle_young(ctl, s);
 }

@@ -85,8 +85,8 @@ static __always_inline void flush_syn(struct socket_state *s, const struct flow_
 }
 
 /*
- * Seen by the state change, else by whoever looks at the socket next: counted once. `key` is the socket's; a pass has to copy it, since Linux before
- * 6.6 looks up no key that lies in an iterator's value.
+ * Seen by the state change, else by whoever looks at the socket next: counted once. `key` is the socket's; a pass has to copy it, since Linux 6.1
+ * looks up no key that lies in an iterator's value (6.12 does).
  */
 static __always_inline void connected(struct socket_state *s, const struct flow_key *key, struct tcp_sock *tp, bool just_now)
 {

@@ -7,7 +7,7 @@
 #define EDGESCOPE_H
 
 /* Raise with every change of a struct below or of a counter's meaning: pinned maps of another layout are replaced. */
-#define EDGESCOPE_LAYOUT 4
+#define EDGESCOPE_LAYOUT 5
 
 #define COMM_LEN 16
 #define ADDRESS_LEN 16
@@ -37,7 +37,9 @@ struct flow_key {
 	char comm[COMM_LEN];
 	__u8 role;
 	__u8 flags;
-	__u8 unused[6];
+	/* IPPROTO_TCP or IPPROTO_UDP. */
+	__u8 protocol;
+	__u8 unused[5];
 };
 
 /* Cumulative since the flow was made; only ever grows. */
@@ -74,6 +76,8 @@ struct flow {
 	__u64 resets_sent;
 	__u64 resets_received;
 	__u64 accept_overflow;
+	/* Of UDP: datagrams that found their socket's queue full. Its segments are datagrams. */
+	__u64 receive_drops;
 	/* CLOCK_MONOTONIC. */
 	__u64 last_change_ms;
 	__u32 last_tgid;
@@ -148,6 +152,7 @@ enum loss {
 	LOSS_EXTREME_CONTENDED,	/* window maximum or minimum lost to other CPUs */
 	LOSS_OWNER_UNKNOWN,	/* accepted from a listener that the probe has not seen */
 	LOSS_DROPS_FULL,	/* drop not counted: too many (namespace, reason) pairs */
+	LOSS_DATAGRAMS_FULL,	/* as LOSS_FLOWS_FULL, of UDP */
 	LOSS_COUNT,
 };
 

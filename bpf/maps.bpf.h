@@ -11,6 +11,7 @@
 
 /* The default of `flows` and the histograms; user space sets its own before loading. */
 #define FLOWS_MAX 65536
+#define DATAGRAMS_MAX 16384
 
 enum phase {
 	PHASE_NEW = 0, /* made, not yet filled: at most the owner is known */
@@ -80,7 +81,16 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* Where flows go for which `flows` has no room, and those whose remote end anyone may forge: remote address unspecified. */
+/* Flows of UDP. Apart, since anyone may send from any address: a flood of those must not take the room of TCP's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, DATAGRAMS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} datagrams SEC(".maps");
+
+/* Where flows go for which `flows` or `datagrams` has no room, and those whose remote end anyone may forge: remote address unspecified. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -113,6 +123,27 @@ struct {
 	__type(key, int);
 	__type(value, struct socket_state);
 } socks SEC(".maps");
+
+enum first {
+	FIRST_UNKNOWN = 0,
+	FIRST_SENT,
+	FIRST_HEARD,
+};
+
+/* Of a UDP socket, all that is not in its packets. */
+struct datagram_socket {
+	struct owner owner;
+	/* Which way its first datagram went: who listens at a port that the kernel chose is a server nevertheless. */
+	u32 first;
+	u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct datagram_socket);
+} datagram_socks SEC(".maps");
 
 /* Least recently used: outlives its listeners, so that resets sent after a crash are still told by service. */
 struct {

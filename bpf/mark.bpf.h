@@ -17,6 +17,22 @@
 			t->marked_##what++; \
 	} while (0)
 
+/* A UDP socket that only receives says nothing of its owner itself. */
+static __always_inline void mark_datagram_owner(struct sock *sk, struct task_struct *task)
+{
+	struct datagram_socket *s = bpf_sk_storage_get(&datagram_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!s) {
+		lose(LOSS_STORAGE);
+		return;
+	}
+	if (s->owner.tgid) /* known from its own deeds, or by another process that shares it */
+		return;
+	s->owner.cgroup = cgroup_of(sk);
+	bpf_probe_read_kernel_str(s->owner.comm, sizeof(s->owner.comm), task->group_leader->comm);
+	s->owner.tgid = task->tgid;
+}
+
 SEC("iter/task_file")
 int mark_owner(struct bpf_iter__task_file *ctx)
 {
@@ -34,10 +50,14 @@ int mark_owner(struct bpf_iter__task_file *ctx)
 	if (!socket)
 		return 0;
 	sk = socket->sk;
-	if (!sk || sk->sk_protocol != IPPROTO_TCP)
+	if (!sk)
 		return 0;
 	family = sk->__sk_common.skc_family;
-	if ((family != AF_INET && family != AF_INET6) || sk->__sk_common.skc_state == TCP_CLOSE || !in_scope(ctl, sk))
+	if ((family != AF_INET && family != AF_INET6) || !in_scope(ctl, sk))
+		return 0;
+	if (sk->sk_protocol == IPPROTO_UDP)
+		mark_datagram_owner(sk, task);
+	if (sk->sk_protocol != IPPROTO_TCP || sk->__sk_common.skc_state == TCP_CLOSE)
 		return 0;
 	s = bpf_sk_storage_get(&socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!s) {

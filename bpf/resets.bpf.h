@@ -62,6 +62,7 @@ static __always_inline bool key_of_segment(struct flow_key *key, struct sk_buff 
 	key->netns = skb->dev->nd_net.net->ns.inum;
 	key->service_port = bpf_ntohs(ports.dest);
 	key->role = ROLE_SERVER;
+	key->protocol = IPPROTO_TCP;
 	return true;
 }
 

@@ -40,7 +40,7 @@ static __always_inline void rekey(const struct control *ctl, struct socket_state
 {
 	if (s->split_version == ctl->split_version)
 		return;
-	s->key.remote_port = split_port(ctl, &s->key, &sk->__sk_common);
+	s->key.remote_port = split_port(ctl, &s->key, bpf_ntohs(sk->__sk_common.skc_dport));
 	s->split_version = ctl->split_version;
 }
 

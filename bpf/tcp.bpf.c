@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * TCP as the kernel counts it, summed per flow. No program runs per packet: sockets are marked at state changes (state), read
+ * TCP as the kernel counts it, summed per flow. No program of it runs per packet: sockets are marked at state changes (state), read
  * at each window's end (sweep) and once at close, and give one RTT sample a round trip (rtt). docs/decisions/001 says why
- * the sums are made here.
+ * the sums are made here. UDP is counted by its packets (udp): docs/decisions/003.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -21,6 +21,7 @@
 #include "resets.bpf.h"
 #include "rtt.bpf.h"
 #include "drops.bpf.h"
+#include "udp.bpf.h"
 #include "mark.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

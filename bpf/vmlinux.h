@@ -219,6 +219,66 @@ struct bpf_sock_ops {
 	__u64 skb_hwtstamp;
 };
 
+struct bpf_sock {
+	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 mark;
+	__u32 priority;
+	__u32 src_ip4;
+	__u32 src_ip6[4];
+	__u32 src_port;
+	__be16 dst_port;
+	__u32 dst_ip4;
+	__u32 dst_ip6[4];
+	__u32 state;
+	__s32 rx_queue_mapping;
+};
+
+struct bpf_flow_keys;
+
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 protocol;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+	__u32 tc_index;
+	__u32 cb[5];
+	__u32 hash;
+	__u32 tc_classid;
+	__u32 data;
+	__u32 data_end;
+	__u32 napi_id;
+	__u32 family;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port;
+	__u32 local_port;
+	__u32 data_meta;
+	union {
+		struct bpf_flow_keys *flow_keys;
+	};
+	__u64 tstamp;
+	__u32 wire_len;
+	__u32 gso_segs;
+	union {
+		struct bpf_sock *sk;
+	};
+	__u32 gso_size;
+	__u8 tstamp_type;
+	__u64 hwtstamp;
+};
+
 struct ns_common {
 	unsigned int inum;
 };
@@ -269,6 +329,7 @@ struct sock_exterr_skb {
 };
 
 struct sk_buff {
+	struct sock *sk;
 	struct net_device *dev;
 	unsigned char *head;
 	__u16 network_header;
@@ -297,6 +358,7 @@ struct sock {
 	int sk_err_soft;
 	socket_lock_t sk_lock;
 	u16 sk_protocol;
+	u8 sk_userlocks;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
@@ -317,18 +379,18 @@ struct inet_connection_sock {
 	struct inet_sock icsk_inet;
 	__u8 icsk_backoff;
 	struct {
-		__u8 pending;
-		__u8 quick;
-		__u8 pingpong;
-		__u8 retry;
-		__u32 ato: 8;
-		__u32 lrcv_flowlabel: 20;
-		__u32 dst_quick_ack: 1;
-		__u32 unused: 3;
-		__u32 lrcvtime;
-		__u16 last_seg_size;
-		__u16 rcv_mss;
-	} icsk_ack;
+	__u8 pending;
+	__u8 quick;
+	__u8 pingpong;
+	__u8 retry;
+	__u32 ato: 8;
+	__u32 lrcv_flowlabel: 20;
+	__u32 dst_quick_ack: 1;
+	__u32 unused: 3;
+	__u32 lrcvtime;
+	__u16 last_seg_size;
+	__u16 rcv_mss;
+} icsk_ack;
 };
 
 struct tcp_rack {
@@ -391,6 +453,7 @@ enum {
 	TCP_NEW_SYN_RECV = 12,
 	SKB_DROP_REASON_NOT_SPECIFIED = 2,
 	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
 };
 
 #pragma clang attribute pop

@@ -50,7 +50,7 @@ fn a_capture_shows_the_relay_s_delay() {
     let (web, db) = (actor("left", "web"), actor("right", "db"));
     let to = lab::at(&lab, "right", false, 7_001);
     db.listen(to);
-    let capture = Capture::start(&lab.netns("left").expect("the lab has the host"), "eth0", scene.dir(), "left.pcap");
+    let capture = Capture::start(&lab.netns("left").expect("the lab has the host"), "eth0", scene.dir(), "left.pcap", "tcp");
     web.exchange(&Exchange { connections: 2, requests: 50, ..Exchange::new(to) });
     web.quiet();
     let times = capture::round_trips_s(&capture.stop(), &lab::at(&lab, "left", false, 0).ip().to_string());

@@ -73,7 +73,7 @@ fn round_trips_are_those_of_the_capture_and_the_relay() {
     let to = at(&pair.lab, "right", false, 7_001);
     pair.db.listen(to);
     let netns = pair.lab.netns("left").expect("the lab has the host");
-    let capture = Capture::start(&netns, "eth0", pair.scene.dir(), "left.pcap");
+    let capture = Capture::start(&netns, "eth0", pair.scene.dir(), "left.pcap", "tcp");
     // The answer comes at once and carries the acknowledgement: no delayed ones in the client's round trips.
     pair.web.exchange(&Exchange { connections: 4, requests: 300, request_bytes: 700, response_bytes: 900, pause_ms: 3, ..Exchange::new(to) });
     pair.web.quiet();

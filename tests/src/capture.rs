@@ -11,22 +11,30 @@ const START: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(10);
 const ANALYSIS: Duration = Duration::from_secs(60);
 
-/// A running capture of all TCP on one interface of a namespace.
+/// A running capture of one protocol on one interface of a namespace.
 pub struct Capture {
     process: Process,
     file: PathBuf,
 }
 
 impl Capture {
-    /// Starts it and waits until it listens. The file is `name` in `dir`.
-    pub fn start(netns: &Path, interface: &str, dir: &Path, name: &str) -> Capture {
+    /// Starts it and waits until it listens. The file is `name` in `dir`; `protocol` is `tcp` or `udp`.
+    pub fn start(netns: &Path, interface: &str, dir: &Path, name: &str, protocol: &str) -> Capture {
         let file = dir.join(name);
         let mut command = Command::new("tcpdump");
         // Headers are enough; packets are taken and written as they come, so that nothing is lost at the end.
-        command.args(["-n", "-p", "-U", "--immediate-mode", "-s", "120", "-B", "65536", "-Z", "root", "-i", interface, "-w"]).arg(&file).arg("tcp");
+        command
+            .args(["-n", "-p", "-U", "--immediate-mode", "-s", "120", "-B", "65536", "-Z", "root", "-i", interface, "-w"])
+            .arg(&file)
+            .arg(protocol);
         let process = Process::start("tcpdump", command, &dir.join(format!("{name}.log")), Some(netns));
         until("the capture", START, || if process.log().contains("listening on") { Ok(()) } else { Err(process.log()) });
         Capture { process, file }
+    }
+
+    /// What is captured so far.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Ends it; panics if it missed packets.
@@ -51,6 +59,17 @@ pub fn round_trips_s(capture: &Path, source: &str) -> Vec<f64> {
     let other = mean_round_trip_s(capture, source);
     assert!((mean - other).abs() <= 0.1 * other, "tshark's mean round trip is {mean} s, tcptrace's {other} s: one of them is no witness");
     times
+}
+
+/// Datagrams and their payload from any of `sources`, to or from `port`, as `tshark` finds them.
+pub fn datagrams(capture: &Path, sources: &[String], port: u16) -> (u64, u64) {
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-T", "fields", "-e", "udp.length", "-r"]).arg(capture);
+    let from = |source: &String| format!("{} == {source}", if source.contains(':') { "ipv6.src" } else { "ip.src" });
+    command.arg(format!("udp.port == {port} && ({})", sources.iter().map(from).collect::<Vec<_>>().join(" || ")));
+    // The header is eight bytes of it.
+    let sizes: Vec<u64> = run(command).lines().filter_map(|line| line.trim().parse().ok()).collect();
+    (sizes.len() as u64, sizes.iter().map(|size| size - 8).sum())
 }
 
 fn run(command: Command) -> String {

@@ -6,7 +6,7 @@ use crate::spool::Checkpoint;
 use edgescope_identity::address;
 use edgescope_model::histogram::Histogram;
 use edgescope_model::wire::Batch;
-use edgescope_probe::{Comm, FlowKey, Role};
+use edgescope_probe::{Comm, FlowKey, Protocol, Role};
 use prost::Message;
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -74,6 +74,8 @@ struct Flow {
     quiet: u32,
     #[prost(uint32, tag = "14")]
     born_ms: u32,
+    #[prost(bool, tag = "15")]
+    udp: bool,
 }
 
 /// Only the batches of a record: the baseline is passed over.
@@ -178,6 +180,7 @@ fn stored(key: &FlowKey, told: &Told) -> Flow {
         handshake: told.cumulative.handshake.to_bytes(),
         quiet: told.quiet,
         born_ms: told.born_ms,
+        udp: key.protocol == Protocol::Udp,
     }
 }
 
@@ -193,6 +196,7 @@ fn restored(flow: Flow, positions: &[Option<usize>]) -> Option<(FlowKey, Told)> 
         remote_port: flow.remote_port.try_into().ok()?,
         role: if flow.server { Role::Server } else { Role::Client },
         role_inferred: flow.role_inferred,
+        protocol: if flow.udp { Protocol::Udp } else { Protocol::Tcp },
     };
     let mut totals = Totals([0; COUNT]);
     for (value, position) in flow.totals.iter().zip(positions) {

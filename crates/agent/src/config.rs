@@ -42,6 +42,8 @@ pub struct AgentConfig {
     pub rtt: bool,
     /// Count the packets that the kernel drops, by its reason; costs something for a dropped packet only.
     pub drops: bool,
+    /// Count UDP, by its packets; costs a little for each packet of any protocol.
+    pub udp: bool,
     pub limits: Limits,
     /// Address of a page with the agent's own numbers (`/metrics`); loopback only. Default: none.
     pub metrics_listen: Option<SocketAddr>,
@@ -59,6 +61,8 @@ pub struct AgentConfig {
 pub struct Limits {
     /// Most flows with counters of their own.
     pub flows_max: u32,
+    /// Most UDP flows with counters of their own.
+    pub datagrams_max: u32,
     /// Most flows with histograms of their own.
     pub histograms_max: u32,
     /// Most bytes of batches that wait for the server.
@@ -73,7 +77,14 @@ impl Default for Limits {
     fn default() -> Self {
         let spool = spool::Limits::default();
         // 30 windows of 10 s: longer than connections linger in closing states.
-        Self { flows_max: 65_536, histograms_max: 16_384, spool_bytes_max: spool.bytes_max, spool_windows_max: spool.files_max, idle_windows: 30 }
+        Self {
+            flows_max: 65_536,
+            datagrams_max: 16_384,
+            histograms_max: 16_384,
+            spool_bytes_max: spool.bytes_max,
+            spool_windows_max: spool.files_max,
+            idle_windows: 30,
+        }
     }
 }
 
@@ -94,6 +105,7 @@ impl Default for AgentConfig {
             pin: true,
             rtt: true,
             drops: true,
+            udp: true,
             limits: Limits::default(),
             metrics_listen: None,
             clock_skew: 0,
@@ -157,6 +169,7 @@ impl AgentConfig {
         let limits = &self.limits;
         let zero = [
             ("flows_max", limits.flows_max == 0),
+            ("datagrams_max", limits.datagrams_max == 0),
             ("histograms_max", limits.histograms_max == 0),
             ("spool_bytes_max", limits.spool_bytes_max == 0),
             ("spool_windows_max", limits.spool_windows_max == 0),

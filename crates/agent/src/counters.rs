@@ -67,6 +67,7 @@ totals!(
     resets_sent,
     resets_received,
     accept_overflow,
+    receive_drops,
 );
 
 impl Default for Totals {
@@ -148,9 +149,9 @@ mod tests {
     fn every_counter_that_grows_is_in_the_list() {
         // All fields of the probe's counters are u64 but the last two halves: change time and last process are no counters.
         assert_eq!(COUNT, size_of::<Counters>() / 8 - 2);
-        let counters = Counters { bytes_sent: 1, accept_overflow: 2, ..Counters::default() };
+        let counters = Counters { bytes_sent: 1, receive_drops: 2, ..Counters::default() };
         let totals = Totals::from(&counters);
-        assert_eq!((totals.get(Counter::bytes_sent), totals.get(Counter::accept_overflow)), (1, 2));
+        assert_eq!((totals.get(Counter::bytes_sent), totals.get(Counter::receive_drops)), (1, 2));
         assert_eq!(Counters::from(&totals), counters);
     }
 

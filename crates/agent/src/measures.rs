@@ -8,6 +8,7 @@ use crate::delta::Delta;
 use edgescope_model::histogram::Histogram;
 use edgescope_model::signal::{self, Signal};
 use edgescope_model::wire::Measure;
+use edgescope_probe::Protocol;
 
 /// When a counter is sent although it is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ const fn row(signal: Signal, counter: Counter, with: With) -> Row {
     Row { signal, counter, with }
 }
 
-/// What the local end sent.
+/// What the local end sent by TCP.
 const SENT: &[Row] = &[
     row(signal::TCP_BYTES, Counter::bytes_sent, With::Always),
     row(signal::TCP_SEGMENTS, Counter::segs_sent, With::Always),
@@ -60,7 +61,7 @@ const SENT: &[Row] = &[
     row(signal::TCP_RESETS, Counter::resets_sent, With::Always),
 ];
 
-/// What the local end received.
+/// What the local end received by TCP.
 const RECEIVED: &[Row] = &[
     row(signal::TCP_BYTES, Counter::bytes_received, With::Always),
     row(signal::TCP_SEGMENTS, Counter::segs_received, With::Always),
@@ -70,7 +71,21 @@ const RECEIVED: &[Row] = &[
     row(signal::TCP_ACCEPT_OVERFLOW, Counter::accept_overflow, With::Any(Counter::accepts)),
 ];
 
-/// What happened in flows of one local end, far end, port and role.
+/// What the local end sent by UDP.
+const UDP_SENT: &[Row] = &[
+    row(signal::UDP_BYTES, Counter::bytes_sent, With::Always),
+    row(signal::UDP_DATAGRAMS, Counter::segs_sent, With::Always),
+    row(signal::UDP_ACTIVE, Counter::active_ms, With::Always),
+];
+
+/// What reached the local end by UDP.
+const UDP_RECEIVED: &[Row] = &[
+    row(signal::UDP_BYTES, Counter::bytes_received, With::Always),
+    row(signal::UDP_DATAGRAMS, Counter::segs_received, With::Always),
+    row(signal::UDP_DROPS, Counter::receive_drops, With::Always),
+];
+
+/// What happened in flows of one local end, far end, port, protocol and role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sum {
     pub counted: Cumulative,
@@ -86,7 +101,23 @@ impl Sum {
     }
 
     /// Measures of what the local end sent.
-    pub fn sent(&self) -> Vec<Measure> {
+    pub fn sent(&self, protocol: Protocol) -> Vec<Measure> {
+        match protocol {
+            Protocol::Tcp => self.sent_by_tcp(),
+            Protocol::Udp => table(UDP_SENT, &self.counted.totals),
+        }
+    }
+
+    /// Measures of what the local end received.
+    pub fn received(&self, protocol: Protocol) -> Vec<Measure> {
+        let rows = match protocol {
+            Protocol::Tcp => RECEIVED,
+            Protocol::Udp => UDP_RECEIVED,
+        };
+        table(rows, &self.counted.totals)
+    }
+
+    fn sent_by_tcp(&self) -> Vec<Measure> {
         // The catalogue's retransmissions hold those of SYN-ACKs, which the kernel counts apart.
         let mut totals = self.counted.totals;
         totals.0[Counter::retrans_segs as usize] += totals.get(Counter::retrans_synack);
@@ -96,11 +127,6 @@ impl Sum {
         measures.extend(self.rtt_us_max.map(|us| value(signal::TCP_RTT_MAX, us.into())));
         measures.extend(self.rtt_us_min.map(|us| value(signal::TCP_RTT_MIN, us.into())));
         measures
-    }
-
-    /// Measures of what the local end received.
-    pub fn received(&self) -> Vec<Measure> {
-        table(RECEIVED, &self.counted.totals)
     }
 }
 
@@ -138,18 +164,19 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_tcp_signal_and_every_counter_has_its_place() {
+    fn every_signal_and_every_counter_has_its_place() {
         let sent: HashSet<u16> = SENT
             .iter()
+            .chain(UDP_SENT)
             .map(|row| row.signal.id)
             .chain([signal::TCP_RTT, signal::TCP_HANDSHAKE, signal::TCP_RTT_MAX, signal::TCP_RTT_MIN].map(|s| s.id))
             .collect();
-        let received: HashSet<u16> = RECEIVED.iter().map(|row| row.signal.id).collect();
-        for signal in CATALOGUE.iter().filter(|s| s.name.starts_with("tcp.")) {
+        let received: HashSet<u16> = RECEIVED.iter().chain(UDP_RECEIVED).map(|row| row.signal.id).collect();
+        for signal in CATALOGUE {
             assert_eq!(sent.contains(&signal.id), signal.ends != Ends::Receiver, "{}", signal.name);
             assert_eq!(received.contains(&signal.id), signal.ends != Ends::Sender, "{}", signal.name);
         }
-        let used: HashSet<&str> = SENT.iter().chain(RECEIVED).map(|row| NAMES[row.counter as usize]).collect();
+        let used: HashSet<&str> = SENT.iter().chain(RECEIVED).chain(UDP_RECEIVED).map(|row| NAMES[row.counter as usize]).collect();
         assert_eq!(used, NAMES.iter().copied().collect());
     }
 
@@ -158,12 +185,14 @@ mod tests {
         let mut sum = Sum::default();
         sum.counted.totals.0[Counter::active_ms as usize] = 5;
         let names = |measures: Vec<Measure>| -> Vec<&str> { measures.iter().map(|m| signal::by_id(m.signal).unwrap().name).collect() };
-        assert_eq!(names(sum.sent()), ["tcp.bytes", "tcp.segments", "tcp.active", "tcp.stalled", "tcp.resets"]);
-        assert_eq!(names(sum.received()), ["tcp.bytes", "tcp.segments", "tcp.resets"]);
+        assert_eq!(names(sum.sent(Protocol::Tcp)), ["tcp.bytes", "tcp.segments", "tcp.active", "tcp.stalled", "tcp.resets"]);
+        assert_eq!(names(sum.received(Protocol::Tcp)), ["tcp.bytes", "tcp.segments", "tcp.resets"]);
+        assert_eq!(names(sum.sent(Protocol::Udp)), ["udp.bytes", "udp.datagrams", "udp.active"]);
+        assert_eq!(names(sum.received(Protocol::Udp)), ["udp.bytes", "udp.datagrams", "udp.drops"]);
         sum.counted.totals.0[Counter::segs_sent as usize] = 1;
-        assert!(names(sum.sent()).contains(&"tcp.retrans"));
+        assert!(names(sum.sent(Protocol::Tcp)).contains(&"tcp.retrans"));
         sum.counted.totals.0[Counter::retrans_synack as usize] = 2;
-        let of = |signal: Signal| sum.sent().iter().find(|m| m.signal == u32::from(signal.id)).map(|m| m.value);
+        let of = |signal: Signal| sum.sent(Protocol::Tcp).iter().find(|m| m.signal == u32::from(signal.id)).map(|m| m.value);
         assert_eq!((of(signal::TCP_RETRANS), of(signal::TCP_RETRANS_SYNACK)), (Some(2), Some(2)));
     }
 

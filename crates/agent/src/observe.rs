@@ -1,14 +1,15 @@
 //! From deltas of flows to the batches of a window.
 
+use crate::counters::Counter;
 use crate::delta::Delta;
 use crate::inventory::{Claim, can_be_owned_whole};
 use crate::measures::Sum;
 use crate::naming::{Naming, is_unknown};
-use edgescope_identity::address::to_bytes;
+use edgescope_identity::address::{is_group, to_bytes};
 use edgescope_identity::owner_of;
 use edgescope_model::dims::EndDims;
-use edgescope_model::wire::{self, Batch, Observation, Owner, Protocol};
-use edgescope_probe::Role;
+use edgescope_model::wire::{self, Batch, Observation, Owner};
+use edgescope_probe::{Protocol, Role};
 use prost::Message;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ struct Key {
     service_port: u16,
     remote_port: u16,
     server: bool,
+    protocol: Protocol,
 }
 
 /// Observations of one window, before they are put into batches.
@@ -52,7 +54,15 @@ impl Window {
             let owner = naming.owner(key.netns, key.local, server.then_some(key.service_port), &key.comm, key.cgroup);
             window.unnamed += u64::from(is_unknown(&owner));
             window.claim(delta, &owner, naming);
-            let place = Key { owner, local: key.local, remote: key.remote, service_port: key.service_port, remote_port: key.remote_port, server };
+            let place = Key {
+                owner,
+                local: key.local,
+                remote: key.remote,
+                service_port: key.service_port,
+                remote_port: key.remote_port,
+                server,
+                protocol: key.protocol,
+            };
             let (sum, inferred) = window.sums.entry(place).or_default();
             sum.add(delta);
             *inferred |= key.role_inferred;
@@ -65,10 +75,15 @@ impl Window {
     /// What a socket does is the agent's to report, so its address is too, though the socket and its namespace may be gone by the time of the look around.
     fn claim(&mut self, delta: &Delta, owner: &Arc<EndDims>, naming: &Naming) {
         let (address, key) = (delta.key.local, &delta.key);
-        if address.is_unspecified() {
+        if address.is_unspecified() || is_group(address) {
             return;
         }
+        // What a datagram was sent to may be the broadcast address of its network.
+        let speaks = key.protocol == Protocol::Tcp || delta.counted.totals.get(Counter::segs_sent) > 0;
         if naming.by_address(key.netns, address) {
+            if !speaks {
+                return;
+            }
             self.observed.push(Claim { address, port: 0, owner: Arc::clone(owner), shared: false });
             return;
         }
@@ -148,6 +163,10 @@ impl Owners {
 /// The owner's number is still to come.
 fn observation(key: &Key, sum: &Sum, role_inferred: bool) -> Observation {
     let role = if key.server { wire::Role::Server } else { wire::Role::Client };
+    let protocol = match key.protocol {
+        Protocol::Tcp => wire::Protocol::Tcp,
+        Protocol::Udp => wire::Protocol::Udp,
+    };
     Observation {
         owner: 0,
         local_address: to_bytes(key.local),
@@ -156,8 +175,42 @@ fn observation(key: &Key, sum: &Sum, role_inferred: bool) -> Observation {
         remote_port: key.remote_port.into(),
         role: role.into(),
         role_inferred,
-        protocol: Protocol::Tcp.into(),
-        sent: sum.sent(),
-        received: sum.received(),
+        protocol: protocol.into(),
+        sent: sum.sent(key.protocol),
+        received: sum.received(key.protocol),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::{Cumulative, Totals};
+    use crate::source::Area;
+    use crate::testing::key;
+    use edgescope_identity::local::{Namer, Place};
+    use edgescope_identity::rules::{Match, Rule, Rules};
+
+    /// The addresses that a datagram from or to `local` makes the agent claim.
+    fn claimed(local: &str, counter: Counter) -> Vec<IpAddr> {
+        let rule = Rule { when: Match { netns: Some("web-1".into()), ..Match::default() }, workload: Some("web".into()), ..Rule::default() };
+        let mut naming = Naming::new(Namer::new(Rules::new(vec![rule]).unwrap(), Place::default()), false);
+        naming.look(&[Area { inode: 1, name: Some("web-1".into()), addresses: Vec::new() }]);
+        let mut totals = Totals::default();
+        totals.0[counter as usize] = 1;
+        let key = edgescope_probe::FlowKey { local: local.parse().unwrap(), protocol: Protocol::Udp, ..key(7) };
+        let delta = Delta { key, counted: Cumulative { totals, ..Cumulative::default() }, rtt_us_max: None, rtt_us_min: None };
+        let window = Window::of(&[delta], &mut naming);
+        assert_eq!(window.sums.keys().map(|key| key.protocol).collect::<Vec<_>>(), [Protocol::Udp]);
+        window.observed.iter().map(|claim| claim.address).collect()
+    }
+
+    #[test]
+    fn an_address_is_claimed_by_who_sends_from_it_and_a_groups_by_nobody() {
+        assert_eq!(claimed("10.0.0.1", Counter::segs_sent), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+        // It may be the broadcast address of the network.
+        assert!(claimed("10.0.0.255", Counter::segs_received).is_empty());
+        for group in ["224.0.0.251", "255.255.255.255", "ff02::fb"] {
+            assert!(claimed(group, Counter::segs_received).is_empty(), "{group}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 use crate::source::{Area, Areas, Source};
 use edgescope_identity::host::Listing;
 use edgescope_model::histogram::bucket_of;
-use edgescope_probe::{Comm, Counters, FlowKey, FlowReading, Hist, Listener, Losses, Pass, ProbeError, Role};
+use edgescope_probe::{Comm, Counters, FlowKey, FlowReading, Hist, Listener, Losses, Pass, ProbeError, Protocol, Role};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -231,6 +231,7 @@ fn key_of(talk: &Talk, role: Role) -> FlowKey {
         remote_port: 0,
         role,
         role_inferred: false,
+        protocol: Protocol::Tcp,
     }
 }
 

@@ -97,9 +97,11 @@ impl KernelSource {
             scope: probe_scope(&config.scope, &known),
             pin: config.pin,
             flows_max: config.limits.flows_max,
+            datagrams_max: config.limits.datagrams_max,
             rtts_max: config.limits.histograms_max,
             sk_rtt: config.rtt,
             drops: config.drops,
+            udp: config.udp,
         };
         let mut probe = Probe::load(&probe_config)?;
         for bound in probe.kept_bounds() {

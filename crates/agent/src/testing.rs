@@ -1,6 +1,6 @@
 //! What tests share.
 
-use edgescope_probe::{Comm, FlowKey, Role};
+use edgescope_probe::{Comm, FlowKey, Protocol, Role};
 
 /// A client's flow to `10.0.0.n:80`.
 pub fn key(n: u8) -> FlowKey {
@@ -15,5 +15,6 @@ pub fn key(n: u8) -> FlowKey {
         remote_port: 0,
         role: Role::Client,
         role_inferred: false,
+        protocol: Protocol::Tcp,
     }
 }

@@ -45,7 +45,7 @@ fn query_windows(now: Time, windows: i64) -> EdgeQuery {
         to,
         step_s: Some(WINDOW_S as u32),
         group_by: ends.chain(["role".to_owned()]).collect(),
-        filter: None,
+        filter: Some("protocol = 'tcp'".to_owned()),
         measures: series::MEASURES.iter().map(|&m| m.to_owned()).collect(),
         compare_from: None,
         compare_to: None,

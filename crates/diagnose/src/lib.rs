@@ -65,7 +65,7 @@ pub fn query(from: Time, to: Time) -> EdgeQuery {
         to,
         step_s: Some(step_s as u32),
         group_by: ends.chain(["role".to_owned()]).collect(),
-        filter: None,
+        filter: Some("protocol = 'tcp'".to_owned()),
         measures: view::measure_names().map(str::to_owned).collect(),
         compare_from: None,
         compare_to: None,

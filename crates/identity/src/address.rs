@@ -31,12 +31,17 @@ pub fn is_node_local(address: IpAddr) -> bool {
     }
 }
 
+/// Addresses of many hosts at once: multicast, and IPv4's broadcast to all on the link. A network's own broadcast address cannot be told without its mask.
+pub fn is_group(address: IpAddr) -> bool {
+    address.is_multicast() || matches!(address, IpAddr::V4(v4) if v4.is_broadcast())
+}
+
 /// Addresses that are not routed on the Internet: RFC 1918, RFC 6598 (carrier NAT), unique local, multicast, and the node-local ones.
 pub fn is_private(address: IpAddr) -> bool {
     is_node_local(address)
-        || address.is_multicast()
+        || is_group(address)
         || match address {
-            IpAddr::V4(v4) => v4.is_private() || v4.is_broadcast() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64),
+            IpAddr::V4(v4) => v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64),
             IpAddr::V6(v6) => v6.is_unique_local(),
         }
 }

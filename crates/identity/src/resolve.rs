@@ -122,8 +122,8 @@ pub fn resolve(batch: &wire::Batch, directory: &Directory) -> Resolved {
     resolver.finish()
 }
 
-/// The four numbers that name an edge within a batch: source, destination, port, role of the source.
-type EdgeNumbers = (u32, u32, u16, Role);
+/// What names an edge within a batch: the numbers of source and destination, the port, the role of the source, the protocol.
+type EdgeNumbers = (u32, u32, u16, Role, wire::Protocol);
 
 struct Resolver<'a> {
     batch: &'a wire::Batch,
@@ -186,8 +186,9 @@ impl<'a> Resolver<'a> {
         let far_sender_stands = near_found.named && far_found.owned && far_since_us <= near_since_us;
         let receiver_stands = !far_sender_stands && !far.address.is_unspecified();
         let port = observation.service_port as u16;
-        self.add((local, remote, port, role), &observation.sent, Side::Sent, sender_stands);
-        self.add((remote, local, port, role.peer()), &observation.received, Side::Received, receiver_stands);
+        let protocol = observation.protocol();
+        self.add((local, remote, port, role, protocol), &observation.sent, Side::Sent, sender_stands);
+        self.add((remote, local, port, role.peer(), protocol), &observation.received, Side::Received, receiver_stands);
     }
 
     /// Adds measures to a row: on their own side, and merged if this end stands.
@@ -248,8 +249,8 @@ impl<'a> Resolver<'a> {
 
     fn finish(self) -> Resolved {
         let end = |number: u32| (*self.ends[number as usize]).clone();
-        let named = self.rows.into_iter().filter(|(_, row)| !row.is_empty()).map(|((source, dest, port, role), mut row)| {
-            row.dims = EdgeDims { source: end(source), dest: end(dest), protocol: "tcp".to_owned(), port, role };
+        let named = self.rows.into_iter().filter(|(_, row)| !row.is_empty()).map(|((source, dest, port, role, protocol), mut row)| {
+            row.dims = EdgeDims { source: end(source), dest: end(dest), protocol: protocol_name(protocol).to_owned(), port, role };
             row
         });
         let mut rows: Vec<FactRow> = named.collect();
@@ -278,14 +279,19 @@ fn sees(ends: Ends, side: Side) -> bool {
     matches!((ends, side), (Ends::Both, _) | (Ends::Sender, Side::Sent) | (Ends::Receiver, Side::Received))
 }
 
+/// Agents of before UDP told TCP alone, and left the field out.
+fn protocol_name(protocol: wire::Protocol) -> &'static str {
+    match protocol {
+        wire::Protocol::Tcp | wire::Protocol::Unspecified => "tcp",
+        wire::Protocol::Udp => "udp",
+    }
+}
+
 fn role_of(observation: &wire::Observation) -> Role {
     if observation.role() == wire::Role::Server { Role::Server } else { Role::Client }
 }
 
 fn near_end(observation: &wire::Observation) -> Option<End> {
-    if observation.protocol() == wire::Protocol::Udp {
-        return None;
-    }
     end(&observation.local_address, observation.service_port, role_of(observation))
 }
 

@@ -67,7 +67,7 @@ impl Role {
 pub struct EdgeDims {
     pub source: EndDims,
     pub dest: EndDims,
-    /// `tcp`; others later.
+    /// `tcp` or `udp`.
     pub protocol: String,
     /// The server's port.
     pub port: u16,
@@ -215,7 +215,7 @@ impl Dim {
     pub fn brief(self) -> &'static str {
         match self {
             Self::Source(field) | Self::Dest(field) => field.brief(),
-            Self::Protocol => "the transport protocol: tcp",
+            Self::Protocol => "the transport protocol: tcp or udp",
             Self::Port => "the port that the server listens on",
             Self::Role => "what the source is: client (asks) or server (answers)",
             Self::AzEqual => "whether both ends are in one zone",

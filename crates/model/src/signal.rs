@@ -135,6 +135,10 @@ catalogue! {
     TCP_RESPONSE_TIME = 32, "tcp.response_time", Sum, Sender, Seconds, "from the last of a request to the last of its answer, at the server, of the answers in tcp.responses";
     TCP_RESPONSES = 33, "tcp.responses", Sum, Sender, Count, "answers whose time was taken: the last of each window and of each connection, without retransmissions";
     TCP_ACCEPT_OVERFLOW = 31, "tcp.accept_overflow", Sum, Receiver, Count, "connections dropped since the server's accept queue was full";
+    UDP_BYTES = 34, "udp.bytes", Sum, Both, Bytes, "payload bytes: sent at the sender, arrived at the receiver's socket";
+    UDP_DATAGRAMS = 35, "udp.datagrams", Sum, Both, Count, "datagrams: sent at the sender, arrived at the receiver's socket";
+    UDP_DROPS = 36, "udp.drops", Sum, Receiver, Count, "datagrams that arrived and were dropped, since the receiver's queue was full";
+    UDP_ACTIVE = 37, "udp.active", Sum, Sender, SocketSeconds, "conversations, as seconds: datagrams either way that are less than 10 s apart make one";
 }
 
 /// A quotient of sums taken from the same rows.

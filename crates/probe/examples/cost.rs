@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -18,15 +18,23 @@ const CONNECTIONS_EACH: usize = 5000;
 /// Clients towards one port: an address has 28,000 ephemeral ports.
 const CONNECTIONS_A_PORT: usize = 500;
 const READINGS: usize = 7;
+/// Of the programs' table.
+const DATAGRAMS: usize = 200_000;
 /// What a reading may cost, by socket.
 const NS_A_SOCKET_MAX: f64 = 1000.0;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some([mode, connections]) = arguments.first_chunk::<2>().filter(|[mode, _]| mode == "--hold") {
-        assert_eq!(mode, "--hold");
-        hold(connections.parse().unwrap());
-        return ExitCode::SUCCESS;
+    match arguments.first_chunk::<2>() {
+        Some([mode, connections]) if mode == "--hold" => {
+            hold(connections.parse().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        Some([mode, datagrams]) if mode == "--talk" => {
+            talk(datagrams.parse().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let mut sizes: Vec<usize> = arguments.iter().map(|size| size.parse().expect("numbers of sockets")).collect();
     if sizes.is_empty() {
@@ -55,8 +63,12 @@ struct Holder {
 
 impl Holder {
     fn new(connections: usize) -> Holder {
+        Holder::of("--hold", connections)
+    }
+
+    fn of(mode: &str, count: usize) -> Holder {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--hold", &connections.to_string()])
+            .args([mode, &count.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -87,7 +99,8 @@ impl Drop for Holder {
     }
 }
 
-fn hold(connections: usize) {
+/// A namespace for this process alone, with loopback up.
+fn apart() {
     // SAFETY: affects this process only, which has one thread.
     unsafe {
         assert_eq!(libc::unshare(libc::CLONE_NEWNET), 0, "needs root");
@@ -97,6 +110,27 @@ fn hold(connections: usize) {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
     assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+}
+
+/// Each byte on the input is a round of datagrams from one socket to another.
+fn talk(datagrams: usize) {
+    apart();
+    let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
+    let mut answer = || output.write_all(&[1]).and_then(|()| output.flush()).unwrap();
+    answer();
+    let (near, far) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    near.connect(far.local_addr().unwrap()).unwrap();
+    while input.read_exact(&mut [0]).is_ok() {
+        for _ in 0..datagrams {
+            near.send(&[1; 100]).unwrap();
+            far.recv(&mut [0; 100]).unwrap();
+        }
+        answer();
+    }
+}
+
+fn hold(connections: usize) {
+    apart();
     let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
     let mut answer = || output.write_all(&[1]).and_then(|()| output.flush()).unwrap();
     answer();
@@ -125,7 +159,7 @@ fn start(connections: usize) -> (Vec<Holder>, Probe) {
     let mut holders: Vec<Holder> = each.filter(|count| *count > 0).map(Holder::new).collect();
     holders.iter_mut().for_each(Holder::wait);
     let scope = Scope::Namespaces(holders.iter().map(Holder::inode).collect());
-    let config = ProbeConfig { agent_id: format!("cost-{}", std::process::id()), scope, pin: false, ..ProbeConfig::default() };
+    let config = ProbeConfig { agent_id: format!("cost-{}", std::process::id()), scope, pin: false, udp: true, ..ProbeConfig::default() };
     let probe = Probe::load(&config).unwrap();
     holders.iter_mut().for_each(Holder::round);
     (holders, probe)
@@ -206,5 +240,15 @@ fn programs() {
         println!("{:>24} {:>10} {:>10.0}", cost.name, cost.run_cnt, cost.run_time_ns as f64 / cost.run_cnt.max(1) as f64);
     }
     println!("({closed} closes, {:.1} s)", started.elapsed().as_secs_f64());
+    let before = probe.run_stats().unwrap();
+    let mut talker = Holder::of("--talk", DATAGRAMS);
+    talker.wait();
+    probe.set_scope(&Scope::Namespaces(vec![talker.inode()])).unwrap();
+    talker.round();
+    println!("\nthe same over {DATAGRAMS} datagrams; above, these two left packets of TCP alone");
+    for (cost, was) in probe.run_stats().unwrap().iter().zip(&before).filter(|(cost, _)| ["on_egress", "on_ingress"].contains(&cost.name.as_str())) {
+        let (runs, time_ns) = (cost.run_cnt - was.run_cnt, cost.run_time_ns - was.run_time_ns);
+        println!("{:>24} {runs:>10} {:>10.0}", cost.name, time_ns as f64 / runs.max(1) as f64);
+    }
     drop(on);
 }

@@ -39,6 +39,8 @@ const WHOLE: &[&str] = &[
     "bpf_iter__task_file",
     "bpf_iter__bpf_sk_storage_map",
     "bpf_sock_ops",
+    "bpf_sock",
+    "__sk_buff",
 ];
 
 /// Printed with these fields only; what is embedded comes first.
@@ -54,7 +56,7 @@ const CUT: &[(&str, &[&str])] = &[
     ("sk_buff_head", &["prev", "qlen"]),
     ("sock_extended_err", &["ee_errno"]),
     ("sock_exterr_skb", &["ee"]),
-    ("sk_buff", &["dev", "head", "network_header", "transport_header", "cb"]),
+    ("sk_buff", &["sk", "dev", "head", "network_header", "transport_header", "cb"]),
     (
         "sock_common",
         &[
@@ -70,7 +72,7 @@ const CUT: &[(&str, &[&str])] = &[
             "skc_flags",
         ],
     ),
-    ("sock", &["__sk_common", "sk_drops", "sk_error_queue", "sk_err", "sk_err_soft", "sk_lock", "sk_protocol", "sk_cgrp_data"]),
+    ("sock", &["__sk_common", "sk_drops", "sk_error_queue", "sk_err", "sk_err_soft", "sk_lock", "sk_protocol", "sk_userlocks", "sk_cgrp_data"]),
     ("socket", &["sk"]),
     ("request_sock", &["__req_common"]),
     ("inet_sock", &["sk", "inet_sport"]),
@@ -137,6 +139,7 @@ const VALUES: &[&str] = &[
     "TCP_NEW_SYN_RECV",
     "SKB_DROP_REASON_NOT_SPECIFIED",
     "IPPROTO_TCP",
+    "IPPROTO_UDP",
 ];
 
 unsafe extern "C" {

@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Role};
+use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Protocol, Role};
 
 /// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 pub const BUCKETS: usize = 200;
 
 const ROLE_CLIENT: u8 = 1;
 const ROLE_SERVER: u8 = 2;
 const FLOW_ROLE_INFERRED: u8 = 1;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
 
 /// Plain data shared with the kernel: any bytes are a value, no padding.
 ///
@@ -49,7 +51,8 @@ pub struct RawKey {
     pub comm: [u8; 16],
     pub role: u8,
     pub flags: u8,
-    pub unused: [u8; 6],
+    pub protocol: u8,
+    pub unused: [u8; 5],
 }
 
 #[repr(C)]
@@ -141,6 +144,7 @@ impl From<&RawKey> for FlowKey {
             remote_port: raw.remote_port,
             role: if raw.role == ROLE_CLIENT { Role::Client } else { Role::Server },
             role_inferred: raw.flags & FLOW_ROLE_INFERRED != 0,
+            protocol: if raw.protocol == IPPROTO_UDP { Protocol::Udp } else { Protocol::Tcp },
         }
     }
 }
@@ -157,7 +161,8 @@ impl From<&FlowKey> for RawKey {
             comm: key.comm.0,
             role: if key.role == Role::Client { ROLE_CLIENT } else { ROLE_SERVER },
             flags: if key.role_inferred { FLOW_ROLE_INFERRED } else { 0 },
-            unused: [0; 6],
+            protocol: if key.protocol == Protocol::Udp { IPPROTO_UDP } else { IPPROTO_TCP },
+            unused: [0; 5],
         }
     }
 }

@@ -53,7 +53,7 @@ macro_rules! compare {
 fn mirrors_match_the_object() {
     let btf = Btf::from_raw("tcp", OBJECT).expect("the object parses").expect("it has BTF");
     let btf = &btf;
-    compare!(btf, "flow_key", RawKey { cgroup, netns, service_port, remote_port, local, remote, comm, role, flags, unused });
+    compare!(btf, "flow_key", RawKey { cgroup, netns, service_port, remote_port, local, remote, comm, role, flags, protocol, unused });
     compare!(
         btf,
         "flow",
@@ -90,6 +90,7 @@ fn mirrors_match_the_object() {
             resets_sent,
             resets_received,
             accept_overflow,
+            receive_drops,
             last_change_ms,
             last_tgid,
             born_ms,
@@ -152,6 +153,7 @@ fn keys_survive_the_way_to_the_kernel_and_back() {
         remote_port: 50_000,
         role: Role::Server,
         role_inferred: true,
+        protocol: Protocol::Udp,
     };
     assert_eq!(FlowKey::from(&RawKey::from(&key)), key);
     assert_eq!(key.comm.to_str_lossy(), "a name longer t");

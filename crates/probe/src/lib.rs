@@ -28,5 +28,5 @@ pub use probe::Probe;
 pub use report::{KernelReport, Tier, hook_report, kernel_report};
 pub use types::{
     Comm, Counters, Drops, FlowKey, FlowReading, Hist, HookState, HookStatus, KeptBound, Listener, Losses, MarkReport, Pass, ProbeConfig,
-    ProgramCost, Role, Scope,
+    ProgramCost, Protocol, Role, Scope,
 };

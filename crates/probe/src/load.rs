@@ -19,19 +19,32 @@ pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcp.bpf.o"))
 
 struct Hook {
     program: &'static str,
+    /// What it is attached to: its own tracepoint, or the root of the cgroups.
+    at: At,
     mandatory: bool,
     wanted: fn(&ProbeConfig) -> bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Tracepoint,
+    Cgroups,
+}
+
 /// What is attached for good, and pinned. A missing optional hook costs its own signals only.
 const HOOKS: &[Hook] = &[
-    Hook { program: "on_state", mandatory: true, wanted: |_| true },
-    Hook { program: SOCKOPS, mandatory: false, wanted: |config| config.sk_rtt },
-    Hook { program: "on_error_report", mandatory: false, wanted: |_| true },
-    Hook { program: "on_retransmit_synack", mandatory: false, wanted: |_| true },
-    Hook { program: "on_receive_reset", mandatory: false, wanted: |_| true },
-    Hook { program: "on_send_reset", mandatory: false, wanted: |_| true },
-    Hook { program: "on_drop", mandatory: false, wanted: |config| config.drops },
+    Hook { program: "on_state", at: At::Tracepoint, mandatory: true, wanted: |_| true },
+    Hook { program: SOCKOPS, at: At::Cgroups, mandatory: false, wanted: |config| config.sk_rtt },
+    Hook { program: "on_error_report", at: At::Tracepoint, mandatory: false, wanted: |_| true },
+    Hook { program: "on_retransmit_synack", at: At::Tracepoint, mandatory: false, wanted: |_| true },
+    Hook { program: "on_receive_reset", at: At::Tracepoint, mandatory: false, wanted: |_| true },
+    Hook { program: "on_send_reset", at: At::Tracepoint, mandatory: false, wanted: |_| true },
+    Hook { program: "on_drop", at: At::Tracepoint, mandatory: false, wanted: |config| config.drops },
+    Hook { program: "on_egress", at: At::Cgroups, mandatory: false, wanted: |config| config.udp },
+    Hook { program: "on_ingress", at: At::Cgroups, mandatory: false, wanted: |config| config.udp },
+    Hook { program: "on_bind4", at: At::Cgroups, mandatory: false, wanted: |config| config.udp },
+    Hook { program: "on_bind6", at: At::Cgroups, mandatory: false, wanted: |config| config.udp },
+    Hook { program: "on_datagram_drop", at: At::Tracepoint, mandatory: false, wanted: |config| config.udp },
 ];
 const SOCKOPS: &str = "on_sockops";
 /// The map with the constant that tells the programs their build.
@@ -106,7 +119,11 @@ pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
 /// Bounds that do not hold. The maps cannot grow in place, and new ones would begin from zero: which of the two matters more is not decided here.
 fn kept_bounds(config: &ProbeConfig, maps: &Maps) -> Vec<KeptBound> {
     // `handshakes` is made with `rtts`, in one size.
-    let bounds = [("flows_max", config.flows_max, &maps.flows), ("rtts_max", config.rtts_max, &maps.rtts)];
+    let bounds = [
+        ("flows_max", config.flows_max, &maps.flows),
+        ("datagrams_max", config.datagrams_max, &maps.datagrams),
+        ("rtts_max", config.rtts_max, &maps.rtts),
+    ];
     let all = bounds.map(|(field, wanted, map)| KeptBound { field, wanted: wanted.max(1), kept: map.max_entries() });
     all.into_iter().filter(|bound| bound.wanted != bound.kept).collect()
 }
@@ -209,6 +226,7 @@ fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u
         }
         match name.as_str() {
             "flows" => map.set_max_entries(config.flows_max.max(1)).map_err(failed)?,
+            "datagrams" => map.set_max_entries(config.datagrams_max.max(1)).map_err(failed)?,
             "rtts" | "handshakes" => map.set_max_entries(config.rtts_max.max(1)).map_err(failed)?,
             THIS_BUILD => map.set_initial_value(&build.to_ne_bytes()).map_err(failed)?,
             _ => {}
@@ -225,10 +243,12 @@ fn take_maps(object: &Object) -> Result<Maps, ProbeError> {
     };
     Ok(Maps {
         flows: take("flows")?,
+        datagrams: take("datagrams")?,
         others: take("others")?,
         rtts: take("rtts")?,
         handshakes: take("handshakes")?,
         socks: take("socks")?,
+        datagram_socks: take("datagram_socks")?,
         services: take("services")?,
         scope: take("scope")?,
         split: take("split")?,
@@ -265,7 +285,7 @@ fn attach(
     }
     let attached = match refused.iter().find(|(name, _)| *name == hook.program) {
         Some((_, reason)) => Err(reason.clone()),
-        None => program(object, hook.program).and_then(|mut program| attach_program(&mut program, hook.program)),
+        None => program(object, hook.program).and_then(|mut program| attach_program(&mut program, hook.at)),
     };
     match attached {
         Ok(mut link) => {
@@ -287,9 +307,9 @@ fn attach(
     }
 }
 
-fn attach_program(program: &mut ProgramMut<'_>, name: &str) -> Result<Link, String> {
+fn attach_program(program: &mut ProgramMut<'_>, at: At) -> Result<Link, String> {
     MESSAGES.with_borrow_mut(String::clear);
-    if name != SOCKOPS {
+    if at == At::Tracepoint {
         return program.attach().map_err(|error| reason(&error));
     }
     let root = cgroup_root().ok_or("no cgroup v2 hierarchy is mounted")?;

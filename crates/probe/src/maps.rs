@@ -16,10 +16,12 @@ const BATCH_BYTES: usize = 400 * 1024;
 #[derive(Debug)]
 pub struct Maps {
     pub flows: MapHandle,
+    pub datagrams: MapHandle,
     pub others: MapHandle,
     pub rtts: MapHandle,
     pub handshakes: MapHandle,
     pub socks: MapHandle,
+    pub datagram_socks: MapHandle,
     pub services: MapHandle,
     pub scope: MapHandle,
     pub split: MapHandle,
@@ -30,17 +32,20 @@ pub struct Maps {
 }
 
 /// What outlives the process, by name in the object and in the pin directory.
-pub const PINNED: [&str; 11] = ["flows", "others", "rtts", "handshakes", "socks", "services", "scope", "split", "drops", "control", "losses"];
+pub const PINNED: [&str; 13] =
+    ["flows", "datagrams", "others", "rtts", "handshakes", "socks", "datagram_socks", "services", "scope", "split", "drops", "control", "losses"];
 
 impl Maps {
     /// Each of `PINNED` with its map.
     pub fn pinned(&self) -> impl Iterator<Item = (&'static str, &MapHandle)> {
         let maps = [
             &self.flows,
+            &self.datagrams,
             &self.others,
             &self.rtts,
             &self.handshakes,
             &self.socks,
+            &self.datagram_socks,
             &self.services,
             &self.scope,
             &self.split,

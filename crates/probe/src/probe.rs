@@ -11,8 +11,8 @@ use crate::load::{self, Loaded, MARKERS};
 use crate::maps::{self, Maps};
 use crate::reasons::Reasons;
 use crate::{
-    Counters, Drops, FlowKey, FlowReading, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, RemoveReport,
-    Scope, mark, pins, report, scope,
+    Counters, Drops, FlowKey, FlowReading, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, Protocol,
+    RemoveReport, Scope, mark, pins, report, scope,
 };
 
 /// The kernel side, loaded and attached. Dropping it detaches everything unless it is pinned; pinned, it counts on.
@@ -140,7 +140,11 @@ impl Probe {
         let mut forgotten = Vec::new();
         for key in keys {
             let raw = RawKey::from(key);
-            let flow = match maps::take::<Counters>(&self.maps().flows, "flows", raw.bytes())? {
+            let (map, name) = match key.protocol {
+                Protocol::Tcp => (&self.maps().flows, "flows"),
+                Protocol::Udp => (&self.maps().datagrams, "datagrams"),
+            };
+            let flow = match maps::take::<Counters>(map, name, raw.bytes())? {
                 Some(flow) => Some(flow),
                 None => maps::take(&self.maps().others, "others", raw.bytes())?,
             };
@@ -195,7 +199,7 @@ impl Probe {
         let mut rtts = histograms(&self.maps().rtts, "rtts", window)?;
         let mut handshakes = histograms(&self.maps().handshakes, "handshakes", window)?;
         let mut flows = Vec::new();
-        for (map, name) in [(&self.maps().flows, "flows"), (&self.maps().others, "others")] {
+        for (map, name) in [(&self.maps().flows, "flows"), (&self.maps().datagrams, "datagrams"), (&self.maps().others, "others")] {
             maps::for_each(map, name, |key, value| {
                 let (Some(raw), Some(counters)) = (RawKey::from_bytes(key), Counters::from_bytes(value)) else {
                     return;

@@ -30,13 +30,27 @@ pub struct ProbeConfig {
     pub rtts_max: u32,
     /// One raw RTT sample a round trip by TCP's callback; else the smoothed RTT, once a pass.
     pub sk_rtt: bool,
+    /// Count UDP by its packets: a program sees each packet of every socket, and leaves what is no UDP at once.
+    pub udp: bool,
+    /// Most UDP flows with counters of their own.
+    pub datagrams_max: u32,
     /// Count the kernel's packet drops by reason.
     pub drops: bool,
 }
 
 impl Default for ProbeConfig {
     fn default() -> Self {
-        ProbeConfig { agent_id: "default".into(), scope: Scope::All, pin: true, flows_max: 65_536, rtts_max: 16_384, sk_rtt: true, drops: false }
+        ProbeConfig {
+            agent_id: "default".into(),
+            scope: Scope::All,
+            pin: true,
+            flows_max: 65_536,
+            rtts_max: 16_384,
+            sk_rtt: true,
+            udp: false,
+            datagrams_max: 16_384,
+            drops: false,
+        }
     }
 }
 
@@ -79,6 +93,13 @@ pub enum Role {
     Server,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+}
+
 /// What a flow's counters belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowKey {
@@ -97,9 +118,11 @@ pub struct FlowKey {
     pub role: Role,
     /// The socket is older than the probe: its role follows from who listens.
     pub role_inferred: bool,
+    pub protocol: Protocol,
 }
 
-/// Cumulative counters of one flow since it was made, as in `struct flow`. They only grow.
+/// Cumulative counters of one flow since it was made, as in `struct flow`. They only grow. Of UDP, segments are datagrams, bytes are their payload, and
+/// what is neither of these, nor `active_ms` nor `receive_drops`, stays 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -155,6 +178,8 @@ pub struct Counters {
     pub resets_received: u64,
     /// SYNs and final ACKs that a listener dropped, mostly because its queue was full.
     pub accept_overflow: u64,
+    /// Datagrams that found their socket's queue full; they count among the received.
+    pub receive_drops: u64,
     /// CLOCK_MONOTONIC of the last change other than `active_ms`.
     pub last_change_ms: u64,
     /// Process id of the last socket that counted here.
@@ -215,6 +240,8 @@ pub struct Losses {
     pub owner_unknown: u64,
     /// Drops not counted.
     pub drops_full: u64,
+    /// UDP: summed under the unspecified remote address instead of an own flow.
+    pub datagrams_full: u64,
 }
 
 /// Packets dropped by the kernel in one namespace for one reason, cumulative.
@@ -269,7 +296,7 @@ pub struct HookStatus {
 /// A bound that is not the one asked for: pinned maps keep the size that they were made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptBound {
-    /// Field of [`ProbeConfig`]: `flows_max` or `rtts_max`.
+    /// Field of [`ProbeConfig`]: `flows_max`, `datagrams_max` or `rtts_max`.
     pub field: &'static str,
     pub wanted: u32,
     pub kept: u32,

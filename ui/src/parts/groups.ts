@@ -22,7 +22,7 @@ export interface Groups {
 /** With the most bytes first, where not all come. */
 export function useGroups(view: View, group: string[], limit: number | undefined, filter = view.filter): Groups {
   const answer = useEdges(
-    ask(view, { group, measures: ['tcp.bytes', ...HEALTH_MEASURES], filter, sort: '-tcp.bytes', limit, compare: true }),
+    ask(view, { group, measures: ['tcp.bytes', 'udp.bytes', ...HEALTH_MEASURES], filter, sort: '-tcp.bytes', limit, compare: true }),
   );
   const told = useAlerts(view.range);
   const alerts = told.data?.alerts;

@@ -254,6 +254,7 @@ pub fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool) -> Counters {
         total.resets_sent += of.resets_sent;
         total.resets_received += of.resets_received;
         total.accept_overflow += of.accept_overflow;
+        total.receive_drops += of.receive_drops;
     }
     total
 }

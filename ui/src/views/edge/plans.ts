@@ -1,4 +1,4 @@
-/** The charts of an edge: what each shows of TCP, and from which measures. */
+/** The charts of an edge: what each shows, and from which measures. */
 import type { Catalogue, EdgesAnswer, Unit } from '~/api/types';
 import { series } from '~/lib/edges';
 import type { ChartData, Series } from '~/parts/chart/types';
@@ -13,7 +13,7 @@ interface Line {
 }
 
 /** What the charts are about, in the order of the page. */
-export const ABOUT = ['How much, how fast', 'Lost and stalled', 'Connecting', 'At the ends'] as const;
+export const ABOUT = ['How much, how fast', 'Lost and stalled', 'Connecting', 'At the ends', 'UDP'] as const;
 
 export interface Plan {
   about: (typeof ABOUT)[number];
@@ -169,6 +169,37 @@ export const PLANS: Plan[] = [
       { label: 'out of order', measure: 'tcp.out_of_order', colour: TEAL },
       { label: 'queue overflow', measure: 'tcp.accept_overflow', colour: RED },
     ],
+  },
+  {
+    about: 'UDP',
+    title: 'UDP traffic (bytes)',
+    subtitle: 'What the source sent, what arrived at the destination',
+    kind: 'lines',
+    unit: 'bytes',
+    lines: [
+      { label: 'sent', measure: 'udp.bytes.sent', colour: BLUE },
+      { label: 'received', measure: 'udp.bytes.received', colour: TEAL, dash: true },
+    ],
+  },
+  {
+    about: 'UDP',
+    title: '# UDP datagrams',
+    subtitle: 'Sent, arrived, and dropped by a receiver whose queue was full',
+    kind: 'lines',
+    unit: 'count',
+    lines: [
+      { label: 'sent', measure: 'udp.datagrams.sent', colour: BLUE },
+      { label: 'received', measure: 'udp.datagrams.received', colour: TEAL, dash: true },
+      { label: 'dropped', measure: 'udp.drops', colour: RED },
+    ],
+  },
+  {
+    about: 'UDP',
+    title: 'UDP conversations',
+    subtitle: 'On average; datagrams less than 10 s apart make one',
+    kind: 'lines',
+    unit: 'count',
+    lines: [{ label: 'active', measure: 'udp.active.rate', colour: BLUE }],
   },
 ];
 

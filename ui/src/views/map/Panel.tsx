@@ -73,6 +73,7 @@ export function Panel({ graph, selection, onWorkload }: Props) {
 
 const NUMBERS = [
   { label: 'Bytes', measure: 'tcp.bytes', unit: 'bytes' },
+  { label: 'UDP bytes', measure: 'udp.bytes', unit: 'bytes' },
   { label: 'RTT p95', measure: 'tcp.rtt.p95', unit: 'seconds' },
   { label: 'Retransmitted', measure: 'tcp.retrans_rate', unit: 'ratio' },
   { label: 'Connects failed', measure: 'tcp.connect_failure_rate', unit: 'ratio' },
@@ -99,7 +100,7 @@ function Side({ edge, onWorkload }: { edge: MapEdge; onWorkload: (name: string) 
         </p>
       )}
       <dl>
-        {NUMBERS.map((n) => (
+        {NUMBERS.filter((n) => n.measure !== 'udp.bytes' || item.value(n.measure)).map((n) => (
           <div key={n.measure}>
             <dt>{n.label}</dt>
             <dd>

@@ -48,7 +48,8 @@ export function graphOf(items: EdgeItem[], metric: Metric, selection: Selection)
   const all = items.map((item): MapEdge => ({ id: item.id, source: item.key[0] ?? '', dest: item.key[1] ?? '', item }));
   const within = all.filter((e) => chosen(e, selection));
   const meant = within.filter((e) => e.source !== e.dest);
-  const wanted = meant.filter((e) => e.item.health.level !== 'unknown' || (e.item.value('tcp.bytes') ?? 0) > 0);
+  const went = (e: MapEdge) => ['tcp.bytes', 'udp.bytes'].some((m) => (e.item.value(m) ?? 0) > 0);
+  const wanted = meant.filter((e) => e.item.health.level !== 'unknown' || went(e));
   const value = (e: MapEdge) => e.item.value(MEASURE[metric]) ?? -1;
   const order = [...wanted].sort((a, b) => RANK[b.item.health.level] - RANK[a.item.health.level] || value(b) - value(a));
   const drawing = new Drawing();

@@ -35,6 +35,8 @@ describe('what is drawn', () => {
   it('no edge on which nothing went, unless it is ill; but it is counted', () => {
     const g = graphOf([...few, edge('x', 'y', 0, 'unknown'), edge('p', 'q', 0, 'bad')], 'bytes', {});
     expect([g.idle, g.nodes.includes('x'), g.nodes.includes('p')]).toEqual([1, false, true]);
+    const udp = { ...edge('x', 'y', 0, 'unknown'), value: (m: string) => (m === 'udp.bytes' ? 5 : null) };
+    expect(graphOf([udp], 'bytes', {}).nodes).toEqual(['x', 'y']);
   });
 
   it('never more than can be read, the ill ones among it, hanging together', () => {

@@ -87,7 +87,7 @@ impl Window {
             self.observed.push(Claim { address, port: 0, owner: Arc::clone(owner), shared: false });
             return;
         }
-        if let Some(holder) = naming.holder().filter(|_| can_be_owned_whole(address)) {
+        if let Some(holder) = naming.holder().filter(|_| speaks && can_be_owned_whole(address)) {
             self.observed.push(Claim { address, port: 0, owner: holder, shared: true });
         }
         if key.role == Role::Server && key.service_port != 0 {

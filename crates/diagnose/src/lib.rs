@@ -37,6 +37,8 @@ pub const LEAD_S: i64 = 60;
 const STEPS_MAX: i64 = 360;
 /// Most rows: pods times peers of a large environment. That some are cut is said, and then nobody is cleared.
 const ROWS_MAX: usize = 20_000;
+/// Seconds that must have been seen before "as always" is said: three windows.
+const SEEN_S_MIN: i64 = 30;
 /// Silent agents that a sentence names.
 const NAMED_MAX: usize = 3;
 
@@ -246,15 +248,17 @@ fn thin(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, others: &[Case]) -> V
 }
 
 fn nothing(inputs: &Inputs<'_>, view: &View<'_>, first: usize, others: &[Case]) -> Verdict {
-    let (edges, minutes) = (view.flows.len(), (view.time(view.steps) - view.time(0)).num_minutes());
+    let (edges, seen_s) = (view.flows.len(), (view.time(view.steps) - view.time(view.first_active())).num_seconds());
     let clear::Cleared { evidence, controls } = clear::look(view, first, None);
     let hypotheses = exonerate::not_standing(view, others);
     let shown = |plain: Verdict| Verdict { evidence, controls, hypotheses, ..plain };
-    if let Some(gap) = blind(inputs) {
+    let young = || (seen_s < SEEN_S_MIN).then(|| format!("they were seen for {seen_s} s only: ask again in half a minute"));
+    if let Some(gap) = blind(inputs).or_else(young) {
         return shown(plain(inputs, Answer::InsufficientEvidence, 0.5, format!("No network problem seen on {edges} edges, but {gap}")));
     }
+    let lasting = if seen_s < 120 { format!("{seen_s} s") } else { format!("{} minutes", seen_s / 60) };
     let left = inputs.coverage.who_left().map_or_else(String::new, |who| format!(". {who}"));
-    let summary = format!("No network problem seen: {edges} edges over {minutes} minutes are as always{left}");
+    let summary = format!("No network problem seen: {edges} edges over {lasting} are as always{left}");
     shown(plain(inputs, Answer::NotNetwork, clearance(inputs, edges), summary))
 }
 

@@ -229,8 +229,13 @@ impl<'a> View<'a> {
 
     /// The first step from which usual behaviour can be taken: some after the first in which anything was open.
     pub fn begun(&self) -> usize {
-        let first = (0..self.steps).find(|&s| (0..self.flows.len()).any(|f| self.at(f, M::Active, s) > 0.0));
-        first.map_or(self.steps, |s| if s == 0 { 0 } else { (s + START_UP_STEPS).min(self.steps) })
+        let first = self.first_active();
+        if first == 0 { 0 } else { (first + START_UP_STEPS).min(self.steps) }
+    }
+
+    /// The first step in which anything was open; the number of steps if nothing was.
+    pub fn first_active(&self) -> usize {
+        (0..self.steps).find(|&s| (0..self.flows.len()).any(|f| self.at(f, M::Active, s) > 0.0)).unwrap_or(self.steps)
     }
 
     /// Start of a step; the end of the last for an index one beyond.

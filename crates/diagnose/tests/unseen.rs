@@ -46,3 +46,18 @@ fn edges_that_were_not_looked_at_are_not_cleared() {
     assert_eq!(verdict.verdict, Answer::InsufficientEvidence, "{}", verdict.summary);
     assert!(verdict.summary.contains("7 of"), "{}", verdict.summary);
 }
+
+#[test]
+fn what_was_seen_for_a_moment_is_not_cleared_and_a_verdict_claims_no_more_past_than_there_is() {
+    let run = Run::new(Plan::new("shop", None, 3));
+    let (from, to) = (run.end() - Duration::seconds(60), run.end());
+    for (steps, answer, words) in
+        [(2, Answer::InsufficientEvidence, "for 20 s only"), (5, Answer::NotNetwork, "over 50 s are"), (13, Answer::NotNetwork, "over 2 minutes are")]
+    {
+        let mut table = run.answer(&query(from, to));
+        let unseen = table.steps.len() - steps;
+        table.rows.iter_mut().flat_map(|row| &mut row.series).for_each(|series| series[..unseen].fill(None));
+        let verdict = diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None });
+        assert!(verdict.verdict == answer && verdict.summary.contains(words), "{}", verdict.summary);
+    }
+}

@@ -138,6 +138,8 @@ async fn perform(plot: &Plot<'_>, mut stage: impl Stage, teller: &Teller) -> any
     if told.is_ok() && !plot.args.once && matches!(ended, Ok(Some(_))) {
         // Either way the demo ends now.
         let _ = interrupted.await;
+        // Whether anybody still reads it or not.
+        let _ = teller.say("ending; cleaning up");
     }
     let stopped = stage.stop().await;
     let outcome = ended?;
@@ -254,7 +256,8 @@ async fn break_it(
     let judgement = judge::fault(&verdict, &truth, seen.alerted_at);
     let mut alerts_false = api.alerts(started)?;
     alerts_false.retain(|alert| alert.fired_at.is_some_and(|at| at < truth.injected_at));
-    teller.say(&format!("the truth: {} ({}), injected {}", truth.fault, truth.class, truth.injected_at.format("%H:%M:%S UTC")))?;
+    let place = truth.peer.as_ref().map_or_else(|| truth.name.clone(), |peer| format!("{} → {peer}", truth.name));
+    teller.say(&format!("the truth: {} at {place} ({}), injected {}", truth.fault, truth.class, truth.injected_at.format("%H:%M:%S UTC")))?;
     teller.say(&if judgement.right {
         "the verdict was right".to_owned()
     } else {

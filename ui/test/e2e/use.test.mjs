@@ -226,6 +226,17 @@ test('an alert leads to its edges at its time', async () => {
   await page.close();
 });
 
+test('UDP is drawn where there is some', async () => {
+  const { page } = await at('/edges/checkoutservice/emailservice');
+  const udp = page.locator('section[aria-label=UDP]');
+  const titles = await udp.locator('section').evaluateAll((list) => list.map((s) => s.getAttribute('aria-label')));
+  assert.deepEqual(titles, ['UDP traffic (bytes)', '# UDP datagrams', 'UDP conversations']);
+  await page.goto(`${fake.url}/edges/frontend/cartservice`);
+  await settled(page);
+  assert.equal(await udp.count(), 0);
+  await page.close();
+});
+
 test('numbers on the page are those of the API', async () => {
   const { page } = await openPage(browser.context);
   const [from, to] = still(600);

@@ -50,6 +50,16 @@ export const catalogue = {
     signal('tcp.closes', 'sum', 'sender', 'count', 'connections closed'),
     signal('tcp.resets', 'sum', 'both', 'count', 'reset segments, from source to destination'),
     signal('tcp.accept_overflow', 'sum', 'receiver', 'count', "connections dropped since the server's accept queue was full"),
+    signal('udp.bytes', 'sum', 'both', 'bytes', "payload bytes: sent at the sender, arrived at the receiver's socket"),
+    signal('udp.datagrams', 'sum', 'both', 'count', "datagrams: sent at the sender, arrived at the receiver's socket"),
+    signal('udp.drops', 'sum', 'receiver', 'count', "datagrams that arrived and were dropped, since the receiver's queue was full"),
+    signal(
+      'udp.active',
+      'sum',
+      'sender',
+      'socket_seconds',
+      'conversations, as seconds: datagrams either way that are less than 10 s apart make one',
+    ),
   ],
   derived: [
     derived('tcp.retrans_rate', 'ratio', 'data segments sent again ÷ data segments sent'),

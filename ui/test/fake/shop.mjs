@@ -122,6 +122,22 @@ function trouble(scenario, edge) {
   return {};
 }
 
+/** One edge has UDP too. */
+function datagrams(bytes, sees) {
+  const count = Math.round(bytes / 4000);
+  const [sent, received] = [sees.source, sees.dest].map((is) => (is ? count : null));
+  return {
+    'udp.bytes.sent': sees.source ? count * 180 : null,
+    'udp.bytes.received': sees.dest ? count * 180 : null,
+    'udp.bytes': count * 180,
+    'udp.datagrams.sent': sent,
+    'udp.datagrams.received': received,
+    'udp.datagrams': count,
+    'udp.drops': sees.dest ? 0 : null,
+    'udp.active': sees.source ? 10 : null,
+  };
+}
+
 const BUCKETS = 72;
 const bucketOf = (seconds) => Math.max(0, Math.min(BUCKETS - 1, Math.round(4 * Math.log2(seconds / 50e-6))));
 export const bucketValue = (bucket) => 50e-6 * 2 ** (bucket / 4);
@@ -183,6 +199,7 @@ export function fact(scenario, edge, windowS) {
     v['tcp.accepts'] = client ? (attempts ?? 0) - (timeouts ?? 0) : 0;
     v['tcp.accept_overflow'] = 0;
   }
+  if (edge.source.workload === 'checkoutservice' && edge.dest.workload === 'emailservice') Object.assign(v, datagrams(bytes, sees));
   if (!sees.source) return row;
   const syn = client ? Math.round((timeouts ?? 0) * 1.4) : 0;
   v['tcp.retrans'] = lost + syn;

@@ -184,7 +184,7 @@ export const PLANS: Plan[] = [
   {
     about: 'UDP',
     title: '# UDP datagrams',
-    subtitle: 'Sent, arrived, and dropped by a receiver whose queue was full',
+    subtitle: 'Sent, arrived, dropped at a full queue',
     kind: 'lines',
     unit: 'count',
     lines: [

@@ -49,6 +49,7 @@ enum Command {
     Edges(commands::edges::EdgesArgs),
     Top(commands::top::TopArgs),
     Diagnose(commands::diagnose::DiagnoseArgs),
+    Why(commands::why::WhyArgs),
     Config(commands::config::ConfigArgs),
     Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script for your shell.
@@ -120,6 +121,7 @@ fn run(cli: Cli, keys: &ArgMatches) -> anyhow::Result<ExitCode> {
         Command::Server(args) => commands::server::run(&args, config::load(keys)?)?,
         Command::Edges(args) => commands::edges::run(&args)?,
         Command::Top(args) => commands::top::run(&args)?,
+        Command::Why(args) => commands::why::run(&args)?,
         Command::Diagnose(args) => commands::diagnose::run(&args)?,
         Command::Config(args) => commands::config::run(&args, keys)?,
         Command::Doctor(args) => return commands::doctor::run(&args),

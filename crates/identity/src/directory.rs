@@ -11,6 +11,7 @@
 //! them come late. [`Found::returned_us`] says so, so that nobody's bytes are counted twice.
 
 mod agent;
+mod explain;
 
 use crate::rules::Rules;
 use crate::{address, dims_of, found_by};

@@ -247,3 +247,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_and_the_lack_of_one_are_explained() {
+    let mut directory = directory();
+    list(&mut directory, "n1", 10, &[(ip(5), 0, "cart", 0, 0, false), (ip(7), 0, "n1", 0, 0, true), (ip(7), 53, "dns", 0, 0, false)]);
+    list(&mut directory, "n1", 100, &[(ip(5), 0, "cart", 0, 60, false), (ip(7), 0, "n1", 0, 0, true), (ip(7), 53, "dns", 0, 0, false)]);
+    list(&mut directory, "n2", 120, &[(ip(5), 0, "ads", 110, 0, false)]);
+    let why = |address: &str, port, at_s: i64| {
+        let (found, reason, claims) = directory.explain(End { address: address.parse().unwrap(), port }, at_s * SECOND_US);
+        (found.dims.workload.clone(), reason, claims.iter().map(|claim| (claim.owner.workload.clone(), claim.open)).collect::<Vec<_>>())
+    };
+    let both = vec![("ads".to_owned(), true), ("cart".to_owned(), false)];
+    let (name, reason, claims) = why("10.0.0.5", None, 20);
+    assert_eq!((name.as_str(), &claims), ("cart", &both), "{reason}");
+    assert!(reason.starts_with("agent n1 holds the address"), "{reason}");
+    let (name, reason, claims) = why("10.0.0.5", None, 130);
+    assert_eq!((name.as_str(), &claims), ("ads", &both), "{reason}");
+    assert!(reason.starts_with("agent n2 "), "{reason}");
+    // The port tells who shares an address; without it the remedy is told.
+    assert_eq!(why("10.0.0.7", Some(53), 130).0, "dns");
+    let (_, reason, _) = why("10.0.0.7", None, 130);
+    assert!(reason.contains("ask for 10.0.0.7:PORT"), "{reason}");
+    for (address, words) in [
+        ("10.0.0.9", "has ever held it and no rule names it"),
+        ("198.51.100.7", "grouped by their prefix"),
+        ("127.0.0.1", "loopback"),
+        ("fe80::1", "link-local"),
+        ("::", "unspecified"),
+    ] {
+        let (_, reason, claims) = why(address, None, 130);
+        assert!(reason.contains(words) && claims.is_empty(), "{address}: {reason}");
+    }
+    let (name, reason, _) = why("10.0.0.5", None, 105);
+    assert_eq!(name, "10.0.0.5");
+    assert!(reason.contains("no agent held it"), "{reason}");
+}

@@ -15,6 +15,7 @@ pub mod query;
 pub mod signal;
 pub mod time;
 pub mod verdict;
+pub mod why;
 
 /// The wire protocol: messages and service generated from `proto/edgescope.proto`.
 #[allow(clippy::all, clippy::pedantic, missing_debug_implementations)]

@@ -882,6 +882,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an address is called at a moment, why, and who said so. */
+        get: {
+            parameters: {
+                query: {
+                    /**
+                     * @description An address, with the port that it serves where several workloads share it: `10.0.0.5`, `10.0.0.5:443`, `[fd00::5]:443`.
+                     * @example 10.0.0.5:443
+                     */
+                    address: string;
+                    /** @description When: RFC 3339 or a distance from now such as `-1h`; now if absent. */
+                    at?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Why"];
+                    };
+                };
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workloads": {
         parameters: {
             query?: never;
@@ -1168,6 +1237,27 @@ export interface components {
             symbol: string;
             unit: components["schemas"]["Unit"];
         };
+        /** @description One agent's word on who has an address. */
+        Claim: {
+            agent: string;
+            /** Format: date-time */
+            from: string;
+            /** @description It is in the agent's newest list. */
+            open: boolean;
+            owner: components["schemas"]["EndDims"];
+            /**
+             * Format: int32
+             * @description 0: the whole address.
+             */
+            port: number;
+            /** @description Several workloads share the address; `owner` is the node that holds it. */
+            shared: boolean;
+            /**
+             * Format: date-time
+             * @description The last moment at which the agent said so.
+             */
+            until: string;
+        };
         /**
          * @description What kind of trouble.
          * @enum {string}
@@ -1298,6 +1388,40 @@ export interface components {
             steps: string[];
             /** Format: date-time */
             to: string;
+        };
+        /** @description One end of an edge. An empty string is an unknown value. */
+        EndDims: {
+            /** @default  */
+            environment: string;
+            /** @default  */
+            image: string;
+            /**
+             * @description The address, where the name is only that or a prefix; ten-second rows only.
+             * @default
+             */
+            ip: string;
+            /** @default  */
+            namespace: string;
+            /** @default  */
+            node: string;
+            /**
+             * @description The endpoint's name; ten-second rows only.
+             * @default
+             */
+            pod: string;
+            /** @default  */
+            process: string;
+            /** @default  */
+            region: string;
+            /**
+             * @description How the name was found: rule, systemd, process, directory, prefix, ip, …
+             * @default
+             */
+            resolution_type: string;
+            /** @default  */
+            workload: string;
+            /** @default  */
+            zone: string;
         };
         /**
          * @description Which end of an edge can see the signal.
@@ -1532,6 +1656,28 @@ export interface components {
             /** Format: date-time */
             to: string;
             verdict: components["schemas"]["Answer"];
+        };
+        /** @description What an end of an edge was called at a moment, and who said so. */
+        Why: {
+            address: string;
+            /** Format: date-time */
+            at: string;
+            /** @description Who ever said that he holds the address, as far as is remembered (a day): open ones first, then the newest; at most a hundred. */
+            claims: components["schemas"]["Claim"][];
+            claims_total: number;
+            /** @description As rows of that moment have it. */
+            name: components["schemas"]["EndDims"];
+            /** @description False where several workloads share the address and the port tells none of them: `name` is then the node that holds it. */
+            named: boolean;
+            /** @description An agent held the address then, and reports what it sends and receives. */
+            owned: boolean;
+            /**
+             * Format: int32
+             * @description The port that was asked about: the one that the end serves.
+             */
+            port?: number | null;
+            /** @description In a sentence: by what the name was found, or what to do to have one. */
+            reason: string;
         };
         /** @description One workload, what it sends and what it gets. */
         WorkloadRow: {

@@ -14,6 +14,7 @@ mod token;
 pub mod top;
 #[cfg(feature = "server")]
 pub mod up;
+pub mod why;
 
 /// Waits for Ctrl-C or SIGTERM.
 pub async fn until_asked() -> anyhow::Result<()> {

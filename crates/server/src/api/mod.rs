@@ -10,6 +10,7 @@ pub mod map;
 pub mod range;
 pub mod sql;
 pub mod status;
+pub mod why;
 
 use crate::access::{Access, ROUTES, guard};
 use crate::serve::Ends;
@@ -58,6 +59,7 @@ fn routes() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(alerts::incidents))
         .routes(routes!(alerts::incident))
         .routes(routes!(diagnose::get))
+        .routes(routes!(why::get))
         .routes(routes!(status::status))
         .routes(routes!(status::agents))
         .routes(routes!(status::coverage))

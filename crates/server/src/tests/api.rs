@@ -6,6 +6,7 @@ use crate::tables::TablesError;
 use axum::http::StatusCode;
 use chrono::Utc;
 use edgescope_model::signal::{Side, TCP_BYTES, TCP_CONNECTS, TCP_RETRANS, TCP_SEGMENTS};
+use edgescope_model::wire::{Endpoint, HelloRequest};
 use serde_json::json;
 
 /// 100 windows of frontend → cart, with the node's loopback and own traffic beside it.
@@ -206,4 +207,24 @@ fn contract_openapi() {
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == now, "openapi/server.json is not what the code says: run make contracts");
+}
+
+#[tokio::test]
+async fn a_name_is_explained() {
+    let bench = bench_with_edges();
+    let owner = edgescope_identity::owner_of(&end("cart", "n1", "a"));
+    let endpoint = Endpoint { address: vec![10, 0, 0, 5], ..Endpoint::default() };
+    let hello = HelloRequest { agent_id: "n1".into(), owners: vec![owner], endpoints: vec![endpoint], ..HelloRequest::default() };
+    bench.state.intake.names.list(&hello, Utc::now().timestamp_micros());
+    let (status, why) = bench.get("/api/v1/why?address=10.0.0.5:443").await;
+    assert_eq!(status, StatusCode::OK, "{why}");
+    assert_eq!((&why["name"]["workload"], &why["owned"], &why["port"]), (&json!("cart"), &json!(true), &json!(443)), "{why}");
+    assert_eq!(
+        (why["reason"].as_str(), &why["claims"][0]["agent"]),
+        (Some("agent n1 holds the address: a static rule of its own names it"), &json!("n1"))
+    );
+    for (query, field) in [("address=cart", "address"), ("address=10.0.0.5&at=soon", "at"), ("", "address")] {
+        let (status, body) = bench.get(&format!("/api/v1/why?{query}")).await;
+        assert_eq!((status, body["field"].as_str()), (StatusCode::BAD_REQUEST, Some(field)), "{body}");
+    }
 }

@@ -45,6 +45,9 @@ struct Args {
     /// Pairs without the agent in either turn.
     #[arg(long, default_value_t = 10)]
     null_pairs: usize,
+    /// Count UDP too: its programs see each packet of TCP as well. What they cost is told by a second run with it.
+    #[arg(long)]
+    udp: bool,
 }
 
 fn main() -> ExitCode {
@@ -58,7 +61,8 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     let bench = Bench::new(&args);
-    println!("{} s a load, window {} s; program {}", args.seconds, args.seconds, edgescope_tests::program::edgescope().display());
+    let udp = if args.udp { "counted" } else { "off" };
+    println!("{} s a load, window {} s, UDP {udp}; program {}", args.seconds, args.seconds, edgescope_tests::program::edgescope().display());
     let null = bench.pairs(args.null_pairs, false);
     println!("\nA/A, {} pairs without the agent in either turn:\n{null}", args.null_pairs);
     let mut met = bench.decide(&args);
@@ -99,7 +103,7 @@ impl Bench {
         for name in &names {
             spec = spec.name_netns(name, "load");
         }
-        spec.more = serde_json::json!({ "agent": { "interval": format!("{}s", args.seconds) } });
+        spec.more = serde_json::json!({ "agent": { "interval": format!("{}s", args.seconds), "udp": args.udp } });
         Bench { load: Load::start(lab), spec, intake, seconds: args.seconds, scene }
     }
 

@@ -168,25 +168,27 @@ fn who_only_receives_is_named_also_if_it_is_older() {
 fn a_port_that_was_chosen_is_the_servers() {
     let net = Net::new();
     let mut probe = probe(&net);
-    let role = |pass: &Pass, netns: u32| {
-        let of = pass.flows.iter().filter(|flow| flow.key.netns == netns).max_by_key(|flow| flow.counters.last_change_ms).unwrap();
-        (of.key.role, of.key.service_port)
+    // The one conversation since the last look: who is client, who is server, and by which port.
+    let mut is_served_at = |port: u16| {
+        let pass = probe.read(1).unwrap();
+        let mut ends: Vec<_> = pass.flows.iter().map(|flow| (flow.key.netns, flow.key.role, flow.key.service_port)).collect();
+        ends.sort_by_key(|(_, role, _)| *role);
+        assert_eq!(ends, [(net.client.inode, Role::Client, port), (net.server.inode, Role::Server, port)]);
+        probe.forget(&pass.flows.iter().map(|flow| flow.key).collect::<Vec<_>>()).unwrap();
     };
     // A client may choose its port too, as resolvers do against forgery: then the other one's is the lower.
     let service = bind(&net, true, addr(SERVER4, 53));
     let chosen = bind(&net, false, addr(CLIENT4, 45_000));
     chosen.send_to(&[1], addr(SERVER4, 53)).unwrap();
     service.recv(&mut [0; 10]).unwrap();
-    let pass = probe.read(1).unwrap();
-    assert_eq!((role(&pass, net.client.inode), role(&pass, net.server.inode)), ((Role::Client, 53), (Role::Server, 53)));
+    is_served_at(53);
     // A server may live at an ephemeral port.
     let service = bind(&net, true, addr(SERVER4, 50_001));
     let socket = client(&net, addr(SERVER4, 50_001));
     socket.connect(addr(SERVER4, 50_001)).unwrap();
     socket.send(&[1]).unwrap();
     service.recv(&mut [0; 10]).unwrap();
-    let pass = probe.read(2).unwrap();
-    assert_eq!((role(&pass, net.client.inode), role(&pass, net.server.inode)), ((Role::Client, 50_001), (Role::Server, 50_001)));
+    is_served_at(50_001);
     // Or at one that the kernel chose: who is spoken to first.
     let service = bind(&net, true, addr(SERVER4, 0));
     let to = service.local_addr().unwrap();
@@ -195,8 +197,7 @@ fn a_port_that_was_chosen_is_the_servers() {
     let (_, from) = service.recv_from(&mut [0; 10]).unwrap();
     service.send_to(&[1], from).unwrap();
     socket.recv(&mut [0; 10]).unwrap();
-    let pass = probe.read(3).unwrap();
-    assert_eq!((role(&pass, net.client.inode), role(&pass, net.server.inode)), ((Role::Client, to.port()), (Role::Server, to.port())));
+    is_served_at(to.port());
     // And may connect a socket to each of its clients.
     let service = bind(&net, true, addr(SERVER4, 443));
     let socket = client(&net, addr(SERVER4, 443));
@@ -205,8 +206,7 @@ fn a_port_that_was_chosen_is_the_servers() {
     service.connect(from).unwrap();
     service.send(&[1]).unwrap();
     socket.recv(&mut [0; 10]).unwrap();
-    let pass = probe.read(4).unwrap();
-    assert_eq!((role(&pass, net.client.inode), role(&pass, net.server.inode)), ((Role::Client, 443), (Role::Server, 443)));
+    is_served_at(443);
 }
 
 #[test]

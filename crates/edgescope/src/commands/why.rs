@@ -57,3 +57,34 @@ fn row(claim: &Claim) -> Vec<String> {
 fn time(at: chrono::DateTime<chrono::Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgescope_model::dims::EndDims;
+    use edgescope_model::time::from_seconds;
+
+    #[test]
+    fn a_name_is_told_with_who_held_the_address() {
+        let owner = EndDims { workload: "cart\u{1b}[2J".into(), namespace: "shop".into(), node: "n1".into(), ..EndDims::default() };
+        let claim =
+            Claim { agent: "n1".into(), port: 0, owner: owner.clone(), shared: false, from: from_seconds(0), until: from_seconds(60), open: false };
+        let holder = Claim { port: 0, shared: true, open: true, ..claim.clone() };
+        let why = Why {
+            address: "10.0.0.5".into(),
+            port: Some(443),
+            at: from_seconds(30),
+            name: owner,
+            owned: true,
+            named: true,
+            reason: "agent n1 holds the address".into(),
+            claims: vec![holder, claim],
+            claims_total: 7,
+        };
+        let text = as_text(&why);
+        assert!(text.starts_with("10.0.0.5 port 443 is shop/cart\u{fffd}[2J at 1970-01-01 00:00:30 UTC\nagent n1 holds the address\n"), "{text}");
+        let rows: Vec<&str> = text.lines().skip(5).collect();
+        assert!(rows[0].contains("(shared)") && rows[0].ends_with("now"), "{text}");
+        assert!(rows[1].ends_with("1970-01-01 00:00:00  1970-01-01 00:01:00") && rows[2] == "and 5 more", "{text}");
+    }
+}

@@ -11,15 +11,19 @@ static __always_inline void copy_comm(char *to, const char *from)
 	__builtin_memcpy(to, from, COMM_LEN);
 }
 
-/* The process that acts now, named by its main thread. */
-static __always_inline void acting_owner(struct owner *o, const struct sock *sk)
+/* A process as the owner of a socket, named by its main thread. */
+static __always_inline void owned_by(struct owner *o, struct task_struct *task, const struct sock *sk)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-
 	o->cgroup = cgroup_of(sk);
 	o->tgid = task->tgid;
 	/* Stops at the end of the name: what follows stays zero. */
 	bpf_probe_read_kernel_str(o->comm, sizeof(o->comm), task->group_leader->comm);
+}
+
+/* The process that acts now. */
+static __always_inline void acting_owner(struct owner *o, const struct sock *sk)
+{
+	owned_by(o, (struct task_struct *)bpf_get_current_task_btf(), sk);
 }
 
 static __always_inline void map_ipv4(u8 *to, u32 address)
@@ -102,22 +106,28 @@ static __always_inline struct flow *other_flow(const struct flow_key *key)
 	return flow;
 }
 
-static __always_inline struct flow *flow_of(const struct flow_key *key)
+/* A key's flow in its protocol's map; `full` is what is lost if that has no room. */
+static __always_inline struct flow *flow_in(void *map, const struct flow_key *key, u32 full)
 {
-	struct flow *flow = bpf_map_lookup_elem(&flows, key);
+	struct flow *flow = bpf_map_lookup_elem(map, key);
 	bool made;
 
 	if (flow)
 		return flow;
-	made = !bpf_map_update_elem(&flows, key, &no_flow, BPF_NOEXIST);
-	flow = bpf_map_lookup_elem(&flows, key);
+	made = !bpf_map_update_elem(map, key, &no_flow, BPF_NOEXIST);
+	flow = bpf_map_lookup_elem(map, key);
 	if (flow) {
 		if (made)
 			flow->born_ms = (u32)now_ms() | 1;
 		return flow;
 	}
-	lose(LOSS_FLOWS_FULL);
+	lose(full);
 	return other_flow(key);
+}
+
+static __always_inline struct flow *flow_of(const struct flow_key *key)
+{
+	return flow_in(&flows, key, LOSS_FLOWS_FULL);
 }
 
 #define add(flow, counter, n) ((void)__sync_fetch_and_add(&(flow)->counter, (n)))

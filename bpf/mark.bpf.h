@@ -28,9 +28,7 @@ static __always_inline void mark_datagram_owner(struct sock *sk, struct task_str
 	}
 	if (s->owner.tgid) /* known from its own deeds, or by another process that shares it */
 		return;
-	s->owner.cgroup = cgroup_of(sk);
-	bpf_probe_read_kernel_str(s->owner.comm, sizeof(s->owner.comm), task->group_leader->comm);
-	s->owner.tgid = task->tgid;
+	owned_by(&s->owner, task, sk);
 }
 
 SEC("iter/task_file")

@@ -142,20 +142,7 @@ static __always_inline void datagram_key(struct flow_key *key, const struct cont
 
 static __always_inline struct flow *datagram_flow(const struct flow_key *key)
 {
-	struct flow *flow = bpf_map_lookup_elem(&datagrams, key);
-	bool made;
-
-	if (flow)
-		return flow;
-	made = !bpf_map_update_elem(&datagrams, key, &no_flow, BPF_NOEXIST);
-	flow = bpf_map_lookup_elem(&datagrams, key);
-	if (!flow) {
-		lose(LOSS_DATAGRAMS_FULL);
-		return other_flow(key);
-	}
-	if (made)
-		flow->born_ms = (u32)now_ms() | 1;
-	return flow;
+	return flow_in(&datagrams, key, LOSS_DATAGRAMS_FULL);
 }
 
 /* Accounts the time since the last datagram, once: whoever moves the mark adds it. */

@@ -12,7 +12,7 @@ use crate::{HookStatus, ProbeConfig, ProbeError, Scope};
 pub enum Tier {
     /// Linux 6.12 and later: everything.
     Full,
-    /// Linux 5.12 to 6.11: no RTT samples of sockets older than the probe, no RTO count before 6.7.
+    /// Linux 5.12 to 6.11: no RTT samples of sockets older than the probe, no RTO count before 6.7, no UDP before 6.2.
     Basic,
     /// Older, or without BTF.
     Unsupported,

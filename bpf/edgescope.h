@@ -7,7 +7,7 @@
 #define EDGESCOPE_H
 
 /* Raise with every change of a struct below or of a counter's meaning: pinned maps of another layout are replaced. */
-#define EDGESCOPE_LAYOUT 5
+#define EDGESCOPE_LAYOUT 6
 
 #define COMM_LEN 16
 #define ADDRESS_LEN 16
@@ -78,6 +78,16 @@ struct flow {
 	__u64 accept_overflow;
 	/* Of UDP: datagrams that found their socket's queue full. Its segments are datagrams. */
 	__u64 receive_drops;
+	/* Of protocols that ask and answer. A client sends the requests, a server gets them. */
+	__u64 requests;
+	/* By outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes. */
+	__u64 answers_0;
+	__u64 answers_1;
+	__u64 answers_2;
+	__u64 answers_3;
+	__u64 answers_4;
+	/* Requests that got no answer in time. */
+	__u64 unanswered;
 	/* CLOCK_MONOTONIC. */
 	__u64 last_change_ms;
 	__u32 last_tgid;
@@ -94,6 +104,12 @@ struct histogram {
 	__u64 counts[HISTOGRAM_BUCKETS];
 	__u64 max[2];
 	__u64 min_inverted[2];
+};
+
+/* What is looked for in packets. */
+enum packets {
+	PACKETS_UDP = 1,
+	PACKETS_DNS = 2,
 };
 
 enum scope_mode {
@@ -126,7 +142,8 @@ struct control {
 	__u32 ephemeral_from;
 	/* Raised with each change of the scope, never 0: a socket that was found in scope under this number is still. */
 	__u32 scope_version;
-	__u32 unused;
+	/* enum packets */
+	__u32 packets;
 	/* Which build of the programs counts; others that are attached stand still. */
 	__u64 programs;
 	/* When the pass that runs now, or ran last, was started; CLOCK_MONOTONIC. */
@@ -153,6 +170,8 @@ enum loss {
 	LOSS_OWNER_UNKNOWN,	/* accepted from a listener that the probe has not seen */
 	LOSS_DROPS_FULL,	/* drop not counted: too many (namespace, reason) pairs */
 	LOSS_DATAGRAMS_FULL,	/* as LOSS_FLOWS_FULL, of UDP */
+	LOSS_QUESTIONS_FULL,	/* a question that no time is taken of, nor whether it is answered: too many wait */
+	LOSS_DURATIONS_FULL,	/* time to an answer lost */
 	LOSS_COUNT,
 };
 

@@ -130,6 +130,11 @@ static __always_inline struct flow *flow_of(const struct flow_key *key)
 	return flow_in(&flows, key, LOSS_FLOWS_FULL);
 }
 
+static __always_inline struct flow *datagram_flow(const struct flow_key *key)
+{
+	return flow_in(&datagrams, key, LOSS_DATAGRAMS_FULL);
+}
+
 #define add(flow, counter, n) ((void)__sync_fetch_and_add(&(flow)->counter, (n)))
 
 static __always_inline void touch(struct flow *flow, u64 at_ms, u32 tgid)

@@ -9,6 +9,8 @@
 #define SPLIT_MAX 1024	  /* addresses shared by several workloads */
 #define DROPS_MAX 4096	  /* (namespace, reason): some 40 namespaces with 100 reasons each */
 
+#define QUESTIONS_MAX 16384 /* 112 B each, when used: 3,000 questions a second that wait for 5 s */
+
 /* The default of `flows` and the histograms; user space sets its own before loading. */
 #define FLOWS_MAX 65536
 #define DATAGRAMS_MAX 16384
@@ -116,6 +118,37 @@ struct {
 	__type(key, struct flow_key);
 	__type(value, struct histogram);
 } handshakes SEC(".maps");
+
+/* Times from request to answer per flow: a client's hold the way, a server's do not. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct histogram);
+} durations SEC(".maps");
+
+/* A question that waits for its answer. Each end has its own: the role in the flow tells them apart. */
+struct question {
+	struct flow_key flow; /* without the remote port, which a change of the split set would change */
+	u16 client_port;
+	u16 id;
+	u32 unused;
+};
+
+struct asked {
+	u64 at_ns;
+	u16 remote_port; /* of the flow */
+	u16 unused[3];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, QUESTIONS_MAX);
+	__type(key, struct question);
+	__type(value, struct asked);
+} questions SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

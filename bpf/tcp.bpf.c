@@ -21,7 +21,12 @@
 #include "resets.bpf.h"
 #include "rtt.bpf.h"
 #include "drops.bpf.h"
+#include "header.bpf.h"
+#include "exchange.bpf.h"
+#include "dns.bpf.h"
 #include "udp.bpf.h"
+#include "segment.bpf.h"
+#include "packets.bpf.h"
 #include "mark.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

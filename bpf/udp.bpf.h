@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * UDP, per flow: what a socket sends and what reaches it. A datagram has its addresses in its packet alone (a server's socket knows no peer), so these
- * programs see every packet of every socket, and leave those of other protocols at once. docs/decisions/003 has why, and what it costs.
+ * UDP, per flow: what a socket sends and what reaches it. A datagram has its addresses in its packet alone: a server's socket knows no peer.
+ * docs/decisions/003 has why, and what it costs.
  */
 #ifndef UDP_BPF_H
 #define UDP_BPF_H
 
-#define ETH_P_IP 0x0800
-#define ETH_P_IPV6 0x86DD
-
-#define IPV4_HEADER_MIN 20
-#define IPV6_HEADER 40
 #define UDP_HEADER 8
 
 /* The application chose the port itself: what servers do. */
@@ -18,9 +13,6 @@
 
 /* A conversation goes on over a silence as long as a window. */
 #define CONVERSATION_GAP_MS 10000
-
-/* Linux 6.2 and later; on older ones the programs that need it are refused, the others load. */
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 
 /* Ports are in host order. */
 struct datagram {
@@ -30,6 +22,8 @@ struct datagram {
 	u16 to_port;
 	u32 bytes;
 	u32 count;
+	/* Where the payload begins. */
+	u32 payload;
 };
 
 struct ipv4_header {
@@ -56,22 +50,6 @@ struct udp_header {
 	u16 checksum;
 };
 
-/* The transport protocol of a packet that begins with its IP header; 0 if it is none. IPv6 extensions are not followed: hardly a datagram has any. */
-static __always_inline u8 transport_of(const struct __sk_buff *ctx)
-{
-	u8 *at = (u8 *)(long)ctx->data;
-
-	if (at + IPV4_HEADER_MIN > (u8 *)(long)ctx->data_end)
-		return 0;
-	switch (at[0] >> 4) {
-	case 4:
-		return at[9];
-	case 6:
-		return at[6];
-	}
-	return 0;
-}
-
 /* Reads the headers; false if they are cut short. */
 static __always_inline bool read_datagram(struct __sk_buff *ctx, struct datagram *d)
 {
@@ -97,7 +75,8 @@ static __always_inline bool read_datagram(struct __sk_buff *ctx, struct datagram
 		return false;
 	d->from_port = bpf_ntohs(udp.from_port);
 	d->to_port = bpf_ntohs(udp.to_port);
-	d->bytes = ctx->len - header - UDP_HEADER;
+	d->payload = header + UDP_HEADER;
+	d->bytes = ctx->len - d->payload;
 	/* Several of one size in one packet, which is cut up later (GSO) or was put together before (GRO). */
 	d->count = ctx->gso_segs ?: 1;
 	return true;
@@ -140,11 +119,6 @@ static __always_inline void datagram_key(struct flow_key *key, const struct cont
 	key->remote_port = split_port(ctl, key, remote_port);
 }
 
-static __always_inline struct flow *datagram_flow(const struct flow_key *key)
-{
-	return flow_in(&datagrams, key, LOSS_DATAGRAMS_FULL);
-}
-
 /* Accounts the time since the last datagram, once: whoever moves the mark adds it. */
 static __always_inline void go_on(struct flow *flow, u32 tgid)
 {
@@ -171,9 +145,8 @@ static __always_inline struct datagram_socket *acting(struct bpf_sock *at, const
 	return s;
 }
 
-static __always_inline void count_datagram(struct __sk_buff *ctx, bool sent)
+static __always_inline void count_datagram(struct __sk_buff *ctx, const struct control *ctl, bool sent)
 {
-	struct control *ctl = controls();
 	struct flow_key key = {};
 	struct datagram d = {};
 	struct bpf_sock *at = ctx->sk;
@@ -182,11 +155,13 @@ static __always_inline void count_datagram(struct __sk_buff *ctx, bool sent)
 	struct flow *flow;
 	struct sock *sk;
 
-	if (!ctl || !at)
+	if (!at)
 		return;
 	skb = bpf_cast_to_kern_ctx(ctx);
 	sk = skb->sk;
 	if (!sk || sk->sk_protocol != IPPROTO_UDP || !in_scope(ctl, sk) || !read_datagram(ctx, &d))
+		return;
+	if (!(ctl->packets & PACKETS_UDP) && !of_dns(d.from_port, d.to_port))
 		return;
 	s = sent ? acting(at, sk) : bpf_sk_storage_get(&datagram_socks, at, NULL, 0);
 	if (s && s->first == FIRST_UNKNOWN)
@@ -203,24 +178,8 @@ static __always_inline void count_datagram(struct __sk_buff *ctx, bool sent)
 		add(flow, segs_received, d.count);
 	}
 	go_on(flow, s ? s->owner.tgid : 0);
-}
-
-#define PASS 1
-
-SEC("cgroup_skb/egress")
-int on_egress(struct __sk_buff *ctx)
-{
-	if (transport_of(ctx) == IPPROTO_UDP)
-		count_datagram(ctx, true);
-	return PASS;
-}
-
-SEC("cgroup_skb/ingress")
-int on_ingress(struct __sk_buff *ctx)
-{
-	if (transport_of(ctx) == IPPROTO_UDP)
-		count_datagram(ctx, false);
-	return PASS;
+	if (ctl->packets & PACKETS_DNS && key.service_port == DNS_PORT)
+		heed_message(ctx, ctl, flow, &key, (key.role == ROLE_CLIENT) == sent ? d.from_port : d.to_port, d.payload, sent);
 }
 
 static __always_inline int bound(struct bpf_sock *ctx)

@@ -76,6 +76,8 @@ struct Flow {
     born_ms: u32,
     #[prost(bool, tag = "15")]
     udp: bool,
+    #[prost(bytes = "vec", tag = "16")]
+    duration: Vec<u8>,
 }
 
 /// Only the batches of a record: the baseline is passed over.
@@ -181,6 +183,7 @@ fn stored(key: &FlowKey, told: &Told) -> Flow {
         quiet: told.quiet,
         born_ms: told.born_ms,
         udp: key.protocol == Protocol::Udp,
+        duration: told.cumulative.duration.to_bytes(),
     }
 }
 
@@ -204,6 +207,11 @@ fn restored(flow: Flow, positions: &[Option<usize>]) -> Option<(FlowKey, Told)> 
             totals.0[*at] = *value;
         }
     }
-    let cumulative = Cumulative { totals, rtt: Histogram::from_bytes(&flow.rtt)?, handshake: Histogram::from_bytes(&flow.handshake)? };
+    let cumulative = Cumulative {
+        totals,
+        rtt: Histogram::from_bytes(&flow.rtt)?,
+        handshake: Histogram::from_bytes(&flow.handshake)?,
+        duration: Histogram::from_bytes(&flow.duration)?,
+    };
     Some((key, Told { cumulative, born_ms: flow.born_ms, quiet: flow.quiet }))
 }

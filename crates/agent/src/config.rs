@@ -44,6 +44,8 @@ pub struct AgentConfig {
     pub drops: bool,
     /// Count UDP, by its packets; costs a little for each packet of any protocol.
     pub udp: bool,
+    /// Count questions and answers of DNS.
+    pub dns: bool,
     pub limits: Limits,
     /// Address of a page with the agent's own numbers (`/metrics`); loopback only. Default: none.
     pub metrics_listen: Option<SocketAddr>,
@@ -106,6 +108,7 @@ impl Default for AgentConfig {
             rtt: true,
             drops: true,
             udp: true,
+            dns: true,
             limits: Limits::default(),
             metrics_listen: None,
             clock_skew: 0,

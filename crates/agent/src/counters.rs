@@ -68,6 +68,13 @@ totals!(
     resets_received,
     accept_overflow,
     receive_drops,
+    requests,
+    answers_0,
+    answers_1,
+    answers_2,
+    answers_3,
+    answers_4,
+    unanswered,
 );
 
 impl Default for Totals {
@@ -107,21 +114,26 @@ pub struct Cumulative {
     pub totals: Totals,
     pub rtt: Histogram,
     pub handshake: Histogram,
+    pub duration: Histogram,
 }
 
 impl Cumulative {
     pub fn is_zero(&self) -> bool {
-        self.totals.is_zero() && self.rtt.is_empty() && self.handshake.is_empty()
+        self.totals.is_zero() && self.rtt.is_empty() && self.handshake.is_empty() && self.duration.is_empty()
     }
 
     /// What was counted since `earlier`, and whether some part of it is not a former state: that part began anew and counts whole.
     pub fn since(&self, earlier: &Self) -> (Self, bool) {
-        let parts = (self.totals.since(&earlier.totals), self.rtt.since(&earlier.rtt), self.handshake.since(&earlier.handshake));
-        let restarted = parts.0.is_none() || parts.1.is_none() || parts.2.is_none();
+        let totals = self.totals.since(&earlier.totals);
+        let rtt = self.rtt.since(&earlier.rtt);
+        let handshake = self.handshake.since(&earlier.handshake);
+        let duration = self.duration.since(&earlier.duration);
+        let restarted = totals.is_none() || rtt.is_none() || handshake.is_none() || duration.is_none();
         let counted = Self {
-            totals: parts.0.unwrap_or(self.totals),
-            rtt: parts.1.unwrap_or_else(|| self.rtt.clone()),
-            handshake: parts.2.unwrap_or_else(|| self.handshake.clone()),
+            totals: totals.unwrap_or(self.totals),
+            rtt: rtt.unwrap_or_else(|| self.rtt.clone()),
+            handshake: handshake.unwrap_or_else(|| self.handshake.clone()),
+            duration: duration.unwrap_or_else(|| self.duration.clone()),
         };
         (counted, restarted)
     }
@@ -130,6 +142,7 @@ impl Cumulative {
         self.totals.add(&other.totals);
         self.rtt.merge(&other.rtt);
         self.handshake.merge(&other.handshake);
+        self.duration.merge(&other.duration);
     }
 }
 
@@ -137,7 +150,12 @@ impl From<&FlowReading> for Cumulative {
     fn from(reading: &FlowReading) -> Self {
         let histogram =
             |hist: &Option<Hist>| hist.as_ref().map_or_else(Histogram::default, |hist| Histogram::from_pairs(hist.buckets.iter().copied()));
-        Self { totals: Totals::from(&reading.counters), rtt: histogram(&reading.rtt), handshake: histogram(&reading.handshake) }
+        Self {
+            totals: Totals::from(&reading.counters),
+            rtt: histogram(&reading.rtt),
+            handshake: histogram(&reading.handshake),
+            duration: histogram(&reading.duration),
+        }
     }
 }
 

@@ -67,7 +67,7 @@ struct ModelSource(Arc<Mutex<Kernel>>);
 fn reading((key, flow): (&FlowKey, &Counted)) -> FlowReading {
     let rtt = Hist { buckets: vec![(9, flow.samples)], max_us: Some(9), min_us: Some(9) };
     let counters = Counters { born_ms: flow.born, ..Counters::from(&flow.totals) };
-    FlowReading { key: *key, counters, rtt: Some(rtt), handshake: None }
+    FlowReading { key: *key, counters, rtt: Some(rtt), handshake: None, duration: None }
 }
 
 impl Source for ModelSource {

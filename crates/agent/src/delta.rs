@@ -117,7 +117,7 @@ mod tests {
 
     fn reading(n: u8, totals: Totals, rtt: &[(u16, u64)]) -> FlowReading {
         let rtt = (!rtt.is_empty()).then(|| Hist { buckets: rtt.to_vec(), max_us: Some(9), min_us: Some(1) });
-        FlowReading { key: key(n), counters: Counters::from(&totals), rtt, handshake: None }
+        FlowReading { key: key(n), counters: Counters::from(&totals), rtt, handshake: None, duration: None }
     }
 
     #[test]

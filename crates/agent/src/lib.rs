@@ -15,6 +15,7 @@ pub mod counters;
 #[cfg(test)]
 mod crash_tests;
 pub mod delta;
+mod exchanges;
 pub mod inventory;
 pub mod measures;
 pub mod metrics;

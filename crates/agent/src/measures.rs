@@ -5,6 +5,7 @@
 
 use crate::counters::{Counter, Cumulative, Totals};
 use crate::delta::Delta;
+use crate::exchanges::{self, Vocabulary};
 use edgescope_model::histogram::Histogram;
 use edgescope_model::signal::{self, Signal};
 use edgescope_model::wire::Measure;
@@ -85,6 +86,23 @@ const UDP_RECEIVED: &[Row] = &[
     row(signal::UDP_DROPS, Counter::receive_drops, With::Always),
 ];
 
+/// What a flow is spoken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spoken {
+    pub protocol: Protocol,
+    pub service_port: u16,
+}
+
+/// RFC 1035.
+const DNS_PORT: u16 = 53;
+
+impl Spoken {
+    /// What its requests and answers are called, if the kernel side knows them.
+    fn vocabulary(self) -> Option<&'static Vocabulary> {
+        (self.service_port == DNS_PORT).then_some(&exchanges::DNS)
+    }
+}
+
 /// What happened in flows of one local end, far end, port, protocol and role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -101,20 +119,28 @@ impl Sum {
     }
 
     /// Measures of what the local end sent.
-    pub fn sent(&self, protocol: Protocol) -> Vec<Measure> {
-        match protocol {
+    pub fn sent(&self, spoken: Spoken, server: bool) -> Vec<Measure> {
+        let mut measures = match spoken.protocol {
             Protocol::Tcp => self.sent_by_tcp(),
             Protocol::Udp => table(UDP_SENT, &self.counted.totals),
+        };
+        if let Some(vocabulary) = spoken.vocabulary().filter(|_| !server) {
+            measures.extend(vocabulary.at_client(&self.counted));
         }
+        measures
     }
 
     /// Measures of what the local end received.
-    pub fn received(&self, protocol: Protocol) -> Vec<Measure> {
-        let rows = match protocol {
+    pub fn received(&self, spoken: Spoken, server: bool) -> Vec<Measure> {
+        let rows = match spoken.protocol {
             Protocol::Tcp => RECEIVED,
             Protocol::Udp => UDP_RECEIVED,
         };
-        table(rows, &self.counted.totals)
+        let mut measures = table(rows, &self.counted.totals);
+        if let Some(vocabulary) = spoken.vocabulary().filter(|_| server) {
+            measures.extend(vocabulary.at_server(&self.counted));
+        }
+        measures
     }
 
     fn sent_by_tcp(&self) -> Vec<Measure> {
@@ -142,11 +168,11 @@ fn table(rows: &[Row], totals: &Totals) -> Vec<Measure> {
     rows.iter().filter(told).map(|row| value(row.signal, totals.get(row.counter))).collect()
 }
 
-fn value(signal: Signal, value: u64) -> Measure {
+pub fn value(signal: Signal, value: u64) -> Measure {
     Measure { signal: signal.id.into(), value, ..Measure::default() }
 }
 
-fn histogram(signal: Signal, histogram: &Histogram) -> Option<Measure> {
+pub fn histogram(signal: Signal, histogram: &Histogram) -> Option<Measure> {
     let pairs = histogram.pairs();
     (!pairs.is_empty()).then(|| Measure {
         signal: signal.id.into(),
@@ -163,21 +189,35 @@ mod tests {
     use edgescope_model::signal::{CATALOGUE, Ends};
     use std::collections::HashSet;
 
+    const TCP: Spoken = Spoken { protocol: Protocol::Tcp, service_port: 80 };
+    const UDP: Spoken = Spoken { protocol: Protocol::Udp, service_port: 443 };
+
     #[test]
     fn every_signal_and_every_counter_has_its_place() {
-        let sent: HashSet<u16> = SENT
-            .iter()
-            .chain(UDP_SENT)
-            .map(|row| row.signal.id)
-            .chain([signal::TCP_RTT, signal::TCP_HANDSHAKE, signal::TCP_RTT_MAX, signal::TCP_RTT_MIN].map(|s| s.id))
-            .collect();
+        let tcp = [signal::TCP_RTT, signal::TCP_HANDSHAKE, signal::TCP_RTT_MAX, signal::TCP_RTT_MIN];
+        let sent: HashSet<u16> = SENT.iter().chain(UDP_SENT).map(|row| row.signal.id).chain(tcp.map(|signal| signal.id)).collect();
         let received: HashSet<u16> = RECEIVED.iter().chain(UDP_RECEIVED).map(|row| row.signal.id).collect();
-        for signal in CATALOGUE {
+        let exchanged: HashSet<u16> = exchanges::DNS.signals().iter().map(|signal| signal.id).collect();
+        for signal in CATALOGUE.iter().filter(|signal| !exchanged.contains(&signal.id)) {
             assert_eq!(sent.contains(&signal.id), signal.ends != Ends::Receiver, "{}", signal.name);
             assert_eq!(received.contains(&signal.id), signal.ends != Ends::Sender, "{}", signal.name);
         }
-        let used: HashSet<&str> = SENT.iter().chain(RECEIVED).chain(UDP_RECEIVED).map(|row| NAMES[row.counter as usize]).collect();
+        let mut used: HashSet<&str> = SENT.iter().chain(RECEIVED).chain(UDP_RECEIVED).map(|row| NAMES[row.counter as usize]).collect();
+        used.extend(["requests", "answers_0", "answers_1", "answers_2", "answers_3", "answers_4", "unanswered"]);
         assert_eq!(used, NAMES.iter().copied().collect());
+    }
+
+    #[test]
+    fn only_the_port_of_dns_speaks_it() {
+        let mut sum = Sum::default();
+        sum.counted.totals.0[Counter::requests as usize] = 1;
+        let dns = |measures: Vec<Measure>| measures.iter().any(|m| m.signal == u32::from(signal::DNS_REQUESTS.id));
+        for (service_port, server, expected) in [(53, false, (true, false)), (53, true, (false, true)), (80, false, (false, false))] {
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let spoken = Spoken { protocol, service_port };
+                assert_eq!((dns(sum.sent(spoken, server)), dns(sum.received(spoken, server))), expected);
+            }
+        }
     }
 
     #[test]
@@ -185,14 +225,14 @@ mod tests {
         let mut sum = Sum::default();
         sum.counted.totals.0[Counter::active_ms as usize] = 5;
         let names = |measures: Vec<Measure>| -> Vec<&str> { measures.iter().map(|m| signal::by_id(m.signal).unwrap().name).collect() };
-        assert_eq!(names(sum.sent(Protocol::Tcp)), ["tcp.bytes", "tcp.segments", "tcp.active", "tcp.stalled", "tcp.resets"]);
-        assert_eq!(names(sum.received(Protocol::Tcp)), ["tcp.bytes", "tcp.segments", "tcp.resets"]);
-        assert_eq!(names(sum.sent(Protocol::Udp)), ["udp.bytes", "udp.datagrams", "udp.active"]);
-        assert_eq!(names(sum.received(Protocol::Udp)), ["udp.bytes", "udp.datagrams", "udp.drops"]);
+        assert_eq!(names(sum.sent(TCP, false)), ["tcp.bytes", "tcp.segments", "tcp.active", "tcp.stalled", "tcp.resets"]);
+        assert_eq!(names(sum.received(TCP, false)), ["tcp.bytes", "tcp.segments", "tcp.resets"]);
+        assert_eq!(names(sum.sent(UDP, false)), ["udp.bytes", "udp.datagrams", "udp.active"]);
+        assert_eq!(names(sum.received(UDP, false)), ["udp.bytes", "udp.datagrams", "udp.drops"]);
         sum.counted.totals.0[Counter::segs_sent as usize] = 1;
-        assert!(names(sum.sent(Protocol::Tcp)).contains(&"tcp.retrans"));
+        assert!(names(sum.sent(TCP, false)).contains(&"tcp.retrans"));
         sum.counted.totals.0[Counter::retrans_synack as usize] = 2;
-        let of = |signal: Signal| sum.sent(Protocol::Tcp).iter().find(|m| m.signal == u32::from(signal.id)).map(|m| m.value);
+        let of = |signal: Signal| sum.sent(TCP, false).iter().find(|m| m.signal == u32::from(signal.id)).map(|m| m.value);
         assert_eq!((of(signal::TCP_RETRANS), of(signal::TCP_RETRANS_SYNACK)), (Some(2), Some(2)));
     }
 

@@ -3,7 +3,7 @@
 use crate::counters::Counter;
 use crate::delta::Delta;
 use crate::inventory::{Claim, can_be_owned_whole};
-use crate::measures::Sum;
+use crate::measures::{Spoken, Sum};
 use crate::naming::{Naming, is_unknown};
 use edgescope_identity::address::{is_group, to_bytes};
 use edgescope_identity::owner_of;
@@ -167,6 +167,7 @@ fn observation(key: &Key, sum: &Sum, role_inferred: bool) -> Observation {
         Protocol::Tcp => wire::Protocol::Tcp,
         Protocol::Udp => wire::Protocol::Udp,
     };
+    let spoken = Spoken { protocol: key.protocol, service_port: key.service_port };
     Observation {
         owner: 0,
         local_address: to_bytes(key.local),
@@ -176,8 +177,8 @@ fn observation(key: &Key, sum: &Sum, role_inferred: bool) -> Observation {
         role: role.into(),
         role_inferred,
         protocol: protocol.into(),
-        sent: sum.sent(key.protocol),
-        received: sum.received(key.protocol),
+        sent: sum.sent(spoken, key.server),
+        received: sum.received(spoken, key.server),
     }
 }
 

@@ -321,8 +321,19 @@ fn drops(pass: &Pass) -> BTreeMap<String, u64> {
 
 /// The kernel's cumulative counts of what it lost, by reason.
 fn losses(pass: &Pass) -> BTreeMap<String, u64> {
-    let Losses { storage, flows_full, others_full, rtts_full, handshakes_full, extreme_contended, owner_unknown, drops_full, datagrams_full } =
-        pass.losses;
+    let Losses {
+        storage,
+        flows_full,
+        others_full,
+        rtts_full,
+        handshakes_full,
+        extreme_contended,
+        owner_unknown,
+        drops_full,
+        datagrams_full,
+        questions_full,
+        durations_full,
+    } = pass.losses;
     let named = [
         ("kernel_storage", storage),
         ("kernel_flows_full", flows_full),
@@ -333,6 +344,8 @@ fn losses(pass: &Pass) -> BTreeMap<String, u64> {
         ("kernel_owner_unknown", owner_unknown),
         ("kernel_drops_full", drops_full),
         ("kernel_datagrams_full", datagrams_full),
+        ("kernel_questions_full", questions_full),
+        ("kernel_durations_full", durations_full),
         ("kernel_missed_runs", pass.missed_runs.unwrap_or(0)),
     ];
     named.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect()

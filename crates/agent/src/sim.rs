@@ -215,6 +215,7 @@ impl Flow {
                 min_us: extremes_us.map(|(least, _)| least),
             }),
             handshake: list(&self.handshake).map(|buckets| Hist { buckets, max_us: None, min_us: None }),
+            duration: None,
         }
     }
 }

@@ -102,6 +102,7 @@ impl KernelSource {
             sk_rtt: config.rtt,
             drops: config.drops,
             udp: config.udp,
+            dns: config.dns,
         };
         let mut probe = Probe::load(&probe_config)?;
         for bound in probe.kept_bounds() {

@@ -139,6 +139,16 @@ catalogue! {
     UDP_DATAGRAMS = 35, "udp.datagrams", Sum, Both, Count, "datagrams: sent at the sender, arrived at the receiver's socket";
     UDP_DROPS = 36, "udp.drops", Sum, Receiver, Count, "datagrams that arrived and were dropped, since the receiver's queue was full";
     UDP_ACTIVE = 37, "udp.active", Sum, Sender, SocketSeconds, "conversations, as seconds: datagrams either way that are less than 10 s apart make one";
+    DNS_REQUESTS = 38, "dns.requests", Sum, Both, Count, "questions, repeated ones included: asked at the client, arrived at the server";
+    DNS_RESPONSES = 39, "dns.responses", Sum, Both, Count, "answers of any code: arrived at the client, given at the server";
+    DNS_NXDOMAIN = 40, "dns.nxdomain", Sum, Both, Count, "answers that there is no such name (NXDOMAIN)";
+    DNS_SERVFAIL = 41, "dns.servfail", Sum, Both, Count, "answers that the server could not find out (SERVFAIL)";
+    DNS_REFUSED = 42, "dns.refused", Sum, Both, Count, "answers that the server will not say (REFUSED)";
+    DNS_ERRORS_OTHER = 43, "dns.errors_other", Sum, Both, Count, "answers with another code than NOERROR and those above";
+    DNS_TIMEOUTS = 44, "dns.timeouts", Sum, Sender, Count, "questions that had no answer after 5 s";
+    DNS_CLIENT_DURATION = 45, "dns.client.duration", Histogram, Sender, Seconds, "from question to answer, at the client";
+    DNS_SERVER_DURATION = 46, "dns.server.duration", Histogram, Receiver, Seconds, "from question to answer, at the server: without the way";
+    DNS_ACTIVE = 47, "dns.active", Sum, Sender, SocketSeconds, "conversations with a DNS server, as seconds";
 }
 
 /// A quotient of sums taken from the same rows.
@@ -223,6 +233,22 @@ pub const DERIVED: &[Derived] = &[
         numerator: &[("tcp.response_time", 1)],
         denominator: &[("tcp.responses", 1)],
         required: &["tcp.response_time"],
+    },
+    Derived {
+        name: "dns.timeout_rate",
+        unit: Unit::Ratio,
+        brief: "questions without an answer ÷ questions",
+        numerator: &[("dns.timeouts", 1)],
+        denominator: &[("dns.requests", 1)],
+        required: &["dns.timeouts"],
+    },
+    Derived {
+        name: "dns.failure_rate",
+        unit: Unit::Ratio,
+        brief: "answers SERVFAIL, REFUSED or with a code of no better kind ÷ answers",
+        numerator: &[("dns.servfail", 1), ("dns.refused", 1), ("dns.errors_other", 1)],
+        denominator: &[("dns.responses", 1)],
+        required: &["dns.servfail"],
     },
     Derived {
         name: "tcp.path_loss",

@@ -38,8 +38,10 @@ const WHOLE: &[&str] = &[
     "bpf_iter__tcp",
     "bpf_iter__task_file",
     "bpf_iter__bpf_sk_storage_map",
+    "bpf_iter__bpf_map_elem",
     "bpf_sock_ops",
     "bpf_sock",
+    "bpf_tcp_sock",
     "__sk_buff",
 ];
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Protocol, Role};
 
 /// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 pub const BUCKETS: usize = 200;
 
 const ROLE_CLIENT: u8 = 1;
@@ -13,6 +13,10 @@ const ROLE_SERVER: u8 = 2;
 const FLOW_ROLE_INFERRED: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
+
+/// `enum packets`.
+pub const PACKETS_UDP: u32 = 1;
+pub const PACKETS_DNS: u32 = 2;
 
 /// Plain data shared with the kernel: any bytes are a value, no padding.
 ///
@@ -79,7 +83,7 @@ pub struct RawControl {
     pub rtt_callback: u32,
     pub ephemeral_from: u32,
     pub scope_version: u32,
-    pub unused: u32,
+    pub packets: u32,
     pub programs: u64,
     pub pass_us: u64,
 }

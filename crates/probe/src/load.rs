@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramMut};
 
-use crate::layout::{LAYOUT, RawControl};
+use crate::layout::{LAYOUT, PACKETS_DNS, PACKETS_UDP, RawControl};
 use crate::maps::{Maps, PINNED};
 use crate::pins::Pins;
 use crate::scope::{self, cgroup_root};
@@ -40,24 +40,39 @@ const HOOKS: &[Hook] = &[
     Hook { program: "on_receive_reset", at: At::Tracepoint, mandatory: false, wanted: |_| true },
     Hook { program: "on_send_reset", at: At::Tracepoint, mandatory: false, wanted: |_| true },
     Hook { program: "on_drop", at: At::Tracepoint, mandatory: false, wanted: |config| config.drops },
-    Hook { program: "on_egress", at: At::Cgroups, mandatory: false, wanted: |config| config.udp },
-    Hook { program: "on_ingress", at: At::Cgroups, mandatory: false, wanted: |config| config.udp },
-    Hook { program: "on_bind4", at: At::Cgroups, mandatory: false, wanted: |config| config.udp },
-    Hook { program: "on_bind6", at: At::Cgroups, mandatory: false, wanted: |config| config.udp },
+    Hook { program: "on_egress", at: At::Cgroups, mandatory: false, wanted: |config| packets(config) > 0 },
+    Hook { program: "on_ingress", at: At::Cgroups, mandatory: false, wanted: |config| packets(config) > 0 },
+    Hook { program: "on_bind4", at: At::Cgroups, mandatory: false, wanted: |config| packets(config) > 0 },
+    Hook { program: "on_bind6", at: At::Cgroups, mandatory: false, wanted: |config| packets(config) > 0 },
     Hook { program: "on_datagram_drop", at: At::Tracepoint, mandatory: false, wanted: |config| config.udp },
 ];
 const SOCKOPS: &str = "on_sockops";
+
+/// Whether questions wait for answers.
+fn asks(config: &ProbeConfig) -> bool {
+    config.dns
+}
+
+/// What the programs look for in packets.
+fn packets(config: &ProbeConfig) -> u32 {
+    let wanted = [(config.udp, PACKETS_UDP), (config.dns, PACKETS_DNS)];
+    wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, packets)| packets).sum()
+}
+
 /// The map with the constant that tells the programs their build.
 const THIS_BUILD: &str = ".rodata.build";
 
 /// Loaded by every process anew, run when it asks.
 const SWEEP: &str = "sweep";
+pub const SWEEP_QUESTIONS: &str = "sweep_questions";
 pub const MARKERS: [&str; 2] = ["mark_owner", "mark_socket"];
 
 pub struct Loaded {
     pub maps: Maps,
     pub links: Vec<(&'static str, Link)>,
     pub sweep: Link,
+    /// `None` if there are no questions to look for, or the kernel refused.
+    pub sweep_questions: Option<Link>,
     /// Of `MARKERS`; `None` where the kernel refused.
     pub markers: [Option<Link>; 2],
     pub hooks: Vec<HookStatus>,
@@ -104,21 +119,24 @@ pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
     control.scope_version = scope::next_version(control.scope_version);
     control.ephemeral_from = ephemeral_from();
     control.rtt_callback = u32::from(links.iter().any(|(name, _)| *name == SOCKOPS));
+    control.packets = packets(config);
     control.programs = build;
     scope::write_namespaces(&maps, &config.scope)?;
     maps.set_control(&control)?;
     place.unpin_all_but(&links)?;
-    let sweep = program(&mut object, SWEEP)
-        .and_then(|program| program.attach_iter(maps.socks.as_fd()).map_err(|error| error.to_string()))
-        .map_err(|reason| ProbeError::Refused { hook: SWEEP, reason })?;
+    let sweep = attach_sweep(&mut object, SWEEP, &maps.socks).map_err(|reason| ProbeError::Refused { hook: SWEEP, reason })?;
     hooks.push(HookStatus { name: SWEEP, state: HookState::Attached });
-    let markers = attach_markers(&mut object, &refused, &mut hooks);
-    Ok(Loaded { kept_bounds: kept_bounds(config, &maps), maps, links, sweep, markers, hooks, _pins: pins })
+    let [owners, sockets] = MARKERS.map(|name| iterator(name, &refused, &mut hooks, || attach_marker(&mut object, name)));
+    let sweep_questions = match asks(config) {
+        true => iterator(SWEEP_QUESTIONS, &refused, &mut hooks, || attach_sweep(&mut object, SWEEP_QUESTIONS, &maps.questions)),
+        false => None,
+    };
+    Ok(Loaded { kept_bounds: kept_bounds(config, &maps), maps, links, sweep, sweep_questions, markers: [owners, sockets], hooks, _pins: pins })
 }
 
 /// Bounds that do not hold. The maps cannot grow in place, and new ones would begin from zero: which of the two matters more is not decided here.
 fn kept_bounds(config: &ProbeConfig, maps: &Maps) -> Vec<KeptBound> {
-    // `handshakes` is made with `rtts`, in one size.
+    // `handshakes` and `durations` are made with `rtts`, in one size.
     let bounds = [
         ("flows_max", config.flows_max, &maps.flows),
         ("datagrams_max", config.datagrams_max, &maps.datagrams),
@@ -189,7 +207,7 @@ type Refused = Vec<(&'static str, String)>;
 /// Loads all programs; if the kernel refuses, finds out which, and loads the others.
 fn load_what_works(config: &ProbeConfig, place: &Place<'_>) -> Result<(Object, Refused), ProbeError> {
     let hooks = HOOKS.iter().filter(|hook| (hook.wanted)(config) && place.adoptable(hook.program).is_none()).map(|hook| hook.program);
-    let mut programs: Vec<&'static str> = hooks.chain(MARKERS).chain([SWEEP]).collect();
+    let mut programs: Vec<&'static str> = hooks.chain(MARKERS).chain([SWEEP]).chain(asks(config).then_some(SWEEP_QUESTIONS)).collect();
     let open = |programs: &[&str], reused| open(config, programs, reused, place.build);
     let reused = place.pins.filter(|_| place.found != Found::Nothing);
     if let Ok(object) = open(&programs, reused)?.load() {
@@ -227,7 +245,7 @@ fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u
         match name.as_str() {
             "flows" => map.set_max_entries(config.flows_max.max(1)).map_err(failed)?,
             "datagrams" => map.set_max_entries(config.datagrams_max.max(1)).map_err(failed)?,
-            "rtts" | "handshakes" => map.set_max_entries(config.rtts_max.max(1)).map_err(failed)?,
+            "rtts" | "handshakes" | "durations" => map.set_max_entries(config.rtts_max.max(1)).map_err(failed)?,
             THIS_BUILD => map.set_initial_value(&build.to_ne_bytes()).map_err(failed)?,
             _ => {}
         }
@@ -247,6 +265,8 @@ fn take_maps(object: &Object) -> Result<Maps, ProbeError> {
         others: take("others")?,
         rtts: take("rtts")?,
         handshakes: take("handshakes")?,
+        durations: take("durations")?,
+        questions: take("questions")?,
         socks: take("socks")?,
         datagram_socks: take("datagram_socks")?,
         services: take("services")?,
@@ -317,22 +337,30 @@ fn attach_program(program: &mut ProgramMut<'_>, at: At) -> Result<Link, String> 
     program.attach_cgroup(directory.as_raw_fd()).map_err(|error| reason(&error))
 }
 
-fn attach_markers(object: &mut Object, refused: &Refused, hooks: &mut Vec<HookStatus>) -> [Option<Link>; 2] {
-    MARKERS.map(|name| {
-        let attached = match refused.iter().find(|(refused, _)| *refused == name) {
-            Some((_, reason)) => Err(reason.clone()),
-            None => program(object, name).and_then(|program| program.attach().map_err(|error| reason(&error))),
-        };
-        let (state, link) = match attached {
-            Ok(link) => (HookState::Attached, Some(link)),
-            Err(reason) => {
-                tracing::warn!(hook = name, reason, "the kernel refused an iterator; sockets older than the probe are not fully seen");
-                (HookState::Refused(reason), None)
-            }
-        };
-        hooks.push(HookStatus { name, state });
-        link
-    })
+/// Over all entries of a map.
+fn attach_sweep(object: &mut Object, name: &str, map: &MapHandle) -> Result<Link, String> {
+    program(object, name).and_then(|program| program.attach_iter(map.as_fd()).map_err(|error| error.to_string()))
+}
+
+fn attach_marker(object: &mut Object, name: &str) -> Result<Link, String> {
+    program(object, name).and_then(|program| program.attach().map_err(|error| reason(&error)))
+}
+
+/// An iterator that one can do without.
+fn iterator(name: &'static str, refused: &Refused, hooks: &mut Vec<HookStatus>, attach: impl FnOnce() -> Result<Link, String>) -> Option<Link> {
+    let attached = match refused.iter().find(|(refused, _)| *refused == name) {
+        Some((_, reason)) => Err(reason.clone()),
+        None => attach(),
+    };
+    let (state, link) = match attached {
+        Ok(link) => (HookState::Attached, Some(link)),
+        Err(reason) => {
+            tracing::warn!(hook = name, reason, "the kernel refused an iterator; what it looks through is not fully seen");
+            (HookState::Refused(reason), None)
+        }
+    };
+    hooks.push(HookStatus { name, state });
+    link
 }
 
 fn program<'o>(object: &'o mut Object, name: &str) -> Result<ProgramMut<'o>, String> {

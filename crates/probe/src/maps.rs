@@ -20,6 +20,8 @@ pub struct Maps {
     pub others: MapHandle,
     pub rtts: MapHandle,
     pub handshakes: MapHandle,
+    pub durations: MapHandle,
+    pub questions: MapHandle,
     pub socks: MapHandle,
     pub datagram_socks: MapHandle,
     pub services: MapHandle,
@@ -32,8 +34,23 @@ pub struct Maps {
 }
 
 /// What outlives the process, by name in the object and in the pin directory.
-pub const PINNED: [&str; 13] =
-    ["flows", "datagrams", "others", "rtts", "handshakes", "socks", "datagram_socks", "services", "scope", "split", "drops", "control", "losses"];
+pub const PINNED: [&str; 15] = [
+    "flows",
+    "datagrams",
+    "others",
+    "rtts",
+    "handshakes",
+    "durations",
+    "questions",
+    "socks",
+    "datagram_socks",
+    "services",
+    "scope",
+    "split",
+    "drops",
+    "control",
+    "losses",
+];
 
 impl Maps {
     /// Each of `PINNED` with its map.
@@ -44,6 +61,8 @@ impl Maps {
             &self.others,
             &self.rtts,
             &self.handshakes,
+            &self.durations,
+            &self.questions,
             &self.socks,
             &self.datagram_socks,
             &self.services,

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use libbpf_rs::MapHandle;
 
 use crate::layout::{Plain, RawDrop, RawHistogram, RawKey, RawListener};
-use crate::load::{self, Loaded, MARKERS};
+use crate::load::{self, Loaded, MARKERS, SWEEP_QUESTIONS};
 use crate::maps::{self, Maps};
 use crate::reasons::Reasons;
 use crate::{
@@ -120,6 +120,9 @@ impl Probe {
         self.maps().set_control(&control)?;
         self.maps().clear_tally()?;
         let listeners = mark::run(&self.loaded.sweep, "sweep")?;
+        if let Some(sweep) = &self.loaded.sweep_questions {
+            mark::run(sweep, SWEEP_QUESTIONS)?;
+        }
         Ok(Pass {
             flows: self.read_flows(ended)?,
             losses: self.read_losses()?,
@@ -151,8 +154,9 @@ impl Probe {
             let take = |map, name| maps::take::<RawHistogram>(map, name, raw.bytes()).map(|hist| hist.map(|hist| hist.reading(window)));
             let rtt = take(&self.maps().rtts, "rtts")?;
             let handshake = take(&self.maps().handshakes, "handshakes")?;
-            if flow.is_some() || rtt.is_some() || handshake.is_some() {
-                forgotten.push(FlowReading { key: *key, counters: flow.unwrap_or_default(), rtt, handshake });
+            let duration = take(&self.maps().durations, "durations")?;
+            if flow.is_some() || rtt.is_some() || handshake.is_some() || duration.is_some() {
+                forgotten.push(FlowReading { key: *key, counters: flow.unwrap_or_default(), rtt, handshake, duration });
             }
         }
         Ok(forgotten)
@@ -174,6 +178,7 @@ impl Probe {
         let links = self.loaded.links.iter().map(|(name, link)| (*name, link));
         links
             .chain([("sweep", &self.loaded.sweep)])
+            .chain(self.loaded.sweep_questions.as_ref().map(|link| (SWEEP_QUESTIONS, link)))
             .chain(iterators)
             .map(|(name, link)| {
                 let of = program_info(name, link)?;
@@ -196,27 +201,27 @@ impl Probe {
     }
 
     fn read_flows(&self, window: u32) -> Result<Vec<FlowReading>, ProbeError> {
-        let mut rtts = histograms(&self.maps().rtts, "rtts", window)?;
-        let mut handshakes = histograms(&self.maps().handshakes, "handshakes", window)?;
+        let maps = self.maps();
+        // Round trips, handshakes, times to an answer.
+        let mut times = [(&maps.rtts, "rtts"), (&maps.handshakes, "handshakes"), (&maps.durations, "durations")]
+            .into_iter()
+            .map(|(map, name)| histograms(map, name, window))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut flows = Vec::new();
         for (map, name) in [(&self.maps().flows, "flows"), (&self.maps().datagrams, "datagrams"), (&self.maps().others, "others")] {
             maps::for_each(map, name, |key, value| {
                 let (Some(raw), Some(counters)) = (RawKey::from_bytes(key), Counters::from_bytes(value)) else {
                     return;
                 };
-                let (rtt, handshake) = (rtts.remove(&raw), handshakes.remove(&raw));
-                flows.push(FlowReading { key: (&raw).into(), counters, rtt, handshake });
+                let [rtt, handshake, duration] = [0, 1, 2].map(|which| times[which].remove(&raw));
+                flows.push(FlowReading { key: (&raw).into(), counters, rtt, handshake, duration });
             })?;
         }
         // Flows whose counters had no room still have their own times.
-        let mut left: HashMap<RawKey, (Option<Hist>, Option<Hist>)> = HashMap::new();
-        rtts.into_iter().for_each(|(key, hist)| left.entry(key).or_default().0 = Some(hist));
-        handshakes.into_iter().for_each(|(key, hist)| left.entry(key).or_default().1 = Some(hist));
-        flows.extend(left.into_iter().map(|(raw, (rtt, handshake))| FlowReading {
-            key: (&raw).into(),
-            counters: Counters::default(),
-            rtt,
-            handshake,
+        let left: HashSet<RawKey> = times.iter().flat_map(|times| times.keys().copied()).collect();
+        flows.extend(left.into_iter().map(|raw| {
+            let [rtt, handshake, duration] = [0, 1, 2].map(|which| times[which].remove(&raw));
+            FlowReading { key: (&raw).into(), counters: Counters::default(), rtt, handshake, duration }
         }));
         Ok(flows)
     }

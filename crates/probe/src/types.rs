@@ -26,7 +26,7 @@ pub struct ProbeConfig {
     /// Most flows with counters of their own; what exceeds it is summed under the unspecified remote address. Pinned maps keep
     /// the size they were made with.
     pub flows_max: u32,
-    /// Most flows with an RTT histogram (1.6 kB each when used), and as many with handshake times.
+    /// Most flows with an RTT histogram (1.6 kB each when used), and as many with handshake times, and with times to an answer.
     pub rtts_max: u32,
     /// One raw RTT sample a round trip by TCP's callback; else the smoothed RTT, once a pass.
     pub sk_rtt: bool,
@@ -34,6 +34,8 @@ pub struct ProbeConfig {
     pub udp: bool,
     /// Most UDP flows with counters of their own.
     pub datagrams_max: u32,
+    /// Count questions and answers of DNS, at the same place.
+    pub dns: bool,
     /// Count the kernel's packet drops by reason.
     pub drops: bool,
 }
@@ -49,6 +51,7 @@ impl Default for ProbeConfig {
             sk_rtt: true,
             udp: false,
             datagrams_max: 16_384,
+            dns: false,
             drops: false,
         }
     }
@@ -180,6 +183,16 @@ pub struct Counters {
     pub accept_overflow: u64,
     /// Datagrams that found their socket's queue full; they count among the received.
     pub receive_drops: u64,
+    /// Of protocols that ask and answer (DNS): a client's are sent, a server's received.
+    pub requests: u64,
+    /// Answers by outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes.
+    pub answers_0: u64,
+    pub answers_1: u64,
+    pub answers_2: u64,
+    pub answers_3: u64,
+    pub answers_4: u64,
+    /// Requests without an answer for 5 s, found at the next pass.
+    pub unanswered: u64,
     /// CLOCK_MONOTONIC of the last change other than `active_ms`.
     pub last_change_ms: u64,
     /// Process id of the last socket that counted here.
@@ -207,6 +220,8 @@ pub struct FlowReading {
     pub rtt: Option<Hist>,
     /// Client's SYN to established.
     pub handshake: Option<Hist>,
+    /// Request to answer: at a client with the way, at a server without it.
+    pub duration: Option<Hist>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -242,6 +257,10 @@ pub struct Losses {
     pub drops_full: u64,
     /// UDP: summed under the unspecified remote address instead of an own flow.
     pub datagrams_full: u64,
+    /// Questions that no time is taken of, nor whether they are answered.
+    pub questions_full: u64,
+    /// Times to an answer lost.
+    pub durations_full: u64,
 }
 
 /// Packets dropped by the kernel in one namespace for one reason, cumulative.

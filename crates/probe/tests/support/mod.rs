@@ -255,6 +255,13 @@ pub fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool) -> Counters {
         total.resets_received += of.resets_received;
         total.accept_overflow += of.accept_overflow;
         total.receive_drops += of.receive_drops;
+        total.requests += of.requests;
+        total.answers_0 += of.answers_0;
+        total.answers_1 += of.answers_1;
+        total.answers_2 += of.answers_2;
+        total.answers_3 += of.answers_3;
+        total.answers_4 += of.answers_4;
+        total.unanswered += of.unanswered;
     }
     total
 }

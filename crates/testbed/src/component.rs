@@ -16,6 +16,8 @@ pub enum Component {
     /// Bytes from the first workload to the second, all replicas.
     Edge(String, String),
     Workload(String),
+    /// All resolvers.
+    Dns,
 }
 
 /// A seed picks only edges with at least this many calls per second: 5 % loss of fewer packets would take minutes to see.
@@ -26,7 +28,7 @@ impl Component {
     pub fn all(topology: &Topology, scope: Scope) -> Vec<Component> {
         let zones = 0..topology.spec.zones.len();
         match scope {
-            Scope::Pod => (0..topology.pods.len()).map(Component::Pod).collect(),
+            Scope::Pod => (0..topology.pods.len()).filter(|&p| !topology.pods[p].is_resolver).map(Component::Pod).collect(),
             Scope::Node => (0..topology.nodes.len()).map(Component::Node).collect(),
             Scope::Zone => zones.map(Component::Zone).collect(),
             Scope::ZonePair => {
@@ -38,6 +40,7 @@ impl Component {
                 topology.calls.iter().flat_map(both).collect()
             }
             Scope::Workload => topology.spec.services.iter().map(|s| Component::Workload(s.name.clone())).collect(),
+            Scope::Dns => vec![Component::Dns],
         }
     }
 
@@ -49,6 +52,7 @@ impl Component {
             Component::ZonePair(..) => Scope::ZonePair,
             Component::Edge(..) => Scope::Edge,
             Component::Workload(_) => Scope::Workload,
+            Component::Dns => Scope::Dns,
         }
     }
 
@@ -61,6 +65,7 @@ impl Component {
             Component::ZonePair(a, b) => (topology.spec.zones[*a].clone(), Some(topology.spec.zones[*b].clone())),
             Component::Edge(a, b) => (a.clone(), Some(b.clone())),
             Component::Workload(w) => (w.clone(), None),
+            Component::Dns => (topology.spec.resolver.name.clone(), None),
         }
     }
 
@@ -83,6 +88,8 @@ impl Component {
             Component::ZonePair(a, b) => from.zone == *a && to.zone == *b,
             Component::Edge(a, b) => from.workload == *a && to.workload == *b,
             Component::Workload(w) => from.workload == *w || to.workload == *w,
+            // Services do not call resolvers, they ask them.
+            Component::Dns => false,
         }
     }
 
@@ -102,7 +109,7 @@ impl Component {
                 let rate = topology.call(from, to).or(topology.call(to, from)).map_or(0.0, |c| c.rate_per_s);
                 rate >= EDGE_CALLS_PER_S_MIN && peers(topology, from).len() >= 2 && peers(topology, to).len() >= 2
             }
-            Component::Node(_) | Component::Zone(_) | Component::ZonePair(..) => true,
+            Component::Node(_) | Component::Zone(_) | Component::ZonePair(..) | Component::Dns => true,
         }
     }
 
@@ -113,7 +120,7 @@ impl Component {
         match self {
             Component::Workload(w) => callers(w) >= 2,
             Component::Edge(a, b) => callers(if topology.call(a, b).is_some() { b } else { a }) >= 2,
-            Component::Pod(_) | Component::Node(_) | Component::Zone(_) | Component::ZonePair(..) => true,
+            Component::Pod(_) | Component::Node(_) | Component::Zone(_) | Component::ZonePair(..) | Component::Dns => true,
         }
     }
 }
@@ -143,7 +150,8 @@ mod tests {
     fn every_component_has_its_own_set_of_flows() {
         for topology in built_in() {
             let mut seen: HashMap<BTreeSet<Flow>, String> = HashMap::new();
-            for component in Scope::ALL.iter().flat_map(|&scope| Component::all(&topology, scope)) {
+            let with_flows = Scope::ALL.iter().filter(|&&scope| scope != Scope::Dns);
+            for component in with_flows.flat_map(|&scope| Component::all(&topology, scope)) {
                 let flows = component.flows(&topology);
                 let name = format!("{} {}", component.scope(), component.name(&topology));
                 assert!(!flows.is_empty(), "{name} carries nothing");

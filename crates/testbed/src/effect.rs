@@ -40,6 +40,10 @@ pub struct Behaviour {
     pub read_bytes_per_s: Option<u32>,
     /// Share of its calls to a target that a client still makes.
     pub demand: BTreeMap<String, f64>,
+    /// Share of questions that a resolver answers with SERVFAIL.
+    pub servfail: f64,
+    /// A resolver that answers nothing.
+    pub mute: bool,
 }
 
 impl Behaviour {
@@ -50,6 +54,8 @@ impl Behaviour {
         for (target, factor) in &other.demand {
             *self.demand.entry(target.clone()).or_insert(1.0) *= factor;
         }
+        self.servfail = self.servfail.max(other.servfail);
+        self.mute |= other.mute;
         self
     }
 }
@@ -102,6 +108,14 @@ pub fn effect(topology: &Topology, kind: Kind, component: &Component, degree: De
             effect.behaviours = owned(topology, component).into_iter().map(|p| (p, slow.clone())).collect();
         }
         Degree::DemandPercent(percent) => effect.behaviours = demand(topology, component, percent),
+        Degree::ServfailPercent(percent) => {
+            let failing = Behaviour { servfail: f64::from(percent) / 100.0, ..Behaviour::default() };
+            effect.behaviours = owned(topology, component).into_iter().map(|p| (p, failing.clone())).collect();
+        }
+        Degree::Mute => {
+            let mute = Behaviour { mute: true, ..Behaviour::default() };
+            effect.behaviours = owned(topology, component).into_iter().map(|p| (p, mute.clone())).collect();
+        }
     }
     effect
 }
@@ -111,6 +125,7 @@ fn owned(topology: &Topology, component: &Component) -> Vec<usize> {
     let belongs = |(index, pod): &(usize, &Pod)| match component {
         Component::Pod(p) => index == p,
         Component::Workload(w) => pod.workload == *w,
+        Component::Dns => pod.is_resolver,
         _ => false,
     };
     topology.pods.iter().enumerate().filter(belongs).map(|(index, _)| index).collect()
@@ -145,7 +160,7 @@ fn places(topology: &Topology, component: &Component) -> BTreeMap<Router, Place>
         places.entry(router).or_default().forward.insert(expression);
     };
     match component {
-        Component::Pod(_) | Component::Workload(_) => {
+        Component::Pod(_) | Component::Workload(_) | Component::Dns => {
             for pod in owned(topology, component) {
                 let router = Router::Node(topology.pods[pod].node);
                 forward(router, format!("iifname \"{}\"", pod_interface(pod)));
@@ -296,8 +311,20 @@ mod tests {
     }
 
     #[test]
+    fn resolvers_fail_or_fall_silent_and_nobody_else_does() {
+        for (strength, failing) in
+            [("weak", Behaviour { servfail: 0.4, ..Behaviour::default() }), ("strong", Behaviour { mute: true, ..Behaviour::default() })]
+        {
+            let effect = effect_of(&format!("dns:dns:{strength}"));
+            let pods: Vec<_> = effect.behaviours.keys().map(|&p| shop().pods[p].workload.clone()).collect();
+            assert_eq!(pods, ["kube-dns", "kube-dns"]);
+            assert!(effect.behaviours.values().all(|b| *b == failing) && effect.filters.is_empty());
+        }
+    }
+
+    #[test]
     fn behaviours_of_two_faults_add_up() {
-        let slow = Behaviour { think_added_us: 5, read_bytes_per_s: Some(100), demand: BTreeMap::from([("a".into(), 0.5)]) };
+        let slow = Behaviour { think_added_us: 5, read_bytes_per_s: Some(100), demand: BTreeMap::from([("a".into(), 0.5)]), ..Behaviour::default() };
         let both = slow.clone().and(&slow).and(&Behaviour::default());
         assert_eq!((both.think_added_us, both.read_bytes_per_s, both.demand["a"]), (10, Some(100), 0.25));
     }

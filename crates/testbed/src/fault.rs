@@ -55,12 +55,14 @@ words! {
         SlowReader = "slow_reader",
         /// Clients ask less.
         DemandDrop = "demand_drop",
+        /// The resolvers answer that they cannot, or not at all.
+        Dns = "dns",
     }
 }
 
 words! {
     /// What a fault sticks to.
-    Scope { Pod = "pod", Node = "node", Zone = "zone", ZonePair = "zone_pair", Edge = "edge", Workload = "workload" }
+    Scope { Pod = "pod", Node = "node", Zone = "zone", ZonePair = "zone_pair", Edge = "edge", Workload = "workload", Dns = "dns" }
 }
 
 words! {
@@ -70,17 +72,20 @@ words! {
 
 impl Kind {
     /// Scopes at which this fault exists. A network fault sits on any component of the path; a fault of a process sits on a
-    /// process; demand is a property of a client or of what it asks of one server.
+    /// process; demand is a property of a client or of what it asks of one server; the resolvers are a scope of their own.
     pub fn scopes(self) -> &'static [Scope] {
         match self {
-            Kind::Loss | Kind::Congestion | Kind::Blackhole | Kind::Refused => Scope::ALL,
+            Kind::Loss | Kind::Congestion | Kind::Blackhole | Kind::Refused => {
+                &[Scope::Pod, Scope::Node, Scope::Zone, Scope::ZonePair, Scope::Edge, Scope::Workload]
+            }
             Kind::Crash | Kind::SlowService | Kind::SlowReader => &[Scope::Pod, Scope::Workload],
             Kind::DemandDrop => &[Scope::Pod, Scope::Edge, Scope::Workload],
+            Kind::Dns => &[Scope::Dns],
         }
     }
 
     pub fn is_network(self) -> bool {
-        matches!(self, Kind::Loss | Kind::Congestion | Kind::Blackhole | Kind::Refused)
+        matches!(self, Kind::Loss | Kind::Congestion | Kind::Blackhole | Kind::Refused | Kind::Dns)
     }
 }
 
@@ -286,7 +291,7 @@ mod tests {
             let topology = Topology::new(Spec::built_in(name).expect(name)).expect(name);
             for fault in Fault::applicable(Strength::Clear) {
                 let candidates = fault.candidates(&topology);
-                assert!(candidates.len() >= 2 || fault.kind == Kind::DemandDrop, "{fault} on {name}: {candidates:?}");
+                assert!(candidates.len() >= 2 || matches!(fault.kind, Kind::DemandDrop | Kind::Dns), "{fault} on {name}: {candidates:?}");
                 assert_eq!(fault.resolve(&topology, 7), fault.resolve(&topology, 7));
             }
         }

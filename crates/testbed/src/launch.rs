@@ -7,10 +7,12 @@ use crate::relay::{RelayCommand, RelayConfig, RelayCounters, RelayEndpoint};
 use crate::run::RunDir;
 use crate::service::{CallConfig, ServiceConfig};
 use crate::testbed::{Options, TestbedError};
-use crate::topology::{MGMT_IPV4, MGMT_IPV6, Topology, ZONE_DELAY_US};
+use crate::topology::{DNS_PORT, MGMT_IPV4, MGMT_IPV6, Pod, Topology, ZONE_DELAY_US};
 use crate::wire::{Names, RELAY_DEVICE};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -83,9 +85,20 @@ fn service(command: &[OsString], config: &ServiceConfig, netns: &Path, dir: &Pat
 
 pub(crate) fn service_config(topology: &Topology, pod: usize, generation: u32, behaviour: Behaviour, options: &Options, dir: &Path) -> ServiceConfig {
     let place = &topology.pods[pod];
-    let spec = topology.spec.service(&place.workload).expect("a pod's workload is in the spec");
+    // A resolver is in the spec by itself: it neither thinks nor calls.
+    let spec = topology.spec.service(&place.workload);
+    let host = |service: &str| format!("{service}.{}.svc", topology.spec.namespace);
+    let records = || {
+        topology.pods.iter().filter(|p| p.port.is_some() && !p.is_resolver).fold(BTreeMap::new(), |mut records: BTreeMap<_, Vec<IpAddr>>, p| {
+            records.entry(host(&p.workload)).or_default().extend([IpAddr::from(p.ipv4), p.ipv6.into()]);
+            records
+        })
+    };
+    // As with the calls, a third asks over IPv6.
+    let resolver = |(_, p): (usize, &Pod)| SocketAddr::new(if pod % 3 == 2 { p.ipv6.into() } else { p.ipv4.into() }, DNS_PORT);
     let call = |row: &crate::topology::Call| CallConfig {
         target: row.to.clone(),
+        host: host(&row.to),
         port: row.port,
         replicas: topology.replicas(&row.to).map(|(_, p)| if row.ipv6 { p.ipv6.into() } else { p.ipv4.into() }).collect(),
         probability: row.probability,
@@ -99,8 +112,10 @@ pub(crate) fn service_config(topology: &Topology, pod: usize, generation: u32, b
         generation,
         listen: place.port,
         listen_dual: service % 2 == 0,
-        think_us: spec.think_us,
-        response_bytes: spec.response_bytes,
+        think_us: spec.map_or(0, |s| s.think_us),
+        response_bytes: spec.map_or(0, |s| s.response_bytes),
+        resolvers: topology.resolvers().map(resolver).collect(),
+        records: place.is_resolver.then(records),
         calls: topology.calls.iter().filter(|c| c.from == place.workload).map(call).collect(),
         rate_per_s: topology.spec.rate_per_s / topology.pods.iter().filter(|p| p.port.is_none()).count().max(1) as f64,
         behaviour,

@@ -16,6 +16,8 @@ pub struct Spec {
     pub zones: Vec<String>,
     pub nodes: Vec<NodeSpec>,
     pub services: Vec<ServiceSpec>,
+    /// Who tells the services each other's addresses.
+    pub resolver: ResolverSpec,
     /// Who calls whom; a service makes its calls in this order, one after the other.
     pub calls: Vec<CallSpec>,
     /// Requests per second that all load generators together send.
@@ -26,6 +28,13 @@ pub struct Spec {
 pub struct NodeSpec {
     pub name: String,
     pub zone: String,
+}
+
+/// The company's own DNS, with one replica on each of `nodes`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResolverSpec {
+    pub name: String,
+    pub nodes: Vec<String>,
 }
 
 /// A workload with one replica (a pod) on each of `nodes`.
@@ -107,7 +116,7 @@ impl Spec {
     pub fn check(&self) -> Result<(), SpecError> {
         unique("zone", self.zones.iter())?;
         unique("node", self.nodes.iter().map(|n| &n.name))?;
-        unique("service", self.services.iter().map(|s| &s.name))?;
+        unique("service", self.services.iter().map(|s| &s.name).chain([&self.resolver.name]))?;
         at_most("number of zones", self.zones.len(), ZONES_MAX)?;
         at_most("number of nodes", self.nodes.len(), NODES_MAX)?;
         at_most("number of services", self.services.len(), SERVICES_MAX)?;
@@ -115,15 +124,16 @@ impl Spec {
             known(&self.zones, &node.zone, "zone", || format!("node {:?}", node.name))?;
         }
         let nodes: Vec<String> = self.nodes.iter().map(|n| n.name.clone()).collect();
-        for service in &self.services {
-            if service.nodes.is_empty() {
-                return Err(SpecError::NoReplica(service.name.clone()));
+        let resolver = (&self.resolver.name, &self.resolver.nodes);
+        for (name, on) in self.services.iter().map(|service| (&service.name, &service.nodes)).chain([resolver]) {
+            if on.is_empty() {
+                return Err(SpecError::NoReplica(name.clone()));
             }
             let mut seen = HashSet::new();
-            for node in &service.nodes {
-                known(&nodes, node, "node", || format!("service {:?}", service.name))?;
+            for node in on {
+                known(&nodes, node, "node", || format!("service {name:?}"))?;
                 if !seen.insert(node) {
-                    return Err(SpecError::ReplicaTwice(service.name.clone(), node.clone()));
+                    return Err(SpecError::ReplicaTwice(name.clone(), node.clone()));
                 }
             }
         }
@@ -208,6 +218,8 @@ struct Tables {
     zones: &'static [(&'static str, &'static [&'static str])],
     /// service, port (0: load generator), think µs, response bytes, nodes
     services: &'static [(&'static str, u16, u32, u32, &'static [&'static str])],
+    /// name of the resolvers, their nodes
+    resolver: (&'static str, &'static [&'static str]),
     /// from, to, probability, request bytes
     calls: &'static [(&'static str, &'static str, f64, u32)],
 }
@@ -231,6 +243,7 @@ impl Tables {
                     response_bytes,
                 })
                 .collect(),
+            resolver: ResolverSpec { name: self.resolver.0.to_string(), nodes: self.resolver.1.iter().map(|n| n.to_string()).collect() },
             calls: self
                 .calls
                 .iter()

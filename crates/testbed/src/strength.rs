@@ -21,6 +21,10 @@ pub enum Degree {
     ReadBytesPerS(u32),
     /// Share of its usual requests that a client still makes, in percent.
     DemandPercent(u32),
+    /// Share of questions that the resolvers answer with SERVFAIL, in percent.
+    ServfailPercent(u32),
+    /// The resolvers answer nothing.
+    Mute,
 }
 
 /// The table. `blackhole` and `refused` hit all flows from `clear` on, and `crash` knows no degrees: there `strong` equals
@@ -39,6 +43,8 @@ pub fn degree(kind: Kind, strength: Strength) -> Degree {
         Kind::SlowService => Degree::ThinkAddedUs(pick(20_000, 100_000, 500_000)),
         Kind::SlowReader => Degree::ReadBytesPerS(pick(64_000, 16_000, 4_000)),
         Kind::DemandDrop => Degree::DemandPercent(pick(70, 30, 5)),
+        Kind::Dns if strength == Strength::Strong => Degree::Mute,
+        Kind::Dns => Degree::ServfailPercent(pick(40, 100, 100)),
     }
 }
 
@@ -58,6 +64,8 @@ mod tests {
                 Degree::ThinkAddedUs(us) => format!("{} ms", us / 1_000),
                 Degree::ReadBytesPerS(b) => format!("{} kB/s", b / 1_000),
                 Degree::DemandPercent(p) => format!("{p} %"),
+                Degree::ServfailPercent(p) => format!("{p} % SERVFAIL"),
+                Degree::Mute => "no answer".to_string(),
             };
             let cells: Vec<_> = Strength::ALL.iter().map(|&s| cell(s)).collect();
             let row = format!("| {} |", cells.join(" | "));

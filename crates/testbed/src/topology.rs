@@ -17,6 +17,9 @@ pub const CROSS_ZONE_DELAY_US: u32 = 2_000;
 pub const MGMT_IPV4: Ipv4Addr = Ipv4Addr::new(10, 250, 0, 2);
 pub const MGMT_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xe5, 0xfa, 0, 0, 0, 0, 2);
 
+/// Where resolvers listen (RFC 1035).
+pub const DNS_PORT: u16 = 53;
+
 /// A third of the calls, by their place in the spec, run over IPv6.
 const IPV6_EVERY: usize = 3;
 
@@ -50,6 +53,8 @@ pub struct Pod {
     pub ipv6: Ipv6Addr,
     /// Absent for a load generator.
     pub port: Option<u16>,
+    /// Answers questions of DNS and nothing else.
+    pub is_resolver: bool,
 }
 
 /// A row of `spec.calls` with what follows from its place there.
@@ -95,6 +100,10 @@ impl Topology {
 
     pub fn zone(&self, name: &str) -> Option<usize> {
         self.spec.zones.iter().position(|z| z == name)
+    }
+
+    pub fn resolvers(&self) -> impl Iterator<Item = (usize, &Pod)> {
+        self.pods.iter().enumerate().filter(|(_, pod)| pod.is_resolver)
     }
 
     /// The pod that owns an address.
@@ -157,21 +166,25 @@ impl Node {
     }
 }
 
+/// Services in the order of the spec, then the resolvers.
 fn pods(spec: &Spec, nodes: &[Node]) -> Vec<Pod> {
     let mut pods: Vec<Pod> = Vec::new();
-    for service in &spec.services {
-        for (replica, node_name) in service.nodes.iter().enumerate() {
+    let services = spec.services.iter().map(|service| (&service.name, service.port, &service.nodes, false));
+    let resolver = (&spec.resolver.name, Some(DNS_PORT), &spec.resolver.nodes, true);
+    for (name, port, on, is_resolver) in services.chain([resolver]) {
+        for (replica, node_name) in on.iter().enumerate() {
             let node = nodes.iter().position(|n| n.name == *node_name).expect("a checked spec names known nodes");
             let zone = nodes[node].zone;
             let place = 11 + pods.iter().filter(|p| p.node == node).count();
             pods.push(Pod {
-                name: format!("{}-{}", service.name, replica + 1),
-                workload: service.name.clone(),
+                name: format!("{name}-{}", replica + 1),
+                workload: name.clone(),
                 node,
                 zone,
                 ipv4: ipv4(zone, node, place),
                 ipv6: ipv6(zone, node, place),
-                port: service.port,
+                port,
+                is_resolver,
             });
         }
     }

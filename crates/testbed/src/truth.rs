@@ -8,7 +8,7 @@ use crate::strength::Degree;
 use crate::topology::{Flow, Topology};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Truth {
@@ -65,6 +65,8 @@ pub struct Measured {
     pub read_wait_us: u64,
     /// Requests that would have been made.
     pub requests_withheld: u64,
+    /// Questions that resolvers did not answer, or not with addresses.
+    pub questions_failed: u64,
 }
 
 impl Measured {
@@ -84,6 +86,7 @@ pub fn verdict(kind: Kind) -> (&'static str, &'static str) {
         Kind::SlowService => ("not_network", "service_slow"),
         Kind::SlowReader => ("not_network", "receiver_limited"),
         Kind::DemandDrop => ("not_network", "demand_drop"),
+        Kind::Dns => ("network", "dns"),
     }
 }
 
@@ -128,10 +131,29 @@ fn acts_on(topology: &Topology, kind: Kind, component: &Component, flow: Flow, f
         Kind::SlowService => owns(server),
         Kind::SlowReader => owns(flow.to),
         Kind::DemandDrop => carries && from_client,
+        // Nobody calls a resolver: who asks it is told apart.
+        Kind::Dns => false,
     }
 }
 
+/// Who asks the resolvers: whoever calls anybody.
+fn askers(topology: &Topology) -> Vec<Affected> {
+    let clients: BTreeSet<&str> = topology.calls.iter().map(|call| call.from.as_str()).collect();
+    let resolver = topology.spec.resolver.name.as_str();
+    let pair = |source: &str, dest: &str| Affected {
+        source: source.to_string(),
+        dest: dest.to_string(),
+        source_is_client: dest == resolver,
+        share: 1.0,
+        direct: true,
+    };
+    clients.iter().flat_map(|client| [pair(client, resolver), pair(resolver, client)]).collect()
+}
+
 fn affected(topology: &Topology, kind: Kind, component: &Component) -> Vec<Affected> {
+    if kind == Kind::Dns {
+        return askers(topology);
+    }
     // Per (source, dest): replica pairs in all, acted on, acted on in either direction.
     let mut pairs: BTreeMap<(&str, &str, bool), (usize, usize, usize)> = BTreeMap::new();
     for talk in topology.conversations() {

@@ -1,6 +1,7 @@
 //! Calls to other services: half of them on kept connections, half on new ones; time-outs, one retry elsewhere.
 
 use super::counters::{PeerCounts, Role};
+use super::names::Name;
 use super::stream::{Counted, size_buffer, socket};
 use super::{CallConfig, Shared};
 use bytes::Bytes;
@@ -52,6 +53,8 @@ pub(crate) enum CallError {
     TimedOut,
     /// Too many calls to that target are under way.
     Shed,
+    /// Nobody knows where the target is.
+    Unresolved,
 }
 
 /// All that a process calls.
@@ -62,6 +65,7 @@ pub(crate) struct Client {
 
 struct Target {
     config: CallConfig,
+    name: Arc<Name>,
     replicas: Vec<Replica>,
     under_way: tokio::sync::Semaphore,
 }
@@ -100,19 +104,34 @@ impl Drop for Outcome<'_> {
 }
 
 impl Client {
-    pub fn new(shared: Arc<Shared>) -> Client {
+    /// # Errors
+    /// When a target's name cannot be one in DNS.
+    pub fn new(shared: Arc<Shared>) -> io::Result<Client> {
         let replica = |ip: IpAddr, call: &CallConfig| Replica {
             address: SocketAddr::new(ip, call.port),
             host: call.target.clone(),
             counts: shared.ledger.peer(ip, call.port, Role::Client),
             idle: Mutex::default(),
         };
-        let target = |call: &CallConfig| Target {
-            replicas: call.replicas.iter().map(|&ip| replica(ip, call)).collect(),
-            config: call.clone(),
-            under_way: tokio::sync::Semaphore::new(UNDER_WAY_MAX),
+        let target = |call: &CallConfig| {
+            Ok(Target {
+                replicas: call.replicas.iter().map(|&ip| replica(ip, call)).collect(),
+                name: Arc::new(Name::new(&call.host, call.replicas.iter().all(IpAddr::is_ipv6))?),
+                config: call.clone(),
+                under_way: tokio::sync::Semaphore::new(UNDER_WAY_MAX),
+            })
         };
-        Client { targets: shared.config.calls.iter().map(target).collect(), shared }
+        Ok(Client { targets: shared.config.calls.iter().map(target).collect::<io::Result<_>>()?, shared })
+    }
+
+    /// Begins to ask for the addresses of all targets, and waits for the first answers.
+    pub async fn learn_names(&self) {
+        for target in &self.targets {
+            tokio::spawn(target.name.clone().keep(self.shared.clone()));
+        }
+        for target in &self.targets {
+            target.name.first().await;
+        }
     }
 
     /// Makes the calls that one request needs, one after the other; each happens with its probability. A failed call does not
@@ -136,18 +155,24 @@ impl Client {
             self.shared.ledger.effects.requests_shed.add(1);
             return Err(CallError::Shed);
         };
-        let mut replica = (self.shared.dice() * target.replicas.len() as f64) as usize;
+        let known = target.name.addresses();
+        let replicas: Vec<&Replica> = target.replicas.iter().filter(|replica| known.contains(&replica.address.ip())).collect();
+        if replicas.is_empty() {
+            self.shared.ledger.effects.calls_unresolved.add(1);
+            return Err(CallError::Unresolved);
+        }
+        let mut replica = (self.shared.dice() * replicas.len() as f64) as usize;
         let mut result = Err(CallError::TimedOut);
         for attempt in 0..TRIES {
             if attempt > 0 {
                 self.shared.ledger.effects.retries.add(1);
             }
-            result = self.attempt(target, &target.replicas[replica]).await;
+            result = self.attempt(target, replicas[replica]).await;
             // An answer is an answer, even a bad one.
             if matches!(result, Ok(()) | Err(CallError::Status)) {
                 break;
             }
-            replica = (replica + 1) % target.replicas.len();
+            replica = (replica + 1) % replicas.len();
         }
         result
     }

@@ -110,6 +110,24 @@ counters! {
         retries: sum,
         /// Connections turned away because too many were open.
         connections_shed: sum,
+        /// Calls not made since no address of that target was known.
+        calls_unresolved: sum,
+        /// Questions that a resolver did not answer, or not with addresses, since it was told so.
+        questions_failed: sum,
+    }
+}
+
+counters! {
+    /// Questions of DNS: asked, or at a resolver those that arrived.
+    NameCounts => NameTotals {
+        questions: sum,
+        /// Of any code.
+        answers: sum,
+        /// Of these, with another code than NOERROR.
+        failed: sum,
+        unanswered: sum,
+        /// Sum over answers, at who asked.
+        latency_us: sum,
     }
 }
 
@@ -135,6 +153,7 @@ pub struct Witness {
     pub in_flight: u64,
     pub peers: Vec<PeerWitness>,
     pub effects: EffectTotals,
+    pub names: NameTotals,
 }
 
 impl Witness {
@@ -154,6 +173,7 @@ pub(crate) struct Ledger {
     witness: PathBuf,
     pub in_flight: Count,
     pub effects: EffectCounts,
+    pub names: NameCounts,
     peers: Mutex<HashMap<PeerKey, Arc<PeerCounts>>>,
 }
 
@@ -166,6 +186,7 @@ impl Ledger {
             witness: config.witness.clone(),
             in_flight: Count::default(),
             effects: EffectCounts::default(),
+            names: NameCounts::default(),
             peers: Mutex::default(),
         }
     }
@@ -188,6 +209,7 @@ impl Ledger {
             in_flight: self.in_flight.get(),
             peers,
             effects: self.effects.snapshot(),
+            names: self.names.snapshot(),
         }
     }
 

@@ -5,6 +5,8 @@ pub mod client;
 pub mod control;
 pub mod counters;
 mod load;
+mod names;
+mod resolver;
 mod server;
 mod stream;
 
@@ -15,8 +17,9 @@ use counters::Ledger;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +39,10 @@ pub struct ServiceConfig {
     pub listen_dual: bool,
     pub think_us: u32,
     pub response_bytes: u32,
+    /// Who is asked for addresses.
+    pub resolvers: Vec<SocketAddr>,
+    /// Of a resolver: addresses by name.
+    pub records: Option<BTreeMap<String, Vec<IpAddr>>>,
     /// Made in this order for each request.
     pub calls: Vec<CallConfig>,
     /// Requests per second that a load generator makes of its own accord.
@@ -51,8 +58,10 @@ pub struct ServiceConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallConfig {
     pub target: String,
+    /// Its name in DNS.
+    pub host: String,
     pub port: u16,
-    /// Names are resolved beforehand; a client picks a replica at random, whatever its zone.
+    /// All there are. A client picks one at random of those that DNS tells, whatever its zone.
     pub replicas: Vec<IpAddr>,
     pub probability: f64,
     pub request_bytes: u32,
@@ -144,10 +153,15 @@ pub fn run(config: ServiceConfig) -> Result<(), ServiceError> {
             config,
         });
         shared.behave(shared.config.behaviour.clone()).map_err(failed("behave as told"))?;
-        let client = Arc::new(client::Client::new(shared.clone()));
+        let resolver = resolver::socket(&shared).await.map_err(failed("listen for questions"))?;
+        let client = Arc::new(client::Client::new(shared.clone()).map_err(failed("name what it calls"))?);
         for listener in listeners {
             tokio::spawn(server::serve(listener, shared.clone(), client.clone()));
         }
+        if let Some(socket) = resolver {
+            tokio::spawn(resolver::serve(socket, shared.clone()));
+        }
+        client.learn_names().await;
         if shared.config.listen.is_none() {
             tokio::spawn(load::generate(shared.clone(), client.clone()));
         }

@@ -27,9 +27,9 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Open connections; 12 callers with 64 calls under way and 8 idle ones each are fewer.
 const CONNECTIONS_MAX: u64 = 2_048;
 
-/// Sockets of the service: one for both families or one for each, as the config says; none for a load generator.
+/// Sockets of the service: one for both families or one for each, as the config says; none for a load generator or a resolver.
 pub(crate) fn listeners(config: &ServiceConfig) -> io::Result<Vec<TcpListener>> {
-    let Some(port) = config.listen else { return Ok(Vec::new()) };
+    let Some(port) = config.listen.filter(|_| config.records.is_none()) else { return Ok(Vec::new()) };
     let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     if config.listen_dual { Ok(vec![listen(v6, false)?]) } else { Ok(vec![listen(v4, false)?, listen(v6, true)?]) }

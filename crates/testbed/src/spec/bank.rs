@@ -24,6 +24,7 @@ const BANK: Tables = Tables {
         ("statements", 9600, 3_000, 6_000, &["atlas", "draco"]),
         ("customers", 0, 0, 0, &["borealis", "elara", "gemini"]),
     ],
+    resolver: ("resolver", &["borealis", "draco"]),
     calls: &[
         ("customers", "webapp", 0.55, 1_500),
         ("customers", "mobile-gateway", 0.45, 1_000),

@@ -26,6 +26,7 @@ const SHOP: Tables = Tables {
         ("emailservice", 8025, 4_000, 400, &["node-1", "node-4"]),
         ("loadgenerator", 0, 0, 0, &["node-2", "node-4", "node-6"]),
     ],
+    resolver: ("kube-dns", &["node-2", "node-5"]),
     // Every server gets requests of 3 kB or more from somebody, so that a slow reader's window can close.
     calls: &[
         ("loadgenerator", "frontend", 1.0, 1_200),

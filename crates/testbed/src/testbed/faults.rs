@@ -134,6 +134,7 @@ impl Testbed {
             measured.reads_delayed = now.reads_delayed - before.reads_delayed;
             measured.read_wait_us = now.read_wait_us - before.read_wait_us;
             measured.requests_withheld = now.requests_withheld - before.requests_withheld;
+            measured.questions_failed = now.questions_failed - before.questions_failed;
             self.active[index].truth.measured = measured;
         }
         Ok(())

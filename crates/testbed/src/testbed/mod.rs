@@ -100,11 +100,11 @@ impl Testbed {
         wire::build(&wire::plan(&topology, &names))?;
         let relay_config = relay_config(&topology, &names, &run.path);
         let (relay, relay_realtime) = launch::relay(&options.command, &relay_config, &run.path)?;
-        let load_generator = |&pod: &usize| topology.pods[pod].port.is_none();
-        let (customers, servers): (Vec<usize>, Vec<usize>) = (0..topology.pods.len()).partition(load_generator);
+        let (resolvers, others): (Vec<usize>, Vec<usize>) = (0..topology.pods.len()).partition(|&pod| topology.pods[pod].is_resolver);
+        let (customers, servers): (Vec<usize>, Vec<usize>) = others.into_iter().partition(|&pod| topology.pods[pod].port.is_none());
         let mut services: Vec<Option<Process>> = topology.pods.iter().map(|_| None).collect();
-        // Customers come when the shop is open.
-        for group in [servers, customers] {
+        // Customers come when the shop is open, which it is when its addresses are known.
+        for group in [resolvers, servers, customers] {
             let config = |&pod: &usize| service_config(&topology, pod, 0, Behaviour::default(), &options, &run.path);
             let configs: Vec<_> = group.iter().map(config).collect();
             let netns: Vec<_> = group.iter().map(|&pod| netns::path_of(&names.pod(&topology, pod))).collect();

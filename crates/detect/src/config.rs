@@ -12,12 +12,14 @@ pub struct DetectorsConfig {
     pub connect_failures: RateRule,
     /// Stalled ÷ open socket-seconds.
     pub stalled: RateRule,
+    /// Questions of DNS without an answer or answered with an error ÷ questions.
+    pub dns_failures: RateRule,
     pub rtt_shift: ShiftRule,
     pub traffic_drop: DropRule,
     /// Past windows from which a series is judged by its own past alone; below, its healthy peers of the same windows stand beside it.
     pub baseline_windows: usize,
     /// Slices of edges (a workload pair, and its parts by zone pair and by pod) whose past is kept.
-    /// 20,000 × 90 windows × 72 B = 130 MB at worst.
+    /// 20,000 × 90 windows × 96 B = 173 MB at worst.
     pub series_max: usize,
     /// Alerts open at once; what exceeds it is counted and not raised.
     pub alerts_max: usize,
@@ -134,6 +136,7 @@ impl Default for DetectorsConfig {
                 ..RateRule::default()
             },
             stalled: RateRule { floor: 0.1, events_min: 1.0, windows: 2, z: 1.0, ..RateRule::default() },
+            dns_failures: RateRule { floor: 0.1, events_min: 4.0, windows: 2, life: Life { for_s: 0, ..Life::default() }, ..RateRule::default() },
             rtt_shift: ShiftRule::default(),
             traffic_drop: DropRule::default(),
             baseline_windows: 30,
@@ -155,7 +158,12 @@ pub struct ConfigError {
 impl DetectorsConfig {
     /// Checks ranges; names the first key that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let rates = [("retransmissions", &self.retransmissions), ("connect_failures", &self.connect_failures), ("stalled", &self.stalled)];
+        let rates = [
+            ("retransmissions", &self.retransmissions),
+            ("connect_failures", &self.connect_failures),
+            ("stalled", &self.stalled),
+            ("dns_failures", &self.dns_failures),
+        ];
         for (name, rule) in rates {
             share(&format!("{name}.floor"), rule.floor)?;
             at_least_one(&format!("{name}.ratio"), rule.ratio)?;

@@ -53,8 +53,8 @@ struct Open {
     last_known: i64,
     places: Places,
     told: f64,
-    /// The rate of each slice before the trouble: its windows are forgotten while the trouble lasts. At worst all slices for each of three detectors:
-    /// 3 × `series_max` × 100 B = 6 MB.
+    /// The rate of each slice before the trouble: its windows are forgotten while the trouble lasts. At worst all slices for each of four detectors:
+    /// 4 × `series_max` × 100 B = 8 MB.
     usual: BTreeMap<Part, Usual>,
     /// The same by the alert's own words as it began, for slices that are not known from before: a new pod's, and all of an alert of a former life.
     usual_else: Option<Usual>,
@@ -446,7 +446,7 @@ impl Engine {
 
 /// Whether a detector looks at this direction: connects are made by clients, and requests are what a drop of traffic is told by.
 fn applies(detector: Detector, edge: &EdgeKey) -> bool {
-    !matches!(detector, Detector::ConnectFailures | Detector::TrafficDrop) || edge.from_client
+    !matches!(detector, Detector::ConnectFailures | Detector::TrafficDrop | Detector::DnsFailures) || edge.from_client
 }
 
 /// Seconds from the start of one window to the start of another.

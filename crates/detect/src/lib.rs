@@ -25,6 +25,8 @@ use std::collections::HashSet;
 const ROWS_MAX: usize = 20_000;
 /// Most rows of pairs that reach nobody, beside those.
 const FAILING_ROWS_MAX: usize = 5_000;
+/// Most rows of conversations with DNS servers, beside those.
+const DNS_ROWS_MAX: usize = 5_000;
 /// What rows are sorted by. Of all measures it loses least when rows are cut: long-lived connections make no connects, most pairs retransmit nothing, and
 /// both of these would put other pairs in each round, so that sums over them jump. What it puts last is what [`query_failing`] asks for.
 const ACTIVE: &str = "tcp.active";
@@ -52,6 +54,11 @@ fn query_windows(now: Time, windows: i64) -> EdgeQuery {
         sort: Some(format!("-{ACTIVE}")),
         limit: Some(ROWS_MAX),
     }
+}
+
+/// Names asked of DNS, beside a query: [`EdgeTable::join`] puts both answers together for a round.
+pub fn query_dns(query: &EdgeQuery) -> EdgeQuery {
+    query.of_dns(series::DNS_MEASURES, DNS_ROWS_MAX)
 }
 
 /// What to ask beside a query whose answer was cut: pairs whose connects all fail have no open connections, so they are the first to be cut.

@@ -12,10 +12,11 @@ pub enum Detector {
     Stalled,
     RttShift,
     TrafficDrop,
+    DnsFailures,
 }
 
 impl Detector {
-    pub const ALL: [Self; 5] = [Self::Retransmissions, Self::ConnectFailures, Self::Stalled, Self::RttShift, Self::TrafficDrop];
+    pub const ALL: [Self; 6] = [Self::Retransmissions, Self::ConnectFailures, Self::Stalled, Self::RttShift, Self::TrafficDrop, Self::DnsFailures];
 
     /// Name in alerts and in the config file.
     pub const fn name(self) -> &'static str {
@@ -25,6 +26,7 @@ impl Detector {
             Self::Stalled => "stalled",
             Self::RttShift => "rtt_shift",
             Self::TrafficDrop => "traffic_drop",
+            Self::DnsFailures => "dns_failures",
         }
     }
 
@@ -36,6 +38,7 @@ impl Detector {
             Self::Stalled => "tcp.stalled_share",
             Self::RttShift => "tcp.rtt.p20",
             Self::TrafficDrop => "tcp.bytes.sent.rate",
+            Self::DnsFailures => "dns.failure_rate",
         }
     }
 
@@ -55,6 +58,7 @@ impl Detector {
             Self::Stalled => &config.stalled.life,
             Self::RttShift => &config.rtt_shift.life,
             Self::TrafficDrop => &config.traffic_drop.life,
+            Self::DnsFailures => &config.dns_failures.life,
         }
     }
 }
@@ -127,6 +131,7 @@ fn rate_rule(detector: Detector, config: &DetectorsConfig) -> Option<&RateRule> 
         Detector::Retransmissions => Some(&config.retransmissions),
         Detector::ConnectFailures => Some(&config.connect_failures),
         Detector::Stalled => Some(&config.stalled),
+        Detector::DnsFailures => Some(&config.dns_failures),
         Detector::RttShift | Detector::TrafficDrop => None,
     }
 }
@@ -140,6 +145,8 @@ fn counts(detector: Detector, w: &Window) -> Counts {
             let stalled = w.stalled_s.min(w.active_s) / 5.0;
             Counts { bad: stalled, all: w.active_s / 5.0, shown: stalled }
         }
+        // A question counts as lost seconds after it was asked: there may be more of those than were asked.
+        Detector::DnsFailures => Counts { bad: w.unresolved, all: w.questions.max(w.unresolved), shown: w.unresolved },
         Detector::RttShift | Detector::TrafficDrop => Counts::default(),
     }
 }
@@ -194,6 +201,7 @@ pub fn plain_counts(detector: Detector, past: &Past, window: i64) -> Option<(f64
         Detector::Retransmissions => (w.lost, w.segments),
         Detector::ConnectFailures => (w.failed, w.connects),
         Detector::Stalled => (w.stalled_s, w.active_s),
+        Detector::DnsFailures => (w.unresolved, w.questions),
         _ => return None,
     };
     (n > 0.0).then(|| (k.min(n), n))

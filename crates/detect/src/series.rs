@@ -64,6 +64,9 @@ pub struct Window {
     pub bytes: f64,
     pub rtt_s: f64,
     pub rtt_samples: f64,
+    /// Questions of DNS, and those that got an error or nothing.
+    pub questions: f64,
+    pub unresolved: f64,
 }
 
 impl Window {
@@ -78,12 +81,15 @@ impl Window {
         bytes: f64::NAN,
         rtt_s: f64::NAN,
         rtt_samples: 0.0,
+        questions: f64::NAN,
+        unresolved: f64::NAN,
     };
 
     /// Equal, unknown parts included.
     fn is_same(&self, other: &Self) -> bool {
         let bits = |w: &Self| {
-            [w.segments, w.again, w.lost, w.connects, w.failed, w.active_s, w.stalled_s, w.bytes, w.rtt_s, w.rtt_samples].map(f64::to_bits)
+            let tcp = [w.segments, w.again, w.lost, w.connects, w.failed, w.active_s, w.stalled_s, w.bytes, w.rtt_s, w.rtt_samples];
+            (tcp.map(f64::to_bits), [w.questions, w.unresolved].map(f64::to_bits))
         };
         bits(self) == bits(other)
     }
@@ -215,6 +221,10 @@ pub const MEASURES: [&str; 17] = [
     "tcp.rtt.p20",
     "tcp.rtt.count",
 ];
+
+/// What is read of conversations with DNS servers, after those.
+pub const DNS_MEASURES: [&str; 5] = ["dns.requests", "dns.timeouts", "dns.servfail", "dns.refused", "dns.errors_other"];
+const MEASURES_ALL: usize = MEASURES.len() + DNS_MEASURES.len();
 
 /// Dimensions of each end that detectors group by.
 pub const END_DIMS: [&str; 5] = ["namespace", "workload", "pod", "node", "zone"];
@@ -381,7 +391,7 @@ fn parts_of(source: &End<'_>, dest: &End<'_>) -> Vec<Part> {
 /// A table with its columns found, and who reported when.
 struct Reader<'a> {
     table: &'a EdgeTable,
-    columns: [Option<usize>; MEASURES.len()],
+    columns: [Option<usize>; MEASURES_ALL],
     dims: [[Option<usize>; END_DIMS.len()]; 2],
     role: Option<usize>,
     /// Nodes (and, where unknown, pods or workloads) by step: whether any row of theirs held a value.
@@ -391,7 +401,9 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(table: &'a EdgeTable) -> Self {
         let dims = ["source", "dest"].map(|side| END_DIMS.map(|d| table.dim(&format!("{side}.{d}"))));
-        let mut reader = Self { table, columns: MEASURES.map(|m| table.measure(m)), dims, role: table.dim("role"), reports: HashMap::new() };
+        let mut columns = [None; MEASURES_ALL];
+        columns.iter_mut().zip(MEASURES.iter().chain(&DNS_MEASURES)).for_each(|(column, name)| *column = table.measure(name));
+        let mut reader = Self { table, columns, dims, role: table.dim("role"), reports: HashMap::new() };
         for row in 0..table.rows.len() {
             let mut said = vec![false; table.steps.len()];
             for series in reader.columns.iter().flatten().filter_map(|&c| table.rows[row].series.get(c)) {
@@ -449,6 +461,8 @@ impl<'a> Reader<'a> {
             add(&mut window.active_s, v(12));
             add(&mut window.stalled_s, v(13));
             add(&mut window.bytes, v(14));
+            add(&mut window.questions, v(17));
+            add(&mut window.unresolved, v(18) + v(19) + v(20) + v(21));
             if v(16) > 0.0 {
                 trips.push((v(15), v(16)));
             }

@@ -64,6 +64,12 @@ pub fn fill(alert: &mut Alert, detector: Detector, edge: &EdgeKey, part: &Part, 
         }
         Detector::Stalled => format!("{} of open socket time stalled, threshold {}", percent(reading.value), percent(reading.threshold)),
         Detector::RttShift => format!("round trip {:.1} ms, usual {:.1} ms", 1e3 * reading.value, 1e3 * reading.baseline.unwrap_or(0.0)),
+        Detector::DnsFailures => format!(
+            "{} of {:.0} questions got an error or no answer, threshold {}",
+            percent(reading.value),
+            reading.samples,
+            percent(reading.threshold)
+        ),
         Detector::TrafficDrop => format!("{:.0} B/s, usual {:.0} B/s", reading.value, reading.baseline.unwrap_or(0.0)),
     };
     alert.summary = format!("{} → {}{place}: {what} ({past})", edge.source, edge.dest);

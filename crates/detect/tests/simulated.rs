@@ -4,7 +4,7 @@
 mod sim;
 
 use chrono::Duration;
-use edgescope_detect::{DetectorsConfig, Engine, Transition};
+use edgescope_detect::{DetectorsConfig, Engine, Transition, query_dns};
 use edgescope_model::alert::{Alert, AlertState, Incident};
 use edgescope_testbed::{Fault, Strength};
 use sim::{Plan, Run, WINDOW_S, start};
@@ -23,7 +23,8 @@ fn follow(run: &Run) -> Told {
     let mut told = Told { fired: Vec::new(), incidents: BTreeMap::new() };
     for window in 1..=run.plan.windows as i64 {
         let until = start() + Duration::seconds(window * WINDOW_S);
-        let table = run.answer(&engine.query(until));
+        let query = engine.query(until);
+        let table = run.answer_both(&query, &query_dns(&query));
         for transition in engine.round(&table, until + Duration::seconds(LAG_S)) {
             match transition {
                 Transition::Alert(alert) if alert.state == AlertState::Firing => told.fired.push(*alert),

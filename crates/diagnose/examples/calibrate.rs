@@ -121,7 +121,8 @@ fn plan(topology: &'static str, fault: Option<Fault>, seed: u64, options: &Optio
 
 fn judge(run: &Run) -> Verdict {
     let (from, to) = (run.end() - chrono::Duration::seconds(60), run.end());
-    let table = run.answer(&query(from, to));
+    let asked = query(from, to);
+    let table = run.answer_both(&asked, &edgescope_diagnose::query_dns(&asked));
     diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope: None })
 }
 

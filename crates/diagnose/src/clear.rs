@@ -21,8 +21,9 @@ pub fn look(view: &View<'_>, first: usize, workload: Option<&str>) -> Cleared {
         ("lose segments", "a path that loses segments would show here", symptoms::loss(view, &vec![false; view.flows.len()])),
         ("leave connects without an answer", "a path that is cut would show here", symptoms::silent(view)),
         ("refuse connects", "a dead server or a middlebox that refuses would show here", symptoms::refused(view)),
+        ("get errors or no answer to questions of DNS", "a resolver that fails would show here", symptoms::unresolved(view)),
     ];
-    let [lost, silent, refused] = families.map(|(what, why, family)| {
+    let [lost, silent, refused, unresolved] = families.map(|(what, why, family)| {
         let units: Vec<usize> = (0..family.units.len()).filter(|&u| is_asked(&family.units[u])).collect();
         control(&family, &units, &span, what, why)
     });
@@ -31,15 +32,20 @@ pub fn look(view: &View<'_>, first: usize, workload: Option<&str>) -> Cleared {
     let there: Vec<usize> = (0..view.talks.len()).filter(|&t| is_asked(&ends(t))).filter_map(|t| view.talks[t].there).collect();
     let again = [(M::Retrans, 1.0), (M::RetransSyn, -1.0), (M::RetransSynack, -1.0)];
     let failed = [M::Timeouts, M::Refused, M::Unreachable, M::ConnectsReset].map(|m| (m, 1.0));
+    let unanswered = [M::DnsTimeouts, M::DnsServfail, M::DnsRefused, M::DnsErrorsOther].map(|m| (m, 1.0));
     let mut evidence = vec![
         row(view, &flows, &span, ("tcp.retrans_rate", &again, M::SegmentsSent), &place, &[&lost]),
         row(view, &there, &span, ("tcp.connect_failure_rate", &failed, M::Connects), &place, &[&silent, &refused]),
+        row(view, &there, &span, ("dns.failure_rate", &unanswered, M::DnsRequests), &place, &[&unresolved]),
     ];
     let trips = RoundTrips::new(view);
     let asked: Vec<usize> = (0..trips.talks.len()).filter(|&u| is_asked(&ends(trips.talks[u]))).collect();
     let (measured, slow) = round_trips(&trips, &asked, &span, &place).unzip();
     evidence.push(measured);
-    Cleared { evidence: evidence.into_iter().flatten().collect(), controls: [lost, silent, refused, slow].into_iter().flatten().collect() }
+    Cleared {
+        evidence: evidence.into_iter().flatten().collect(),
+        controls: [lost, silent, refused, unresolved, slow].into_iter().flatten().collect(),
+    }
 }
 
 /// How many units had enough opportunities to show a symptom, and how many do.

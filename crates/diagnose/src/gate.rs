@@ -63,12 +63,13 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
     let skip = receiver.as_ref().map_or_else(|| vec![false; view.flows.len()], |r| app::window_blocked(view, r.start, first));
     let silent = Case::rates(view, Class::Unreachable, &symptoms::silent(view), first);
     let refused = Case::rates(view, Class::Policy, &symptoms::refused(view), first);
+    let unresolved = Case::rates(view, Class::Dns, &symptoms::unresolved(view), first);
     let loss = Case::rates(view, Class::Loss, &symptoms::loss(view, &skip), first);
     let latency = Case::latency(view, first);
     // What little is lost elsewhere at the same receiver is its doing as well.
     let loss = loss.filter(|case| !receiver.as_ref().is_some_and(|r| ends_at(view, case, r.component)));
-    let mut cases: Vec<Case> = [silent, refused, loss, latency].into_iter().flatten().collect();
-    if let Some(at) = strongest(&cases) {
+    let mut cases: Vec<Case> = [silent, refused, loss, latency, unresolved].into_iter().flatten().collect();
+    if let Some(at) = unresolved_alone(view, &cases).or_else(|| strongest(&cases)) {
         let case = cases.swap_remove(at);
         let contests = |app: &AppFinding| {
             let waits = app.class == Class::ServiceSlow && waits_behind(view, &case, app.component);
@@ -82,7 +83,7 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
         return Gate { found, others: cases };
     }
     // Whoever gets no answer asks less: only where nothing of the kind is seen is it of their own will.
-    let is_failing = cases.iter().any(|case| matches!(case.class, Class::Unreachable | Class::Policy) && case.is_suspicious());
+    let is_failing = cases.iter().any(|case| matches!(case.class, Class::Unreachable | Class::Policy | Class::Dns) && case.is_suspicious());
     let asks_less = || if is_failing { None } else { app::demand_drop(view, starts, first) };
     let app = of_the_ends(view, receiver, slow).or_else(asks_less);
     if let Some(app) = app {
@@ -94,6 +95,20 @@ pub fn judge(view: &View<'_>, first: usize) -> Gate {
         Some(at) => Gate { found: unclear(view, cases.swap_remove(at)), others: cases },
         None => Gate { found: Found::Nothing, others: cases },
     }
+}
+
+/// The case of names that are not resolved, if no path is at fault that most of its questions pass: whoever is cut off resolves nothing either.
+fn unresolved_alone(view: &View<'_>, cases: &[Case]) -> Option<usize> {
+    let at = (0..cases.len()).find(|&c| cases[c].class == Class::Dns && cases[c].culprit().is_some())?;
+    let Some(path) = strongest(cases) else { return Some(at) };
+    let Some(culprit) = cases[path].culprit().map(|guess| guess.component) else { return Some(at) };
+    let passes = |&&u: &&usize| {
+        let (client, server) = (&view.ends[cases[at].units[u].0], &view.ends[cases[at].units[u].1]);
+        culprit.carries(client, server) || culprit.carries(server, client)
+    };
+    let bad = &cases[at].localised.bad_units;
+    let explained = bad.iter().filter(passes).count() * 2 >= bad.len();
+    (!explained && cases[at].score() > cases[path].score()).then_some(at)
 }
 
 /// Whether nearly all of a symptom is on flows that end at a component.

@@ -24,7 +24,7 @@ use case::Case;
 use component::Component;
 use edgescope_model::query::{Coverage, EdgeQuery, EdgeTable};
 use edgescope_model::time::{Time, window_start};
-use edgescope_model::verdict::{Answer, Class, Culprit, Hypothesis, Verdict};
+use edgescope_model::verdict::{Answer, Class, Culprit, Hypothesis, Scope, Verdict};
 use gate::{Found, Gate};
 use summary::Sides;
 use view::View;
@@ -37,6 +37,8 @@ pub const LEAD_S: i64 = 60;
 const STEPS_MAX: i64 = 360;
 /// Most rows: pods times peers of a large environment. That some are cut is said, and then nobody is cleared.
 const ROWS_MAX: usize = 20_000;
+/// Most rows of conversations with DNS servers, beside those.
+const DNS_ROWS_MAX: usize = 5_000;
 /// Seconds that must have been seen before "as always" is said: three windows.
 const SEEN_S_MIN: i64 = 30;
 /// Silent agents that a sentence names.
@@ -68,12 +70,17 @@ pub fn query(from: Time, to: Time) -> EdgeQuery {
         step_s: Some(step_s as u32),
         group_by: ends.chain(["role".to_owned()]).collect(),
         filter: Some("protocol = 'tcp'".to_owned()),
-        measures: view::measure_names().map(str::to_owned).collect(),
+        measures: view::tcp_measure_names().map(str::to_owned).collect(),
         compare_from: None,
         compare_to: None,
         sort: Some("-tcp.active".to_owned()),
         limit: Some(ROWS_MAX),
     }
+}
+
+/// What it wants to know of DNS beside that: [`EdgeTable::join`] puts both answers together for [`diagnose`].
+pub fn query_dns(query: &EdgeQuery) -> EdgeQuery {
+    query.of_dns(view::dns_measure_names(), DNS_ROWS_MAX)
 }
 
 /// The verdict on a range.
@@ -146,16 +153,31 @@ fn plain(inputs: &Inputs<'_>, verdict: Answer, confidence: f64, summary: String)
 fn network(inputs: &Inputs<'_>, view: &View<'_>, case: &Case, culprit: Component, others: &[Case]) -> Verdict {
     let affected = summary::affected(view, case, culprit);
     let twins = &case.localised.twins;
+    let mut controls = exonerate::controls(view, case, culprit);
+    if controls.is_empty() && case.class == Class::Dns {
+        // Nobody else was asked: what is well is the paths.
+        controls = clear::look(view, case.span.steps.start, None).controls;
+        controls.retain(|control| control.bad == 0);
+    }
     let summary = summary::network_sentence(view, case, culprit, affected.len(), twins);
     Verdict {
         class: case.class,
-        culprit: culprit.culprit(view),
+        culprit: Culprit { scope: scope_of(view, case, culprit), ..culprit.culprit(view) },
         since: Some(case.since(view)),
         evidence: summary::evidence(view, case, culprit),
-        controls: exonerate::controls(view, case, culprit),
+        controls,
         hypotheses: exonerate::hypotheses(view, case, Some(culprit), others),
         affected,
         ..plain(inputs, Answer::Network, confidence(inputs, case, !twins.is_empty()), summary)
+    }
+}
+
+/// Resolvers that fail are not this or that workload to whoever asks them: they are DNS.
+fn scope_of(view: &View<'_>, case: &Case, culprit: Component) -> Scope {
+    let asks_it = |&u: &usize| culprit.half(&view.ends[case.units[u].1], 0);
+    match culprit {
+        Component::Workload(_) if case.class == Class::Dns && case.localised.bad_units.iter().all(asks_it) => Scope::Dns,
+        other => other.scope(),
     }
 }
 

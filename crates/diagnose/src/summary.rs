@@ -21,6 +21,7 @@ pub fn signal(class: Class) -> &'static str {
         Class::Latency => "tcp.handshake.p50",
         Class::Unreachable => "tcp.connect_timeout_rate",
         Class::Policy | Class::ServiceDown => "tcp.connect_failure_rate",
+        Class::Dns => "dns.failure_rate",
         _ => "",
     }
 }
@@ -61,6 +62,9 @@ fn pairs_of(view: &View<'_>, case: &Case, units: impl Iterator<Item = usize>) ->
 /// Whether a unit carried anything in the span or shortly before.
 fn is_used(view: &View<'_>, case: &Case, unit: usize) -> bool {
     let steps = &case.span.steps;
+    if case.class == Class::Dns {
+        return view.asks_names(view.talks[case.index[unit]].there, steps);
+    }
     match case.sense {
         Sense::Flow => view.is_used(Some(case.index[unit]), steps),
         _ => view.is_used(view.talks[case.index[unit]].there, steps) || view.is_used(view.talks[case.index[unit]].back, steps),
@@ -166,6 +170,7 @@ impl Pair {
             Class::Latency if self.shifts > 0 => format!("round trip {:+.1} ms, {edges}", 1e3 * self.shift_s / self.shifts as f64),
             Class::Latency => format!("on the way, no round trip measured, {edges}"),
             Class::Unreachable => format!("{:.0} of {:.0} connects without an answer, {edges}", self.k, self.n),
+            Class::Dns => format!("{:.0} of {:.0} questions got an error or no answer, {edges}", self.k, self.n),
             _ => format!("{:.0} of {:.0} connects refused, {edges}", self.k, self.n),
         }
     }
@@ -231,6 +236,10 @@ fn measured(view: &View<'_>, case: &Case, units: &[usize], steps: Range<usize>) 
             (sum(&|u| (flow(u, M::Retrans) - flow(u, M::RetransSyn) - flow(u, M::RetransSynack)).max(0.0)), sum(&|u| flow(u, M::SegmentsSent)))
         }
         Class::Unreachable => (sum(&|u| talk(u, M::Timeouts) + talk(u, M::Cancelled) + talk(u, M::Unreachable)), sum(&|u| talk(u, M::Connects))),
+        Class::Dns => {
+            let failed = |u| talk(u, M::DnsTimeouts) + talk(u, M::DnsServfail) + talk(u, M::DnsRefused) + talk(u, M::DnsErrorsOther);
+            (sum(&failed), sum(&|u| talk(u, M::DnsRequests)))
+        }
         _ => (sum(&|u| talk(u, M::Refused) + talk(u, M::ConnectsReset)), sum(&|u| talk(u, M::Connects))),
     };
     ((n > 0.0).then(|| (k / n).min(1.0)), n)
@@ -269,6 +278,10 @@ fn second(view: &View<'_>, case: &Case, inside: &[usize], place: &str) -> Vec<Ev
             ),
             make("tcp.accepts.rate", M::Accepts, false, "connections a second that still reach the servers"),
         ],
+        Class::Dns => vec![
+            make("dns.servfail.rate", M::DnsServfail, false, "answers a second that the server could not find out"),
+            make("dns.timeouts.rate", M::DnsTimeouts, false, "questions a second that nobody answered"),
+        ],
         Class::Loss => vec![make("tcp.retrans.rate", M::Retrans, false, "segments a second sent again, those of handshakes included")],
         Class::Latency => vec![make("tcp.retrans.rate", M::Retrans, false, "segments a second sent again: a slow path need not lose any")],
         _ => Vec::new(),
@@ -288,6 +301,10 @@ pub fn network_sentence(view: &View<'_>, case: &Case, culprit: Component, pairs:
         Class::Unreachable => format!("the network is cut at {place}: {inside} of connects get no answer, elsewhere {outside}"),
         Class::Policy => {
             format!("something in the network refuses connections at {place}: {inside} of connects, elsewhere {outside}, and the servers live")
+        }
+        Class::Dns => {
+            let elsewhere = own.get(1).and_then(|e| e.value).map_or(String::new(), |_| format!(", elsewhere {outside}"));
+            format!("{place} does not resolve names: {inside} of questions get an error or no answer{elsewhere}")
         }
         Class::Latency => {
             let ms = |v: Option<f64>| v.map_or("unknown".to_owned(), |v| format!("{:.1} ms", 1e3 * v));

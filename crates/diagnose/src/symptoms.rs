@@ -23,6 +23,8 @@ pub const SHIFT_SHARE_MIN: f64 = 0.25;
 pub const LOSS: Rule = Rule { normal: 0.001, rate_min: 0.005, ratio_min: 3.0, events_min: 3.0 };
 pub const SILENT: Rule = Rule { normal: 0.003, rate_min: 0.1, ratio_min: 3.0, events_min: 2.0 };
 pub const STALL: Rule = Rule { normal: 0.005, rate_min: 0.1, ratio_min: 3.0, events_min: 1.0 };
+/// Names are asked for now and then: one question in a hundred may go wrong.
+pub const UNRESOLVED: Rule = Rule { normal: 0.01, rate_min: 0.1, ratio_min: 3.0, events_min: 2.0 };
 pub const REFUSED: Rule = Rule { normal: 0.002, rate_min: 0.1, ratio_min: 3.0, events_min: 2.0 };
 /// Of steps whose round trip is above the unit's own low: noise puts one in ten there.
 pub const SHIFTED: Rule = Rule { normal: 0.1, rate_min: 0.6, ratio_min: 2.0, events_min: 1.0 };
@@ -94,6 +96,21 @@ pub fn refused(view: &View<'_>) -> Family {
     };
     let part = Part { rule: REFUSED, counts: view.talks.iter().map(connects).collect(), one_sided: false };
     Family { sense: Sense::Request, units: view.talks.iter().map(|t| (t.client, t.server)).collect(), parts: vec![part] }
+}
+
+/// Questions of DNS that got an error or no answer, by talk. A name that does not exist is an answer.
+pub fn unresolved(view: &View<'_>) -> Family {
+    let questions = |t: &Talk| {
+        Counts::new((0..view.steps).map(|s| {
+            let Some(f) = t.there else { return (0.0, 0.0) };
+            let at = |m| view.at(f, m, s);
+            let failed = at(M::DnsTimeouts) + at(M::DnsServfail) + at(M::DnsRefused) + at(M::DnsErrorsOther);
+            // What was asked in one step counts as without an answer in the next: there may be more of those than were asked.
+            (failed, at(M::DnsRequests).max(failed))
+        }))
+    };
+    let part = Part { rule: UNRESOLVED, counts: view.talks.iter().map(questions).collect(), one_sided: false };
+    Family { sense: Sense::Either, units: view.talks.iter().map(|t| (t.client, t.server)).collect(), parts: vec![part] }
 }
 
 /// How much each unit of a family speaks for being hit, given how hard the component hits.

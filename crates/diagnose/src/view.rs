@@ -57,11 +57,25 @@ measures! {
     Accepts = "tcp.accepts", Dest;
     AcceptOverflow = "tcp.accept_overflow", Dest;
     ResetsSent = "tcp.resets.sent", Source;
+    DnsRequests = "dns.requests", Source;
+    DnsTimeouts = "dns.timeouts", Source;
+    DnsServfail = "dns.servfail", Source;
+    DnsRefused = "dns.refused", Source;
+    DnsErrorsOther = "dns.errors_other", Source;
 }
 
 /// Names of all measures that diagnose asks for.
 pub fn measure_names() -> impl Iterator<Item = &'static str> {
     MEASURES.iter().map(|(name, _)| *name)
+}
+
+/// Of these, those of conversations with DNS servers, which are asked for apart.
+pub fn dns_measure_names() -> impl Iterator<Item = &'static str> {
+    measure_names().filter(|name| name.starts_with("dns."))
+}
+
+pub fn tcp_measure_names() -> impl Iterator<Item = &'static str> {
+    measure_names().filter(|name| !name.starts_with("dns."))
 }
 
 /// Dimensions of one end that diagnose groups by.
@@ -274,11 +288,19 @@ impl<'a> View<'a> {
         steps.map(|s| self.at(flow, m, s)).filter(|v| !v.is_nan()).sum()
     }
 
-    /// Whether anything went over a flow, or was tried, from a minute before the steps on. A name that is no longer in use (a socket seen before its
+    /// Whether anything went over a flow by TCP, or was tried, from a minute before the steps on. A name that is no longer in use (a socket seen before its
     /// owner was known) leaves rows behind that nobody is hit by.
     pub fn is_used(&self, flow: Option<usize>, steps: &Range<usize>) -> bool {
-        let recent = steps.start.saturating_sub(RECENT_STEPS)..steps.end;
-        [M::SegmentsSent, M::SegmentsReceived, M::Connects].into_iter().any(|m| self.sum(flow, m, recent.clone()) > 0.0)
+        [M::SegmentsSent, M::SegmentsReceived, M::Connects].into_iter().any(|m| self.has_recent(flow, m, steps))
+    }
+
+    /// Whether names were asked for over a flow, from a minute before the steps on.
+    pub fn asks_names(&self, flow: Option<usize>, steps: &Range<usize>) -> bool {
+        self.has_recent(flow, M::DnsRequests, steps)
+    }
+
+    fn has_recent(&self, flow: Option<usize>, m: M, steps: &Range<usize>) -> bool {
+        self.sum(flow, m, steps.start.saturating_sub(RECENT_STEPS)..steps.end) > 0.0
     }
 
     /// Whether whoever reports of this end did so in that step.

@@ -3,7 +3,7 @@
 mod sim;
 
 use chrono::{DateTime, Duration, Utc};
-use edgescope_diagnose::{Inputs, diagnose, query};
+use edgescope_diagnose::{Inputs, diagnose, query, query_dns};
 use edgescope_model::query::{Coverage, EdgeTable};
 use edgescope_model::verdict::{Answer, Class, Scope, Verdict};
 use edgescope_testbed::{Fault, Kind, Strength, Truth};
@@ -14,7 +14,8 @@ use std::ops::Range;
 const SEEDS: Range<u64> = 0..3;
 
 fn ask(run: &Run, from: DateTime<Utc>, to: DateTime<Utc>, scope: Option<&str>) -> Verdict {
-    let table = run.answer(&query(from, to));
+    let query = query(from, to);
+    let table = run.answer_both(&query, &query_dns(&query));
     diagnose(&Inputs { table: &table, coverage: &run.coverage(), from, to, scope })
 }
 
@@ -327,11 +328,11 @@ fn what_clears_the_network_is_shown_with_its_counts() {
     let slow = verdict(&Run::new(Plan::new("shop", Some("slow_service:workload=cartservice:clear".parse().expect("a fault")), 3)));
     for verdict in [&quiet, &slow] {
         assert_eq!(verdict.verdict, Answer::NotNetwork, "{}", verdict.summary);
-        for signal in ["tcp.retrans_rate", "tcp.connect_failure_rate", "tcp.rtt.p20"] {
+        for signal in ["tcp.retrans_rate", "tcp.connect_failure_rate", "tcp.rtt.p20", "dns.failure_rate"] {
             let row = verdict.evidence.iter().find(|e| e.signal == signal).expect(signal);
             assert!(row.samples > 100 && row.value.is_some() && row.baseline.is_some(), "{row:?}");
         }
-        assert_eq!(verdict.controls.len(), 4, "{:?}", verdict.controls);
+        assert_eq!(verdict.controls.len(), 5, "{:?}", verdict.controls);
         assert!(verdict.controls.iter().all(|c| c.edges > 20 && c.bad * 10 <= c.edges), "{:?}", verdict.controls);
     }
 }

@@ -83,10 +83,60 @@ pub struct EdgeRow {
     pub series: Vec<Vec<Option<f64>>>,
 }
 
+impl EdgeQuery {
+    /// The same question of conversations with DNS servers, for these measures; most asked first.
+    pub fn of_dns<'a>(&self, measures: impl IntoIterator<Item = &'a str>, limit: usize) -> Self {
+        Self {
+            filter: Some("port = 53".to_owned()),
+            measures: measures.into_iter().map(str::to_owned).collect(),
+            sort: Some("-dns.requests".to_owned()),
+            limit: Some(limit),
+            ..self.clone()
+        }
+    }
+}
+
 impl EdgeTable {
     /// Position of a measure in `totals` and `series`.
     pub fn measure(&self, name: &str) -> Option<usize> {
         self.measures.iter().position(|m| m == name)
+    }
+
+    /// Adds the rows of another answer over the same range, step and groups, before its own. Its measures may be others: a row has no value of what it was not
+    /// asked for. Steps that only the other has are left out.
+    pub fn join(&mut self, other: EdgeTable) {
+        let places: Vec<usize> = other.measures.iter().map(|name| self.place(name)).collect();
+        let width = self.measures.len();
+        let steps: Vec<Option<usize>> = self.steps.iter().map(|step| other.steps.iter().position(|other| other == step)).collect();
+        let without_step = self.step_s.is_none();
+        for row in &mut self.rows {
+            row.totals.resize(width, None);
+            if !without_step {
+                row.series.resize(width, vec![None; steps.len()]);
+            }
+        }
+        let moved = other.rows.into_iter().map(|row| {
+            let mut joined = EdgeRow { key: row.key, totals: vec![None; width], compare: Vec::new(), series: Vec::new() };
+            if !without_step {
+                joined.series = vec![vec![None; steps.len()]; width];
+            }
+            for (at, &place) in places.iter().enumerate() {
+                joined.totals[place] = row.totals.get(at).copied().flatten();
+                if let (Some(to), Some(from)) = (joined.series.get_mut(place), row.series.get(at)) {
+                    *to = steps.iter().map(|step| step.and_then(|step| from.get(step).copied().flatten())).collect();
+                }
+            }
+            joined
+        });
+        self.rows.splice(0..0, moved);
+        self.groups_total += other.groups_total;
+    }
+
+    fn place(&mut self, name: &str) -> usize {
+        self.measure(name).unwrap_or_else(|| {
+            self.measures.push(name.to_owned());
+            self.measures.len() - 1
+        })
     }
 
     /// Position of a dimension in `key`.

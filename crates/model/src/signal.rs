@@ -245,9 +245,9 @@ pub const DERIVED: &[Derived] = &[
     Derived {
         name: "dns.failure_rate",
         unit: Unit::Ratio,
-        brief: "answers SERVFAIL, REFUSED or with a code of no better kind ÷ answers",
-        numerator: &[("dns.servfail", 1), ("dns.refused", 1), ("dns.errors_other", 1)],
-        denominator: &[("dns.responses", 1)],
+        brief: "questions without an answer, or answered with SERVFAIL, REFUSED or another error than NXDOMAIN ÷ questions",
+        numerator: &[("dns.timeouts", 1), ("dns.servfail", 1), ("dns.refused", 1), ("dns.errors_other", 1)],
+        denominator: &[("dns.requests", 1)],
         required: &["dns.servfail"],
     },
     Derived {

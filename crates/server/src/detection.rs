@@ -216,6 +216,9 @@ impl Detection {
         if let Some(query) = edgescope_detect::query_failing(query, &table) {
             edgescope_detect::add_failing(&mut table, EdgeSource::edges(&*self.tables, &query).await?);
         }
+        let dns = edgescope_detect::query_dns(query);
+        let dns = EdgeQuery { filter: Some(without_own(dns.filter.as_deref())), ..dns };
+        table.join(EdgeSource::edges(&*self.tables, &dns).await?);
         Ok(table)
     }
 

@@ -27,14 +27,16 @@ pub enum DiagnosisError {
 /// If the tables do not answer.
 pub async fn verdict(tables: &Arc<dyn Tables>, metrics: &Metrics, from: Time, to: Time, scope: Option<String>) -> Result<Verdict, DiagnosisError> {
     let started = Instant::now();
-    let query = edgescope_diagnose::query(from, to);
-    let query = EdgeQuery { filter: Some(without_own(query.filter.as_deref())), ..query };
+    let asked = edgescope_diagnose::query(from, to);
+    let query = EdgeQuery { filter: Some(without_own(asked.filter.as_deref())), ..asked.clone() };
     let coverage = tables.coverage(from, to).await?;
-    let table = match EdgeSource::edges(&**tables, &query).await {
+    let mut table = match EdgeSource::edges(&**tables, &query).await {
         // No later try would know more: that is an answer, too.
         Err(error @ QueryError::Gone { .. }) => return Ok(unknowable(&error, from, to, coverage)),
         table => table?,
     };
+    let dns = edgescope_diagnose::query_dns(&asked);
+    table.join(EdgeSource::edges(&**tables, &EdgeQuery { filter: Some(without_own(dns.filter.as_deref())), ..dns }).await?);
     // Tens of milliseconds of arithmetic: not on a thread that serves connections.
     let judged = move || edgescope_diagnose::diagnose(&Inputs { table: &table, coverage: &coverage, from, to, scope: scope.as_deref() });
     let verdict = tokio::task::spawn_blocking(judged).await?;

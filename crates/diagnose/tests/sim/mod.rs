@@ -4,6 +4,7 @@
 //! and none of the thresholds that it tests. Everything follows from a seed.
 #![allow(dead_code)]
 
+mod names;
 mod table;
 mod traffic;
 
@@ -48,6 +49,7 @@ pub struct Run {
     pub truth: Option<Truth>,
     pub plan: Plan,
     traffic: Traffic,
+    names: Vec<names::Asking>,
 }
 
 /// What acts on a pod pair, as shares and sizes.
@@ -77,7 +79,8 @@ impl Run {
             Truth::new(&topology, fault, &acting.component, at)
         });
         let traffic = Traffic::simulate(&topology, acting.as_ref(), &plan, &mut rng);
-        Self { topology, truth, plan, traffic }
+        let names = names::simulate(&topology, acting.as_ref(), &plan);
+        Self { topology, truth, plan, traffic, names }
     }
 
     /// End of the last window.
@@ -87,7 +90,14 @@ impl Run {
 
     /// The answer to a query at the moment `now`: only what has arrived by then.
     pub fn answer(&self, query: &EdgeQuery) -> EdgeTable {
-        table::answer(&self.topology, &self.traffic, query)
+        table::answer(&self.topology, &self.traffic, &self.names, query)
+    }
+
+    /// With what is asked for beside it.
+    pub fn answer_both(&self, query: &EdgeQuery, dns: &EdgeQuery) -> EdgeTable {
+        let mut table = self.answer(query);
+        table.join(self.answer(dns));
+        table
     }
 
     pub fn coverage(&self) -> Coverage {

@@ -1,5 +1,6 @@
 //! The company's traffic as the answer to a query, as a store would give it.
 
+use super::names::Asking;
 use super::traffic::{Side, Traffic};
 use super::{WINDOW_S, start};
 use edgescope_model::query::{EdgeQuery, EdgeRow, EdgeTable};
@@ -8,12 +9,22 @@ use edgescope_testbed::topology::Topology;
 /// Measures that the destination's agent tells.
 const BY_DEST: [&str; 5] = ["tcp.bytes.received", "tcp.segments.received", "tcp.accepts", "tcp.accept_overflow", "tcp.resets.received"];
 
-pub fn answer(topology: &Topology, traffic: &Traffic, query: &EdgeQuery) -> EdgeTable {
+/// Of the filters, only those are known that tell DNS from TCP.
+pub fn answer(topology: &Topology, traffic: &Traffic, names: &[Asking], query: &EdgeQuery) -> EdgeTable {
     let first = (query.from - start()).num_seconds() / WINDOW_S;
     let last = (query.to - start()).num_seconds() / WINDOW_S;
     let steps = (first..last).map(|w| start() + chrono::Duration::seconds(w * WINDOW_S)).collect();
     let mut rows = Vec::new();
-    for (i, talk) in topology.conversations().iter().enumerate() {
+    let asks = |what: &str| query.filter.as_deref().is_none_or(|filter| filter.contains(what));
+    for asking in names.iter().filter(|_| asks("port = 53")) {
+        let key = query.group_by.iter().map(|d| value(topology, d, asking.client, asking.resolver, "client")).collect();
+        let reports = |w: i64| usize::try_from(w).ok().filter(|&w| traffic.reports_at(topology.pods[asking.client].node, w));
+        let said = |name: &str, w: i64| reports(w).and_then(|w| asking.windows.get(w)?.values.get(name).copied());
+        let series = query.measures.iter().map(|m| (first..last).map(|w| said(m, w)).collect()).collect();
+        rows.push(EdgeRow { key, totals: Vec::new(), compare: Vec::new(), series });
+    }
+    let conversations = if asks("protocol = 'tcp'") { topology.conversations() } else { Vec::new() };
+    for (i, talk) in conversations.iter().enumerate() {
         for (from, to, role) in [(talk.client, talk.server, "client"), (talk.server, talk.client, "server")] {
             let key = query.group_by.iter().map(|d| value(topology, d, from, to, role)).collect();
             let series =

@@ -50,13 +50,9 @@ impl Traffic {
         self.reports[node].get(window).copied().unwrap_or(false)
     }
 
-    pub fn windows(&self) -> usize {
-        self.reports[0].len()
-    }
-
     /// Windows reported, and expected.
     pub fn reports(&self, nodes: usize) -> (usize, usize) {
-        (self.reports.iter().flatten().filter(|r| **r).count(), nodes * self.windows())
+        (self.reports.iter().flatten().filter(|r| **r).count(), nodes * self.reports[0].len())
     }
 
     pub fn simulate(topology: &Topology, acting: Option<&Acting>, plan: &Plan, rng: &mut StdRng) -> Self {
@@ -139,6 +135,8 @@ impl World<'_> {
         };
         let share = |yes: bool, value: f64| if yes { value } else { 0.0 };
         match (acting.kind, acting.degree) {
+            // Whoever knows no address asks nobody.
+            (Kind::Dns, Degree::Mute | Degree::ServfailPercent(100)) => hit.demand = 0.05,
             (Kind::Loss, Degree::DropPer10k(n)) => hit.lost = carries.map(|c| share(c, f64::from(n) / 1e4)),
             (Kind::Blackhole, Degree::FlowsPercent(p)) => hit.cut = carries.map(|c| share(c, f64::from(p) / 100.0)),
             (Kind::Refused, Degree::FlowsPercent(p)) => hit.refused = share(carries[0], f64::from(p) / 100.0),

@@ -13,7 +13,7 @@ interface Line {
 }
 
 /** What the charts are about, in the order of the page. */
-export const ABOUT = ['How much, how fast', 'Lost and stalled', 'Connecting', 'At the ends', 'UDP'] as const;
+export const ABOUT = ['How much, how fast', 'Lost and stalled', 'Connecting', 'At the ends', 'UDP', 'DNS'] as const;
 
 export interface Plan {
   about: (typeof ABOUT)[number];
@@ -200,6 +200,43 @@ export const PLANS: Plan[] = [
     kind: 'lines',
     unit: 'count',
     lines: [{ label: 'active', measure: 'udp.active.rate', colour: BLUE }],
+  },
+  {
+    about: 'DNS',
+    title: '# DNS questions',
+    subtitle: 'Asked, answered, without an answer after 5 s',
+    kind: 'lines',
+    unit: 'count',
+    lines: [
+      { label: 'asked', measure: 'dns.requests', colour: BLUE },
+      { label: 'answered', measure: 'dns.responses', colour: TEAL, dash: true },
+      { label: 'no answer', measure: 'dns.timeouts', colour: RED },
+    ],
+  },
+  {
+    about: 'DNS',
+    title: '# DNS errors',
+    subtitle: 'Answers by code; NXDOMAIN is one that says there is no such name',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'SERVFAIL', measure: 'dns.servfail', colour: RED },
+      { label: 'REFUSED', measure: 'dns.refused', colour: PINK },
+      { label: 'other', measure: 'dns.errors_other', colour: GOLD },
+      { label: 'NXDOMAIN', measure: 'dns.nxdomain', colour: GREY },
+    ],
+  },
+  {
+    about: 'DNS',
+    title: 'DNS time to answer',
+    subtitle: 'At the client with the way, at the server without it',
+    kind: 'lines',
+    unit: 'seconds',
+    lines: [
+      { label: 'client p95', measure: 'dns.client.duration.p95', colour: ORANGE },
+      { label: 'client p50', measure: 'dns.client.duration.p50', colour: BLUE },
+      { label: 'server p50', measure: 'dns.server.duration.p50', colour: TEAL, dash: true },
+    ],
   },
 ];
 

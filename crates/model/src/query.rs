@@ -340,4 +340,32 @@ mod tests {
         left.left.insert("node-0".to_owned(), from_seconds(60));
         assert_eq!(left.who_left().as_deref(), Some("2 agents have left, node-0 last at 00:01:00 UTC"));
     }
+
+    #[test]
+    fn two_answers_become_one_table_and_nobody_says_what_he_was_not_asked() {
+        let at = |s: i64| DateTime::from_timestamp(s, 0).unwrap_or_default();
+        let table = |measure: &str, steps: &[i64], value: f64| EdgeTable {
+            from: at(0),
+            to: at(30),
+            step_s: Some(10),
+            steps: steps.iter().map(|&s| at(s)).collect(),
+            group_by: vec!["role".into()],
+            measures: vec![measure.to_owned()],
+            rows: vec![EdgeRow {
+                key: vec![measure.to_owned()],
+                totals: vec![Some(value)],
+                compare: Vec::new(),
+                series: vec![steps.iter().map(|&s| Some(value + s as f64)).collect()],
+            }],
+            groups_total: 5,
+            resolution_s: 10,
+        };
+        let mut both = table("tcp.bytes", &[0, 10], 1.0);
+        both.join(table("dns.requests", &[10, 20], 2.0));
+        assert_eq!((both.measures.as_slice(), both.groups_total), (&["tcp.bytes".to_owned(), "dns.requests".to_owned()][..], 10));
+        let [dns, tcp] = &both.rows[..] else { panic!("two rows") };
+        assert_eq!((dns.totals.as_slice(), tcp.totals.as_slice()), (&[None, Some(2.0)][..], &[Some(1.0), None][..]));
+        assert_eq!(dns.series, [vec![None, None], vec![None, Some(12.0)]]);
+        assert_eq!(tcp.series, [vec![Some(1.0), Some(11.0)], vec![None, None]]);
+    }
 }

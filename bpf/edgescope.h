@@ -80,13 +80,13 @@ struct flow {
 	__u64 receive_drops;
 	/* Of protocols that ask and answer. A client sends the requests, a server gets them. */
 	__u64 requests;
-	/* By outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes. */
+	/* By outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes. HTTP: 2xx, 3xx, 4xx, 5xx, other. */
 	__u64 answers_0;
 	__u64 answers_1;
 	__u64 answers_2;
 	__u64 answers_3;
 	__u64 answers_4;
-	/* Requests that got no answer in time. */
+	/* Requests that got no answer in time; of HTTP, before their connection ended. */
 	__u64 unanswered;
 	/* CLOCK_MONOTONIC. */
 	__u64 last_change_ms;
@@ -110,6 +110,7 @@ struct histogram {
 enum packets {
 	PACKETS_UDP = 1,
 	PACKETS_DNS = 2,
+	PACKETS_HTTP = 4,
 };
 
 enum scope_mode {

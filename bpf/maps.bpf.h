@@ -72,6 +72,10 @@ struct socket_state {
 	u64 rtts_us; /* up to RTTS_KEPT round trips, of RTT_BITS each; 0: none */
 	u32 handshake_us;
 	u32 untold;
+	/* Of HTTP, see http.bpf.h: when the one request that waits passed by, 0 if none waits or several do. */
+	u64 asked_ns;
+	u32 waiting;
+	u32 http;
 };
 
 /* Counters per flow. A hash map, since its keys come and go; without preallocation, since most hosts fill a hundredth of it. */

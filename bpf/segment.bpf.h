@@ -51,23 +51,69 @@ static __always_inline void heed_stream(struct __sk_buff *ctx, const struct cont
 		ask(flow, &key, client_port, id);
 }
 
+static __always_inline void heed_request_or_answer(struct __sk_buff *ctx, const struct control *ctl, struct socket_state *s, struct bpf_sock *at,
+						   const struct segment *g, bool sent)
+{
+	bool by_client = (s->key.role == ROLE_CLIENT) == sent;
+	struct bpf_tcp_sock *tp;
+	u8 head[HTTP_HEAD];
+	struct flow_key key;
+	struct flow *flow;
+	u32 status = 0;
+
+	if (bpf_skb_load_bytes(ctx, g->payload, head, sizeof(head)))
+		return;
+	if (by_client && !is_request(head)) {
+		if (s->http != HTTP_SPOKEN)
+			is_no_http(s, head);
+		return;
+	}
+	if (!by_client) {
+		status = status_of(head);
+		if (!status)
+			return;
+	}
+	tp = bpf_tcp_sock(at);
+	if (!tp || !is_new(tp, g, sent))
+		return;
+	key = s->key;
+	flow = flow_of(&key);
+	if (!flow)
+		return;
+	if (by_client)
+		requested(s, flow);
+	else
+		responded(ctl, s, flow, &key, status);
+}
+
 static __always_inline void look_at_segment(struct __sk_buff *ctx, const struct control *ctl, bool sent)
 {
 	struct bpf_sock *at = ctx->sk;
 	struct bpf_tcp_sock *tp;
 	struct socket_state *s;
 	struct segment g;
+	bool is_dns;
 
 	if (!at || !read_segment(ctx, &g))
 		return;
 	at = bpf_sk_fullsock(at);
-	if (!at || !of_dns(at->src_port, bpf_ntohs(at->dst_port)))
+	if (!at)
 		return;
-	tp = bpf_tcp_sock(at);
-	if (!tp || !is_new(tp, &g, sent))
+	is_dns = of_dns(at->src_port, bpf_ntohs(at->dst_port));
+	if (!(ctl->packets & (is_dns ? PACKETS_DNS : PACKETS_HTTP)))
 		return;
 	s = bpf_sk_storage_get(&socks, at, NULL, 0);
-	if (s && s->phase == PHASE_OPEN && s->scope_version == ctl->scope_version)
+	if (!s || s->http == HTTP_NOT || s->scope_version != ctl->scope_version)
+		return;
+	/* Connecting still: data goes, so the change to established was left out, and will be made up for. */
+	if (s->phase != PHASE_OPEN && s->phase != PHASE_CONNECTING)
+		return;
+	if (!is_dns) {
+		heed_request_or_answer(ctx, ctl, s, at, &g, sent);
+		return;
+	}
+	tp = bpf_tcp_sock(at);
+	if (tp && is_new(tp, &g, sent))
 		heed_stream(ctx, ctl, s, at, &g, sent);
 }
 

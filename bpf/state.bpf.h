@@ -268,6 +268,7 @@ static __always_inline void ended(const struct control *ctl, struct socket_state
 	sample_response(flow, &s->key, &r, tp, ctl->tick_us);
 	add(flow, active_ms, advance64(&s->gauged_ms, at_ms));
 	add(flow, closes, 1);
+	give_up_requests(s, flow);
 	touch(flow, at_ms, s->tgid);
 }
 

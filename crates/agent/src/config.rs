@@ -46,6 +46,8 @@ pub struct AgentConfig {
     pub udp: bool,
     /// Count questions and answers of DNS.
     pub dns: bool,
+    /// Count requests and answers of HTTP/1 in clear text.
+    pub http: bool,
     pub limits: Limits,
     /// Address of a page with the agent's own numbers (`/metrics`); loopback only. Default: none.
     pub metrics_listen: Option<SocketAddr>,
@@ -109,6 +111,7 @@ impl Default for AgentConfig {
             drops: true,
             udp: true,
             dns: true,
+            http: true,
             limits: Limits::default(),
             metrics_listen: None,
             clock_skew: 0,

@@ -30,6 +30,23 @@ pub const DNS: Vocabulary = Vocabulary {
     at_server: signal::DNS_SERVER_DURATION,
 };
 
+/// Any other port by TCP, where it was heard.
+pub const HTTP: Vocabulary = Vocabulary {
+    requests: signal::HTTP_REQUESTS,
+    responses: None,
+    outcomes: [
+        Some(signal::HTTP_STATUS_2XX),
+        Some(signal::HTTP_STATUS_3XX),
+        Some(signal::HTTP_STATUS_4XX),
+        Some(signal::HTTP_STATUS_5XX),
+        Some(signal::HTTP_STATUS_OTHER),
+    ],
+    unanswered: signal::HTTP_UNANSWERED,
+    active: signal::HTTP_ACTIVE,
+    at_client: signal::HTTP_CLIENT_DURATION,
+    at_server: signal::HTTP_SERVER_DURATION,
+};
+
 const ANSWERS: [Counter; 5] = [Counter::answers_0, Counter::answers_1, Counter::answers_2, Counter::answers_3, Counter::answers_4];
 
 impl Vocabulary {

@@ -99,7 +99,11 @@ const DNS_PORT: u16 = 53;
 impl Spoken {
     /// What its requests and answers are called, if the kernel side knows them.
     fn vocabulary(self) -> Option<&'static Vocabulary> {
-        (self.service_port == DNS_PORT).then_some(&exchanges::DNS)
+        match self.protocol {
+            _ if self.service_port == DNS_PORT => Some(&exchanges::DNS),
+            Protocol::Tcp => Some(&exchanges::HTTP),
+            Protocol::Udp => None,
+        }
     }
 }
 
@@ -197,7 +201,7 @@ mod tests {
         let tcp = [signal::TCP_RTT, signal::TCP_HANDSHAKE, signal::TCP_RTT_MAX, signal::TCP_RTT_MIN];
         let sent: HashSet<u16> = SENT.iter().chain(UDP_SENT).map(|row| row.signal.id).chain(tcp.map(|signal| signal.id)).collect();
         let received: HashSet<u16> = RECEIVED.iter().chain(UDP_RECEIVED).map(|row| row.signal.id).collect();
-        let exchanged: HashSet<u16> = exchanges::DNS.signals().iter().map(|signal| signal.id).collect();
+        let exchanged: HashSet<u16> = [exchanges::DNS, exchanges::HTTP].iter().flat_map(Vocabulary::signals).map(|signal| signal.id).collect();
         for signal in CATALOGUE.iter().filter(|signal| !exchanged.contains(&signal.id)) {
             assert_eq!(sent.contains(&signal.id), signal.ends != Ends::Receiver, "{}", signal.name);
             assert_eq!(received.contains(&signal.id), signal.ends != Ends::Sender, "{}", signal.name);
@@ -208,14 +212,22 @@ mod tests {
     }
 
     #[test]
-    fn only_the_port_of_dns_speaks_it() {
+    fn the_port_tells_dns_from_http() {
         let mut sum = Sum::default();
         sum.counted.totals.0[Counter::requests as usize] = 1;
-        let dns = |measures: Vec<Measure>| measures.iter().any(|m| m.signal == u32::from(signal::DNS_REQUESTS.id));
-        for (service_port, server, expected) in [(53, false, (true, false)), (53, true, (false, true)), (80, false, (false, false))] {
-            for protocol in [Protocol::Tcp, Protocol::Udp] {
-                let spoken = Spoken { protocol, service_port };
-                assert_eq!((dns(sum.sent(spoken, server)), dns(sum.received(spoken, server))), expected);
+        let has = |measures: &[Measure], signal: Signal| measures.iter().any(|m| m.signal == u32::from(signal.id));
+        for (protocol, service_port, spoken) in [
+            (Protocol::Udp, 53, Some(signal::DNS_REQUESTS)),
+            (Protocol::Tcp, 53, Some(signal::DNS_REQUESTS)),
+            (Protocol::Tcp, 80, Some(signal::HTTP_REQUESTS)),
+            (Protocol::Udp, 443, None),
+        ] {
+            for server in [false, true] {
+                let (sent, received) = (sum.sent(Spoken { protocol, service_port }, server), sum.received(Spoken { protocol, service_port }, server));
+                for signal in [signal::DNS_REQUESTS, signal::HTTP_REQUESTS] {
+                    let is_spoken = spoken == Some(signal);
+                    assert_eq!((has(&sent, signal), has(&received, signal)), (is_spoken && !server, is_spoken && server));
+                }
             }
         }
     }

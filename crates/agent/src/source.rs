@@ -103,6 +103,7 @@ impl KernelSource {
             drops: config.drops,
             udp: config.udp,
             dns: config.dns,
+            http: config.http,
         };
         let mut probe = Probe::load(&probe_config)?;
         for bound in probe.kept_bounds() {

@@ -149,6 +149,16 @@ catalogue! {
     DNS_CLIENT_DURATION = 45, "dns.client.duration", Histogram, Sender, Seconds, "from question to answer, at the client";
     DNS_SERVER_DURATION = 46, "dns.server.duration", Histogram, Receiver, Seconds, "from question to answer, at the server: without the way";
     DNS_ACTIVE = 47, "dns.active", Sum, Sender, SocketSeconds, "conversations with a DNS server, as seconds";
+    HTTP_REQUESTS = 48, "http.requests", Sum, Both, Count, "requests of HTTP/1 in clear text: sent at the client, arrived at the server";
+    HTTP_STATUS_2XX = 49, "http.status_2xx", Sum, Both, Count, "answers with a status of 200 to 299";
+    HTTP_STATUS_3XX = 50, "http.status_3xx", Sum, Both, Count, "answers with a status of 300 to 399";
+    HTTP_STATUS_4XX = 51, "http.status_4xx", Sum, Both, Count, "answers with a status of 400 to 499";
+    HTTP_STATUS_5XX = 52, "http.status_5xx", Sum, Both, Count, "answers with a status of 500 to 599";
+    HTTP_STATUS_OTHER = 53, "http.status_other", Sum, Both, Count, "answers with another final status, 101 among them";
+    HTTP_CLIENT_DURATION = 54, "http.client.duration", Histogram, Sender, Seconds, "from the start of a request to the start of its answer, at the client";
+    HTTP_SERVER_DURATION = 55, "http.server.duration", Histogram, Receiver, Seconds, "from the start of a request to the start of its answer, at the server: without the way";
+    HTTP_ACTIVE = 56, "http.active", Sum, Sender, SocketSeconds, "connections of flows that carried requests, as socket-seconds";
+    HTTP_UNANSWERED = 57, "http.unanswered", Sum, Sender, Count, "requests whose connection ended before their answer";
 }
 
 /// A quotient of sums taken from the same rows.
@@ -249,6 +259,14 @@ pub const DERIVED: &[Derived] = &[
         numerator: &[("dns.timeouts", 1), ("dns.servfail", 1), ("dns.refused", 1), ("dns.errors_other", 1)],
         denominator: &[("dns.requests", 1)],
         required: &["dns.servfail"],
+    },
+    Derived {
+        name: "http.error_rate",
+        unit: Unit::Ratio,
+        brief: "answers of HTTP with a status of 500 to 599, and requests without an answer ÷ requests",
+        numerator: &[("http.status_5xx", 1), ("http.unanswered", 1)],
+        denominator: &[("http.requests", 1)],
+        required: &["http.status_5xx"],
     },
     Derived {
         name: "tcp.path_loss",

@@ -17,6 +17,7 @@ const IPPROTO_UDP: u8 = 17;
 /// `enum packets`.
 pub const PACKETS_UDP: u32 = 1;
 pub const PACKETS_DNS: u32 = 2;
+pub const PACKETS_HTTP: u32 = 4;
 
 /// Plain data shared with the kernel: any bytes are a value, no padding.
 ///

@@ -36,6 +36,8 @@ pub struct ProbeConfig {
     pub datagrams_max: u32,
     /// Count questions and answers of DNS, at the same place.
     pub dns: bool,
+    /// Count requests and answers of HTTP/1 in clear text, at the same place.
+    pub http: bool,
     /// Count the kernel's packet drops by reason.
     pub drops: bool,
 }
@@ -52,6 +54,7 @@ impl Default for ProbeConfig {
             udp: false,
             datagrams_max: 16_384,
             dns: false,
+            http: false,
             drops: false,
         }
     }
@@ -183,15 +186,15 @@ pub struct Counters {
     pub accept_overflow: u64,
     /// Datagrams that found their socket's queue full; they count among the received.
     pub receive_drops: u64,
-    /// Of protocols that ask and answer (DNS): a client's are sent, a server's received.
+    /// Of protocols that ask and answer (DNS, HTTP/1): a client's are sent, a server's received.
     pub requests: u64,
-    /// Answers by outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes.
+    /// Answers by outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes. HTTP: 2xx, 3xx, 4xx, 5xx, other.
     pub answers_0: u64,
     pub answers_1: u64,
     pub answers_2: u64,
     pub answers_3: u64,
     pub answers_4: u64,
-    /// Requests without an answer for 5 s, found at the next pass.
+    /// Requests without an answer for 5 s, found at the next pass; of HTTP, until their connection ended.
     pub unanswered: u64,
     /// CLOCK_MONOTONIC of the last change other than `active_ms`.
     pub last_change_ms: u64,

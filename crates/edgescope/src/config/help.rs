@@ -45,6 +45,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("agent.drops", "Count the packets that the kernel drops, by its reason; costs something for a dropped packet only"),
     ("agent.udp", "Count UDP, by its packets; costs a little for each packet of any protocol"),
     ("agent.dns", "Count questions and answers of DNS, at both ends; at the same place as UDP, and without the names that are asked for"),
+    (
+        "agent.http",
+        "Count requests and answers of HTTP/1 in clear text, by status class, with their times; at the same place, and nothing of their content",
+    ),
     ("agent.metrics_listen", "Loopback address of a page with the agent's own numbers (/metrics); default: none"),
     ("agent.limits.flows_max", "Most flows with counters of their own"),
     ("agent.limits.datagrams_max", "Most UDP flows with counters of their own"),

@@ -13,7 +13,7 @@ interface Line {
 }
 
 /** What the charts are about, in the order of the page. */
-export const ABOUT = ['How much, how fast', 'Lost and stalled', 'Connecting', 'At the ends', 'UDP', 'DNS'] as const;
+export const ABOUT = ['How much, how fast', 'Lost and stalled', 'Connecting', 'At the ends', 'UDP', 'DNS', 'HTTP'] as const;
 
 export interface Plan {
   about: (typeof ABOUT)[number];
@@ -236,6 +236,33 @@ export const PLANS: Plan[] = [
       { label: 'client p95', measure: 'dns.client.duration.p95', colour: ORANGE },
       { label: 'client p50', measure: 'dns.client.duration.p50', colour: BLUE },
       { label: 'server p50', measure: 'dns.server.duration.p50', colour: TEAL, dash: true },
+    ],
+  },
+  {
+    about: 'HTTP',
+    title: '# HTTP answers',
+    subtitle: 'By status, and requests whose connection ended before their answer',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: '2xx', measure: 'http.status_2xx', colour: GREEN },
+      { label: '3xx', measure: 'http.status_3xx', colour: BLUE },
+      { label: '4xx', measure: 'http.status_4xx', colour: GOLD },
+      { label: '5xx', measure: 'http.status_5xx', colour: RED },
+      { label: 'other', measure: 'http.status_other', colour: GREY },
+      { label: 'no answer', measure: 'http.unanswered', colour: PINK },
+    ],
+  },
+  {
+    about: 'HTTP',
+    title: 'HTTP time to answer',
+    subtitle: 'At the client with the way, at the server without it',
+    kind: 'lines',
+    unit: 'seconds',
+    lines: [
+      { label: 'client p95', measure: 'http.client.duration.p95', colour: ORANGE },
+      { label: 'client p50', measure: 'http.client.duration.p50', colour: BLUE },
+      { label: 'server p50', measure: 'http.server.duration.p50', colour: TEAL, dash: true },
     ],
   },
 ];

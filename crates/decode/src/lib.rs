@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 
 pub mod dns;
+pub mod http;
+pub mod http1;
 mod text;
 
 /// What is known next of one direction of a connection, in order.

@@ -1,4 +1,5 @@
 //! What tests share: samples that real programs have sent.
+#![allow(dead_code)] // no test uses all of it
 
 use std::path::Path;
 

@@ -1,0 +1,107 @@
+//! What HTTP says in any of its versions: methods, paths, hosts; and how little of them is kept.
+
+/// The methods that are told apart; any other is [`OTHER`]. The list and the word are OpenTelemetry's (`http.request.method`).
+pub const METHODS: [&str; 10] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
+pub const OTHER: &str = "_OTHER";
+
+/// A path's template is no longer than this, whatever was asked for.
+pub const PATH_BYTES_MAX: usize = 128;
+/// Segments of a path that are kept. gRPC has two, REST about twice the depth of its resources.
+pub const SEGMENTS_MAX: usize = 8;
+/// As long as a DNS name may be.
+pub const HOST_BYTES_MAX: usize = 253;
+
+/// A longer word of a path is taken for a token.
+const WORD_BYTES_MAX: usize = 20;
+const SEGMENT_BYTES_MAX: usize = 48;
+
+pub(crate) fn method(name: &[u8]) -> &'static str {
+    METHODS.into_iter().find(|it| it.as_bytes() == name).unwrap_or(OTHER)
+}
+
+/// What a request's target asks for, without what is one customer's: `/cart/7d0c…/items?coupon=X` becomes `/cart/{}/items`.
+///
+/// Query, fragment and parameters (`;…`) are dropped. A segment is kept if it reads like a word that a programmer wrote; numbers, UUIDs, hexadecimal,
+/// long tokens and whatever has other signs than letters, digits and `.-_~` become `{}`. What lies deeper than [`SEGMENTS_MAX`] or goes beyond
+/// [`PATH_BYTES_MAX`] becomes `*`. Takes the path of an absolute target (`http://host/path`); a CONNECT's target has none.
+pub fn path_template(target: &str) -> String {
+    let path = match target.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => rest.find('/').map_or("/", |start| &rest[start..]),
+        _ => target,
+    };
+    let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+    let Some(path) = path.strip_prefix('/') else {
+        return if path == "*" { "*".to_owned() } else { String::new() };
+    };
+    let mut template = String::with_capacity(path.len().min(PATH_BYTES_MAX));
+    for (nth, segment) in path.split('/').enumerate() {
+        let segment = segment.split(';').next().unwrap_or_default();
+        let kept = if is_literal(segment) { segment } else { "{}" };
+        if nth == SEGMENTS_MAX || template.len() + kept.len() + "//*".len() > PATH_BYTES_MAX {
+            template.push_str("/*");
+            break;
+        }
+        template.push('/');
+        template.push_str(kept);
+    }
+    template
+}
+
+/// The template of a target whose end was not captured: its last segment may be the start of anything.
+pub(crate) fn path_template_cut(target: &str) -> String {
+    if target.contains(['?', '#']) {
+        return path_template(target);
+    }
+    let mut template = path_template(target);
+    let whole = template.rfind('/').unwrap_or(0);
+    template.truncate(whole);
+    template.push_str("/*");
+    template
+}
+
+fn is_literal(segment: &str) -> bool {
+    segment.len() <= SEGMENT_BYTES_MAX && (is_version(segment) || segment.split(['.', '-', '_', '~']).all(is_word))
+}
+
+/// `v2.1`
+fn is_version(segment: &str) -> bool {
+    let number = |part: &str| matches!(part.len(), 1 | 2) && part.bytes().all(|byte| byte.is_ascii_digit());
+    segment.strip_prefix('v').is_some_and(|numbers| numbers.split('.').all(number))
+}
+
+/// Letters, then perhaps one or two digits (`v1`, `GetItemsV2`), or a short word around a number (`k8s`, `i18n`); not hexadecimal.
+fn is_word(word: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphabetic();
+    if word.is_empty() {
+        return true;
+    }
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    let letters = word.bytes().filter(|byte| letter(*byte)).count();
+    let plain = digits + letters == word.len() && word.len() <= WORD_BYTES_MAX && word.starts_with(|first: char| first.is_ascii_alphabetic());
+    let hexadecimal = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let trailing = word.trim_end_matches(|last: char| last.is_ascii_digit()).bytes().all(letter);
+    plain && !hexadecimal && digits <= 2 && (trailing || word.len() <= 4)
+}
+
+/// The host of a `Host` or `:authority` field, or of an absolute target: lower case, without credentials, port and final dot. None if it is not
+/// made of what names and addresses are made of.
+pub fn host(authority: &[u8]) -> Option<String> {
+    let after_credentials = authority.iter().rposition(|byte| *byte == b'@').map_or(authority, |at| &authority[at + 1..]);
+    let text = std::str::from_utf8(after_credentials).ok()?.trim();
+    let bare = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None => text.split(':').next()?,
+    };
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    (!bare.is_empty() && bare.len() <= HOST_BYTES_MAX && bare.bytes().all(allowed)).then(|| bare.to_ascii_lowercase())
+}
+
+/// The authority of an absolute target, or a CONNECT's target.
+pub(crate) fn target_authority(method: &str, target: &str) -> Option<String> {
+    if method == "CONNECT" {
+        return host(target.as_bytes());
+    }
+    let (_, rest) = target.split_once("://").filter(|_| !target.starts_with('/'))?;
+    host(rest.split(['/', '?', '#']).next()?.as_bytes())
+}

@@ -9,7 +9,7 @@ mod head;
 
 use std::collections::VecDeque;
 
-use crate::Piece;
+use crate::{Piece, http};
 use body::{Body, Progress};
 use head::{Reading, RequestHead, ResponseHead};
 
@@ -287,12 +287,16 @@ impl Connection {
             return head.body.map_or(State::Lost, |_| State::Head);
         }
         let pending = self.pending.pop_front();
-        if pending.is_none() {
-            self.unpaired = self.unpaired.saturating_sub(1);
-        }
         found(Event::Response(Response { at_ns, status: head.status, answers: pending.map(|it| it.asked) }));
-        // Whether an answer has a body depends on the question.
-        let Some(method) = pending.map(|it| it.method) else { return State::Lost };
+        let method = match pending {
+            Some(pending) => pending.method,
+            None if self.unpaired > 0 => {
+                self.unpaired -= 1;
+                http::OTHER
+            }
+            // Whether an answer has a body depends on the question, which was not seen.
+            None => return State::Lost,
+        };
         if head.status == 101 || (method == "CONNECT" && (200..300).contains(&head.status)) {
             self.speaks = Speaks::Other;
         }

@@ -1,5 +1,7 @@
 //! What HTTP says in any of its versions: methods, paths, hosts; and how little of them is kept.
 
+use crate::text;
+
 /// The methods that are told apart; any other is [`OTHER`]. The list and the word are OpenTelemetry's (`http.request.method`).
 pub const METHODS: [&str; 10] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
 pub const OTHER: &str = "_OTHER";
@@ -8,8 +10,6 @@ pub const OTHER: &str = "_OTHER";
 pub const PATH_BYTES_MAX: usize = 128;
 /// Segments of a path that are kept. gRPC has two, REST about twice the depth of its resources.
 pub const SEGMENTS_MAX: usize = 8;
-/// As long as a DNS name may be.
-pub const HOST_BYTES_MAX: usize = 253;
 
 /// A longer word of a path is taken for a token.
 const WORD_BYTES_MAX: usize = 20;
@@ -87,14 +87,12 @@ fn is_word(word: &str) -> bool {
 /// made of what names and addresses are made of.
 pub fn host(authority: &[u8]) -> Option<String> {
     let after_credentials = authority.iter().rposition(|byte| *byte == b'@').map_or(authority, |at| &authority[at + 1..]);
-    let text = std::str::from_utf8(after_credentials).ok()?.trim();
-    let bare = match text.strip_prefix('[') {
+    let authority = std::str::from_utf8(after_credentials).ok()?.trim();
+    let bare = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?.0,
-        None => text.split(':').next()?,
+        None => authority.split(':').next()?,
     };
-    let bare = bare.strip_suffix('.').unwrap_or(bare);
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
-    (!bare.is_empty() && bare.len() <= HOST_BYTES_MAX && bare.bytes().all(allowed)).then(|| bare.to_ascii_lowercase())
+    text::host(bare.as_bytes())
 }
 
 /// The authority of an absolute target, or a CONNECT's target.

@@ -12,6 +12,9 @@ pub mod dns;
 pub mod http;
 pub mod http1;
 mod text;
+pub mod tls;
+
+pub use text::HOST_BYTES_MAX;
 
 /// What is known next of one direction of a connection, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

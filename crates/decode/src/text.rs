@@ -12,3 +12,14 @@ pub(crate) fn push_escaped(text: &mut String, byte: u8, plain: impl Fn(u8) -> bo
         }
     }
 }
+
+/// As long as a DNS name may be.
+pub const HOST_BYTES_MAX: usize = 253;
+
+/// A host's name or address in lower case, without the final dot. None if it has other signs than these have.
+pub(crate) fn host(bytes: &[u8]) -> Option<String> {
+    let bare = bytes.strip_suffix(b".").unwrap_or(bytes);
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:".contains(byte);
+    let text = std::str::from_utf8(bare).ok()?;
+    (!bare.is_empty() && bare.len() <= HOST_BYTES_MAX && bare.iter().all(allowed)).then(|| text.to_ascii_lowercase())
+}

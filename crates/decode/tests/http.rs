@@ -1,6 +1,7 @@
 //! What is kept of paths and hosts.
 
-use edgescope_decode::http::{HOST_BYTES_MAX, PATH_BYTES_MAX, host, path_template};
+use edgescope_decode::HOST_BYTES_MAX;
+use edgescope_decode::http::{PATH_BYTES_MAX, host, path_template};
 
 #[test]
 fn what_programmers_wrote_is_kept() {

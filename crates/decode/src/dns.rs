@@ -11,7 +11,7 @@ use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
 
 use crate::text::push_escaped;
-pub use framed::{FRAME_BYTES_MAX, Framed};
+pub use framed::{FRAME_BYTES_MAX, FRAMED_HEAP_BYTES_MAX, Framed};
 
 /// A longer name, which only escapes can make, is cut here. RFC 1035 allows 255 bytes on the wire, which are 253 in text.
 pub const NAME_BYTES_MAX: usize = 253;
@@ -22,6 +22,12 @@ pub const ALIASES_MAX: usize = 16;
 /// Records of one message that are looked at. 64 KiB hold 6,000 of the smallest, each of which may unfold a name of 127 labels;
 /// a zone transfer's messages hold hundreds.
 pub const RECORDS_MAX: usize = 1024;
+
+/// What reading a message may take of the heap: its [`ADDRESSES_MAX`] addresses and [`ALIASES_MAX`] pairs of aliases, each name with its text, the names
+/// of the record at hand, and the lists while they grow to twice their size.
+pub const HEAP_BYTES_MAX: usize = (ADDRESSES_MAX + 2 * ALIASES_MAX + 4) * (TEXT_BYTES_MAX + 3 * std::mem::size_of::<Address>());
+/// A name's text, in a string that doubles as it grows beyond the name's own length.
+const TEXT_BYTES_MAX: usize = 2 * NAME_BYTES_MAX + 8;
 
 const HEADER_BYTES: usize = 12;
 const CLASS_INTERNET: u16 = 1;
@@ -205,6 +211,9 @@ fn text(name: &Name) -> String {
             text.push('.');
         }
         for byte in label {
+            if text.len() >= NAME_BYTES_MAX {
+                break;
+            }
             push_escaped(&mut text, byte.to_ascii_lowercase(), |byte| byte != b'.');
         }
     }

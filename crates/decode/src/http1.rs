@@ -20,6 +20,10 @@ pub const PENDING_MAX: usize = 64;
 /// So many pieces without a beginning, on a connection that never spoke HTTP, and it is something else.
 pub const TRIES_MAX: u8 = 16;
 
+/// What a [`Connection`] may take of the heap: two heads, in lists that double and are copied as they grow, one of them a second time while it is
+/// read; the pending requests; one event. Between heads it is the pending requests alone.
+pub const HEAP_BYTES_MAX: usize = 7 * HEAD_BYTES_MAX + 3 * PENDING_MAX * std::mem::size_of::<Pending>() + 4096;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
     Client,
@@ -70,7 +74,7 @@ pub enum Speaks {
     Other,
 }
 
-/// One connection. Holds at most two heads of [`HEAD_BYTES_MAX`] bytes and [`PENDING_MAX`] requests.
+/// One connection. Holds at most [`HEAP_BYTES_MAX`] bytes.
 #[derive(Debug)]
 pub struct Connection {
     client: Direction,
@@ -141,8 +145,8 @@ impl Connection {
         self.speaks
     }
 
-    /// Takes what `sender` sent next, which was seen at `at_ns`, and calls `found` with what it says. The two directions are fed as they were seen;
-    /// what comes on a clock that steps back is no error here.
+    /// Takes what `sender` sent next, which was seen at `at_ns`, and calls `found` with what it says. The two directions are fed as they were seen, by
+    /// one clock.
     pub fn feed(&mut self, sender: Sender, at_ns: u64, piece: Piece<'_>, mut found: impl FnMut(Event)) {
         if self.speaks == Speaks::Other {
             return;
@@ -229,9 +233,12 @@ impl Connection {
         let at_ns = direction.head_ns;
         let before = direction.head.len();
         let kept = std::mem::take(&mut direction.head);
-        let joined = join(kept, &bytes[..bytes.len().min(HEAD_BYTES_MAX - before)]);
+        let next = &bytes[..bytes.len().min(HEAD_BYTES_MAX - before)];
+        let joined = join(kept, next);
         let all = joined.as_deref().unwrap_or(bytes);
         let (state, length) = match sender {
+            // A head ends with a line: it is not read anew for each byte of a line.
+            _ if before > 0 && !next.contains(&b'\n') => (None, 0),
             Sender::Client => match head::request(all) {
                 Reading::Whole(length, head) => (Some(self.requested(at_ns, head, found)), length),
                 Reading::Faulty(head) => (Some(self.requested(at_ns, head, found)), all.len()),
@@ -255,7 +262,7 @@ impl Connection {
                 &bytes[length.saturating_sub(before).min(bytes.len())..]
             }
             None => {
-                let keep = joined.unwrap_or_else(|| bytes[..bytes.len().min(HEAD_BYTES_MAX)].to_vec());
+                let keep = joined.unwrap_or_else(|| next.to_vec());
                 let full = keep.len() == HEAD_BYTES_MAX;
                 self.direction(sender).head = keep;
                 if full {
@@ -286,7 +293,8 @@ impl Connection {
         if (100..200).contains(&head.status) && head.status != 101 {
             return head.body.map_or(State::Lost, |_| State::Head);
         }
-        let pending = self.pending.pop_front();
+        // What began before the request is no answer to it.
+        let pending = self.pending.pop_front_if(|it| it.asked.at_ns <= at_ns);
         found(Event::Response(Response { at_ns, status: head.status, answers: pending.map(|it| it.asked) }));
         let method = match pending {
             Some(pending) => pending.method,

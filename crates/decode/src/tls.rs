@@ -5,6 +5,8 @@ use crate::{Piece, text};
 
 /// So much of a ClientHello is kept and looked at. One with a post-quantum key share has 1.8 KiB; its extensions come in any order.
 pub const HELLO_BYTES_MAX: usize = 8192;
+/// What a [`ClientHello`] may take of the heap: what it keeps, in a list that doubles and is copied as it grows, and the name.
+pub const HEAP_BYTES_MAX: usize = 3 * HELLO_BYTES_MAX + 1024;
 
 const RECORD_HEADER_BYTES: usize = 5;
 const RECORD_HANDSHAKE: u8 = 22;
@@ -29,7 +31,7 @@ pub enum Outcome {
     Other,
 }
 
-/// Reads what a client sends first. Holds at most [`HELLO_BYTES_MAX`] bytes, none after the outcome.
+/// Reads what a client sends first. Holds at most [`HEAP_BYTES_MAX`] bytes, none but the name after the outcome.
 #[derive(Debug, Default)]
 pub struct ClientHello {
     header: Vec<u8>,

@@ -1,13 +1,13 @@
 //! DNS: what real programs sent, the examples of the RFCs, and messages that end early or lie.
 
-mod common;
-
-use common::{bytes, corpus, sample};
 use edgescope_decode::Piece;
 use edgescope_decode::dns::{self, ADDRESSES_MAX, Address, Error, FRAME_BYTES_MAX, Framed, Message, NAME_BYTES_MAX, Question, kind};
+use edgescope_fuzz::{bytes, hex_lines, sample};
+
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/dns.txt");
 
 fn read(name: &str) -> Message {
-    dns::message(&sample("dns", name)).expect("a message")
+    dns::message(&sample(CORPUS, name)).expect("a message")
 }
 
 fn question(name: &str, kind: u16) -> Option<Question> {
@@ -33,7 +33,7 @@ const ANSWER: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
 
 #[test]
 fn query_and_response_have_the_same_id_and_question() {
-    let samples = corpus("dns");
+    let samples = hex_lines(CORPUS);
     for pair in samples.chunks(2) {
         let [query, response] = pair else { panic!("an odd sample") };
         let (query, response) = (dns::message(&query.1).expect("a query"), dns::message(&response.1).expect("a response"));
@@ -99,7 +99,7 @@ fn truncated_by_the_server_is_not_cut_by_the_capture() {
 
 #[test]
 fn a_payload_that_ends_early_gives_its_whole_records() {
-    let whole = sample("dns", "pool-edns-response");
+    let whole = sample(CORPUS, "pool-edns-response");
     let full = dns::message(&whole).expect("a message");
     let question_ends = 12 + 23;
     for end in 0..whole.len() {
@@ -205,7 +205,7 @@ fn frame(message: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_connection_is_read_message_by_message_however_it_is_cut() {
-    let messages: Vec<Vec<u8>> = corpus("dns").into_iter().map(|(_, bytes)| bytes).collect();
+    let messages: Vec<Vec<u8>> = hex_lines(CORPUS).into_iter().map(|(_, bytes)| bytes).collect();
     let stream: Vec<u8> = messages.iter().flat_map(|message| frame(message)).collect();
     for size in [1, 2, 3, 7, 50, 1000, stream.len()] {
         let mut framed = Framed::new();
@@ -219,8 +219,8 @@ fn a_connection_is_read_message_by_message_however_it_is_cut() {
 
 #[test]
 fn a_hole_within_a_message_costs_only_its_end() {
-    let long = frame(&sample("dns", "pool-edns-response"));
-    let next = frame(&sample("dns", "aaaa-response"));
+    let long = frame(&sample(CORPUS, "pool-edns-response"));
+    let next = frame(&sample(CORPUS, "aaaa-response"));
     let pieces = [Piece::Bytes(&long[..100]), Piece::Gap(long.len() - 110), Piece::Bytes(&long[long.len() - 10..]), Piece::Bytes(&next)];
     assert_eq!(found(&mut Framed::new(), &pieces), [98, next.len() - 2]);
     let to_the_end = [Piece::Bytes(&long[..100]), Piece::Gap(long.len() - 100), Piece::Gap(0), Piece::Bytes(&next)];
@@ -229,7 +229,7 @@ fn a_hole_within_a_message_costs_only_its_end() {
 
 #[test]
 fn after_a_loss_it_waits_for_a_beginning() {
-    let whole = frame(&sample("dns", "aaaa-query"));
+    let whole = frame(&sample(CORPUS, "aaaa-query"));
     let rest = &whole[5..];
     let begun = Piece::Bytes(&whole[..20]);
     let lost: [(&[Piece<'_>], &[usize]); 4] =

@@ -1,18 +1,18 @@
 //! HTTP/1: what real programs said, the examples of the RFC, and connections with holes.
 
-mod common;
-
-use common::corpus;
 use edgescope_decode::Piece::{self, Bytes, Gap, Lost};
 use edgescope_decode::http1::{Connection, Event, HEAD_BYTES_MAX, PENDING_MAX, Request, Response, Sender, Speaks, TRIES_MAX};
+use edgescope_fuzz::hex_lines;
 
 use Sender::{Client, Server};
 
-/// Feeds pieces at 0, 1, 2 … and says in a line each what was found: `0 GET shop /cart` with the request's number, `200 of 0` or `200 of ?`.
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/http1.txt");
+
+/// Feeds pieces and says in a line each what was found: `0 GET shop /cart` with the request's number, `200 of 0` or `200 of ?`.
 fn heard(connection: &mut Connection, pieces: &[(Sender, Piece<'_>)]) -> Vec<String> {
     let mut lines = Vec::new();
-    for (at_ns, (sender, piece)) in pieces.iter().enumerate() {
-        connection.feed(*sender, at_ns as u64, *piece, |event| lines.push(line(&event)));
+    for (sender, piece) in pieces {
+        connection.feed(*sender, 0, *piece, |event| lines.push(line(&event)));
     }
     lines
 }
@@ -32,7 +32,7 @@ fn connection(name: &str) -> Vec<(Sender, Vec<u8>)> {
         let sender = place.strip_prefix(name)?.strip_prefix(':')?;
         Some((if sender == "client" { Client } else { Server }, bytes))
     };
-    let pieces: Vec<_> = corpus("http1").into_iter().filter_map(of).collect();
+    let pieces: Vec<_> = hex_lines(CORPUS).into_iter().filter_map(of).collect();
     assert!(!pieces.is_empty(), "no {name} in the corpus");
     pieces
 }
@@ -126,6 +126,18 @@ fn times_are_of_first_bytes() {
     let [Event::Request(request), Event::Response(response)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((request.at_ns, request.host.as_deref(), response.at_ns), (10, Some("shop"), 30));
     assert_eq!(response.answers.map(|asked| (asked.number, asked.at_ns)), Some((0, 10)));
+}
+
+#[test]
+fn what_began_before_the_request_is_no_answer_to_it() {
+    let mut connection = Connection::new();
+    let mut lines = Vec::new();
+    let pieces: [(Sender, &[u8]); 4] =
+        [(Server, b"HTTP/1.1 408"), (Client, b"GET / HTTP/1.1\r\n\r\n"), (Server, b" \r\n\r\n"), (Server, b"HTTP/1.1 200 OK\r\n\r\n")];
+    for (at_ns, (sender, bytes)) in pieces.into_iter().enumerate() {
+        connection.feed(sender, at_ns as u64, Bytes(bytes), |event| lines.push(line(&event)));
+    }
+    assert_eq!(lines, ["0 GET - /", "408 of ?", "200 of 0"]);
 }
 
 const GET: (Sender, Piece<'_>) = (Client, Bytes(b"GET /a HTTP/1.1\r\nHost: shop\r\n\r\n"));

@@ -1,10 +1,10 @@
 //! The name that TLS clients ask for: what real programs send, cut and split, and what is none.
 
-mod common;
-
-use common::{corpus, sample};
 use edgescope_decode::Piece::{self, Bytes, Gap, Lost};
 use edgescope_decode::tls::{ClientHello, HELLO_BYTES_MAX, Outcome, server_name};
+use edgescope_fuzz::{hex_lines, sample};
+
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/tls.txt");
 
 fn named(name: &str) -> Outcome {
     Outcome::Name(name.to_owned())
@@ -44,15 +44,15 @@ fn real_clients_ask_for_a_name() {
         ("python", named("python.shop.example")),
         ("chromium", named("games.shop.example")),
     ];
-    assert_eq!(corpus("tls").len(), asked.len());
+    assert_eq!(hex_lines(CORPUS).len(), asked.len());
     for (client, outcome) in asked {
-        assert_eq!(server_name(&sample("tls", client)), outcome, "{client}");
+        assert_eq!(server_name(&sample(CORPUS, client)), outcome, "{client}");
     }
 }
 
 #[test]
 fn it_does_not_matter_how_it_is_split() {
-    for (client, hello) in corpus("tls") {
+    for (client, hello) in hex_lines(CORPUS) {
         let whole = server_name(&hello);
         for size in [1, 3, 50, 500] {
             let pieces: Vec<_> = hello.chunks(size).map(Bytes).collect();
@@ -64,7 +64,7 @@ fn it_does_not_matter_how_it_is_split() {
 
 #[test]
 fn a_name_is_found_as_soon_as_it_is_there() {
-    for (client, hello) in corpus("tls") {
+    for (client, hello) in hex_lines(CORPUS) {
         let whole = server_name(&hello);
         let outcomes: Vec<_> = (0..=hello.len()).map(|end| server_name(&hello[..end])).collect();
         let found = outcomes.iter().position(|outcome| *outcome == whole).expect("found at the end");
@@ -76,7 +76,7 @@ fn a_name_is_found_as_soon_as_it_is_there() {
 
 #[test]
 fn a_hole_ends_it() {
-    let hello = sample("tls", "curl-openssl");
+    let hello = sample(CORPUS, "curl-openssl");
     assert_eq!(after(&[Bytes(&hello[..50]), Gap(0), Bytes(&hello[50..])]), named("shop.example"));
     assert_eq!(after(&[Bytes(&hello[..50]), Gap(1), Bytes(&hello[51..])]), Outcome::Cut);
     assert_eq!(after(&[Bytes(&hello[..50]), Lost, Bytes(&hello)]), Outcome::Cut, "final");
@@ -86,9 +86,9 @@ fn a_hole_ends_it() {
 
 #[test]
 fn what_is_no_client_hello() {
-    let mut server_hello = sample("tls", "node");
+    let mut server_hello = sample(CORPUS, "node");
     server_hello[5] = 2;
-    let mut old = sample("tls", "node");
+    let mut old = sample(CORPUS, "node");
     old[9] = 2;
     for bytes in
         [&server_hello[..], &old, b"GET / HTTP/1.1\r\n", b"\x17\x03\x03\x00\x01x", b"\x16\x02\0\0\x01x", b"\x16\x03\x01\0\0", b"\x16\x03\x01\xff\xff"]

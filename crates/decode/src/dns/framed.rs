@@ -8,7 +8,10 @@ const HEADER_BYTES: usize = 12;
 /// So much of one message is kept; the rest is passed over, and the message is handed on cut. Common answers with 64 addresses take 2 KiB.
 pub const FRAME_BYTES_MAX: usize = 4096;
 
-/// Finds the messages in one direction of a connection. Holds at most [`FRAME_BYTES_MAX`] bytes.
+/// What [`Framed`] may take of the heap: what it keeps, in a list that doubles and is copied as it grows.
+pub const FRAMED_HEAP_BYTES_MAX: usize = 3 * FRAME_BYTES_MAX;
+
+/// Finds the messages in one direction of a connection. Holds at most [`FRAMED_HEAP_BYTES_MAX`] bytes.
 #[derive(Debug, Default)]
 pub struct Framed {
     prefix: Vec<u8>,
@@ -83,17 +86,21 @@ impl Framed {
     fn passed(&mut self, bytes: usize, found: &mut impl FnMut(&[u8])) {
         self.missing -= bytes;
         if self.missing == 0 {
-            found(&self.kept);
-            self.kept.clear();
+            self.hand_on(found);
             self.torn = false;
         }
     }
 
-    fn lose(&mut self, found: &mut impl FnMut(&[u8])) {
+    /// A message of which nothing was captured is none.
+    fn hand_on(&mut self, found: &mut impl FnMut(&[u8])) {
         if !self.kept.is_empty() {
             found(&self.kept);
         }
         self.kept.clear();
+    }
+
+    fn lose(&mut self, found: &mut impl FnMut(&[u8])) {
+        self.hand_on(found);
         *self = Self { kept: std::mem::take(&mut self.kept), ..Self::midway() };
     }
 }

@@ -2,6 +2,7 @@
 
 use httparse::Status;
 
+use super::HEAD_BYTES_MAX;
 use super::body::Body;
 use crate::http::{self, host, path_template, path_template_cut, target_authority};
 
@@ -68,6 +69,7 @@ pub(super) fn request_cut(bytes: &[u8]) -> Option<RequestHead> {
 
 /// The first line alone, perhaps without its end.
 fn request_line(bytes: &[u8]) -> Option<RequestHead> {
+    let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let bytes = bytes.trim_ascii_start();
     let line = bytes.split(|byte| *byte == b'\n').next()?;
     let whole = line.len() < bytes.len();
@@ -88,10 +90,10 @@ pub(super) fn response(bytes: &[u8]) -> Reading<ResponseHead> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut fields);
     match parsed.parse(bytes) {
-        Ok(Status::Complete(length)) => {
-            let status = parsed.code.unwrap_or_default();
-            Reading::Whole(length, ResponseHead { status, body: body(parsed.headers, Body::UntilClose) })
-        }
+        Ok(Status::Complete(length)) => match parsed.code {
+            Some(status @ 100..) => Reading::Whole(length, ResponseHead { status, body: body(parsed.headers, Body::UntilClose) }),
+            _ => Reading::Wrong,
+        },
         Ok(Status::Partial) if version_begins(bytes) => Reading::Partial,
         Ok(Status::Partial) => Reading::Wrong,
         Err(_) => response_cut(bytes).map_or(Reading::Wrong, Reading::Faulty),

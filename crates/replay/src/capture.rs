@@ -6,9 +6,12 @@ use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{LegacyPcapReader, PcapBlockOwned, PcapError, PcapHeader, PcapNGReader};
 use serde::Serialize;
 use std::io::Read;
+use std::ops::ControlFlow;
 
 /// Longest block of a capture: a packet with its options. tcpdump cuts packets at 256 KiB, the largest that Linux makes are 512 KiB.
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
+/// The buffer begins with this, and grows as blocks ask for it.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Interfaces of a section of a pcapng file.
 pub const INTERFACES_MAX: usize = 4096;
 
@@ -50,9 +53,17 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Reads all packets; `None` if the capture was whole.
-pub fn read(bytes: Bytes, each: impl FnMut(&Packet<'_>)) -> Option<Damage> {
-    let mut reading = Reading { failure: bytes.failure(), format: Format::default(), packets: 0, last_ns: 0, each };
+/// Reads all packets, or until `each` breaks; `None` if the capture was whole as far as it was read.
+pub fn read(bytes: Bytes, each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Option<Damage> {
+    let mut reading = Reading {
+        failure: bytes.failure(),
+        buffer_bytes: BUFFER_BYTES,
+        format: Format::default(),
+        packets: 0,
+        last_ns: 0,
+        flow: ControlFlow::Continue(()),
+        each,
+    };
     match parser(bytes) {
         Ok(mut parser) => reading.all(parser.as_mut()),
         Err(what) => {
@@ -69,12 +80,10 @@ fn parser(mut bytes: Bytes) -> Result<Box<dyn PcapReaderIterator>, String> {
         return Err("the file is empty".to_owned());
     }
     let whole = Filling(std::io::Cursor::new(magic[..read].to_vec()).chain(bytes));
-    // The parser refuses a block as long as its buffer.
-    let capacity = BLOCK_BYTES_MAX + 1;
     let opened = if magic == PCAPNG {
-        PcapNGReader::new(capacity, whole).map(|reader| Box::new(reader) as Box<dyn PcapReaderIterator>)
+        PcapNGReader::new(BUFFER_BYTES, whole).map(|reader| Box::new(reader) as Box<dyn PcapReaderIterator>)
     } else {
-        LegacyPcapReader::new(capacity, whole).map(|reader| Box::new(reader) as Box<dyn PcapReaderIterator>)
+        LegacyPcapReader::new(BUFFER_BYTES, whole).map(|reader| Box::new(reader) as Box<dyn PcapReaderIterator>)
     };
     opened.map_err(|error| match error {
         PcapError::HeaderNotRecognized => "it is no capture: neither pcap nor pcapng, plain or compressed by gzip or zstd".to_owned(),
@@ -102,9 +111,11 @@ impl<R: Read> Read for Filling<R> {
 
 struct Reading<F> {
     failure: Failure,
+    buffer_bytes: usize,
     format: Format,
     packets: u64,
     last_ns: u64,
+    flow: ControlFlow<()>,
     each: F,
 }
 
@@ -112,11 +123,12 @@ struct Reading<F> {
 enum Step {
     Consume(usize),
     Refill,
+    Grow,
     End,
     Stop(String),
 }
 
-impl<F: FnMut(&Packet<'_>)> Reading<F> {
+impl<F: FnMut(&Packet<'_>) -> ControlFlow<()>> Reading<F> {
     fn all(&mut self, parser: &mut dyn PcapReaderIterator) -> Option<Damage> {
         loop {
             let step = match parser.next() {
@@ -126,10 +138,12 @@ impl<F: FnMut(&Packet<'_>)> Reading<F> {
                 },
                 Err(PcapError::Eof) => Step::End,
                 Err(PcapError::Incomplete(_)) => Step::Refill,
+                Err(PcapError::BufferTooSmall) => Step::Grow,
                 Err(error) => Step::Stop(self.why(&error)),
             };
             match step {
-                Step::Consume(length) => parser.consume(length),
+                Step::Consume(length) if self.flow.is_continue() => parser.consume(length),
+                Step::Consume(_) => return None,
                 Step::Refill => {
                     let before = parser.data().len();
                     // Reading errors come as the end of the data.
@@ -138,11 +152,31 @@ impl<F: FnMut(&Packet<'_>)> Reading<F> {
                         return Some(self.damage(parser, "a block that contradicts its own length".to_owned()));
                     }
                 }
+                Step::Grow => {
+                    if let Err(what) = self.grow(parser) {
+                        return Some(self.damage(parser, what));
+                    }
+                }
                 // The compressed stream may end in an error where the capture in it seems whole.
                 Step::End => return self.failure.take().map(|error| self.damage(parser, format!("the rest cannot be decompressed: {error}"))),
                 Step::Stop(what) => return Some(self.damage(parser, what)),
             }
         }
+    }
+
+    /// Doubles the buffer for a long block, if the file has as much at all.
+    fn grow(&mut self, parser: &mut dyn PcapReaderIterator) -> Result<(), String> {
+        parser.refill().map_err(|error| self.why(&error))?;
+        if parser.data().len() < self.buffer_bytes {
+            return Err(self.why(&PcapError::UnexpectedEof));
+        }
+        // The parser refuses a block as long as its buffer.
+        if self.buffer_bytes > BLOCK_BYTES_MAX {
+            return Err(self.why(&PcapError::BufferTooSmall));
+        }
+        self.buffer_bytes = (self.buffer_bytes * 2).min(BLOCK_BYTES_MAX + 1);
+        parser.grow(self.buffer_bytes);
+        Ok(())
     }
 
     fn damage(&self, parser: &dyn PcapReaderIterator, what: String) -> Damage {
@@ -211,7 +245,7 @@ impl<F: FnMut(&Packet<'_>)> Reading<F> {
             length: (length as usize).max(data.len()),
             has_time: at_ns.is_some(),
         };
-        (self.each)(&packet);
+        self.flow = (self.each)(&packet);
     }
 }
 

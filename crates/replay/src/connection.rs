@@ -1,7 +1,9 @@
 //! One TCP connection: how it began, both directions, how it ended.
 
+use crate::app::{App, Said};
 use crate::segment::Segment;
 use crate::sender::Sender;
+use crate::stream::Room;
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -64,6 +66,7 @@ pub struct Connection {
     pub first_ns: u64,
     pub last_ns: u64,
     pub first_packet: u64,
+    pub app: App,
     syn_ns: Option<u64>,
     syn_last_ns: u64,
     syn_ack_ns: Option<u64>,
@@ -93,6 +96,7 @@ impl Connection {
             first_ns: now_ns,
             last_ns: now_ns,
             first_packet: number,
+            app: App::default(),
             syn_ns: None,
             syn_last_ns: 0,
             syn_ack_ns: None,
@@ -128,7 +132,7 @@ impl Connection {
     }
 
     /// Takes a segment up.
-    pub fn takes(&mut self, segment: &Segment<'_>, now_ns: u64) {
+    pub fn takes(&mut self, segment: &Segment<'_>, now_ns: u64, room: &Room) {
         let from = self.side_of(segment);
         self.last_ns = self.last_ns.max(now_ns);
         self.senders[from].counts.packets += 1;
@@ -146,13 +150,25 @@ impl Connection {
         }
         if segment.ack() {
             let is_bare = segment.length == 0 && !segment.syn() && !segment.fin() && segment.window == self.windows[from];
-            self.senders[1 - from].acknowledged(segment, is_bare, now_ns);
+            if let Some(ack) = self.senders[1 - from].acknowledged(segment, is_bare, now_ns) {
+                self.app.acknowledged(1 - from, ack, now_ns);
+            }
         }
         if !segment.syn() || segment.length > 0 {
             let loop_ns = self.loop_ns();
-            self.senders[from].sends(segment, now_ns, loop_ns);
+            if let Some(start) = self.senders[from].sends(segment, now_ns, loop_ns) {
+                self.hears(segment, from, start, now_ns, room);
+            }
         }
         self.window(segment, from, now_ns);
+    }
+
+    fn hears(&mut self, segment: &Segment<'_>, from: usize, start: u64, now_ns: u64, room: &Room) {
+        if segment.length > 0 {
+            let said = Said { from, start, length: segment.length.into(), payload: segment.payload, at_ns: now_ns };
+            let begins = self.senders.each_ref().map(Sender::begin);
+            self.app.hears(&said, begins, self.ends[1].port(), room);
+        }
     }
 
     fn synchronises(&mut self, segment: &Segment<'_>, from: usize, now_ns: u64) {

@@ -6,8 +6,10 @@ use crate::ip::{self, Carried, Datagram, Unread, tunnel_port};
 use crate::link::{self, Link};
 use crate::report::{CaptureReport, Report, TcpReport, time};
 use crate::segment::Segment;
+use crate::stream::Room;
 use crate::table::{Aged, Table};
 use crate::udp::{Conversation, IDLE_NS};
+use std::ops::ControlFlow;
 
 /// Stragglers of a connection that is over are its own for so long: twice what Linux keeps TIME_WAIT.
 const LINGER_NS: u64 = 120_000_000_000;
@@ -36,7 +38,9 @@ pub struct Replay<S> {
     first_ns: Option<u64>,
     now_ns: u64,
     swept_ns: u64,
+    room: Room,
     sink: S,
+    flow: ControlFlow<()>,
 }
 
 impl Aged for Connection {
@@ -51,7 +55,7 @@ impl Aged for Conversation {
     }
 }
 
-impl<S: FnMut(Report)> Replay<S> {
+impl<S: FnMut(Report) -> ControlFlow<()>> Replay<S> {
     pub fn new(settings: &Settings, sink: S) -> Self {
         Self {
             tcp: Table::new(settings.connections_max),
@@ -60,12 +64,14 @@ impl<S: FnMut(Report)> Replay<S> {
             first_ns: None,
             now_ns: 0,
             swept_ns: 0,
+            room: Room::default(),
             sink,
+            flow: ControlFlow::Continue(()),
         }
     }
 
-    /// Takes a packet up.
-    pub fn takes(&mut self, packet: &Packet<'_>) {
+    /// Takes a packet up. Breaks when the sink has.
+    pub fn takes(&mut self, packet: &Packet<'_>) -> ControlFlow<()> {
         self.summary.packets += 1;
         if packet.has_time {
             self.summary.packets_back_in_time += u64::from(packet.at_ns < self.now_ns);
@@ -87,6 +93,7 @@ impl<S: FnMut(Report)> Replay<S> {
         if self.now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
             self.sweep();
         }
+        self.flow
     }
 
     fn ip(&mut self, carried: Carried<'_>, packet: &Packet<'_>) {
@@ -111,7 +118,7 @@ impl<S: FnMut(Report)> Replay<S> {
         self.summary.tcp_packets += 1;
         let key = Table::<Connection>::key(segment.source, segment.dest);
         match self.tcp.get_mut(&key) {
-            Some(connection) if !connection.is_succeeded_by(segment) => return connection.takes(segment, packet.at_ns),
+            Some(connection) if !connection.is_succeeded_by(segment) => return connection.takes(segment, packet.at_ns, &self.room),
             Some(_) => {
                 let before = self.tcp.remove(&key);
                 before.into_iter().for_each(|before| self.report_tcp(before, false));
@@ -119,7 +126,7 @@ impl<S: FnMut(Report)> Replay<S> {
             None => {}
         }
         let mut connection = Connection::new(segment, packet.at_ns, packet.number);
-        connection.takes(segment, packet.at_ns);
+        connection.takes(segment, packet.at_ns, &self.room);
         for gone in self.tcp.insert(key, connection) {
             let is_evicted = !gone.is_over();
             self.report_tcp(gone, is_evicted);
@@ -161,12 +168,12 @@ impl<S: FnMut(Report)> Replay<S> {
         connection.ends(self.now_ns);
         self.summary.tcp_connections += 1;
         self.summary.evicted += u64::from(is_evicted);
-        (self.sink)(Report::Tcp(Box::new(TcpReport::new(&connection, self.now_ns, is_evicted))));
+        self.flow = (self.sink)(Report::Tcp(Box::new(TcpReport::new(&connection, self.now_ns, is_evicted))));
     }
 
     fn report_udp(&mut self, conversation: Conversation) {
         self.summary.udp_conversations += 1;
-        (self.sink)(Report::Udp(Box::new(conversation.report())));
+        self.flow = (self.sink)(Report::Udp(Box::new(conversation.report(self.now_ns))));
     }
 
     fn unread(&mut self, why: &str) {

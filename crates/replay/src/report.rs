@@ -43,6 +43,10 @@ pub struct TcpReport {
     pub server_to_client: DirectionReport,
     /// Time that went by in time-outs, stalls, closed windows and failed connects.
     pub lost_s: f64,
+    pub http: Option<HttpReport>,
+    pub dns: Option<DnsReport>,
+    /// The only end whose packets were captured.
+    pub one_way: Option<Side>,
     /// What could not be told of this connection.
     pub notes: Vec<String>,
 }
@@ -138,6 +142,54 @@ pub struct DirectionReport {
     pub cut_packets: u64,
 }
 
+/// HTTP/1 on a connection. Times are from the first byte of a request to the first of its answer, at the capture point.
+#[derive(Debug, Serialize)]
+pub struct HttpReport {
+    #[serde(rename = "http.requests")]
+    pub requests: u64,
+    #[serde(rename = "http.status_2xx")]
+    pub status_2xx: u64,
+    #[serde(rename = "http.status_3xx")]
+    pub status_3xx: u64,
+    #[serde(rename = "http.status_4xx")]
+    pub status_4xx: u64,
+    #[serde(rename = "http.status_5xx")]
+    pub status_5xx: u64,
+    #[serde(rename = "http.status_other")]
+    pub status_other: u64,
+    #[serde(rename = "http.unanswered")]
+    pub unanswered: u64,
+    #[serde(rename = "http.client.duration")]
+    pub duration: Spread,
+    /// Payload that was not captured, or came too late.
+    pub unread_bytes: u64,
+}
+
+/// DNS between two ports. Times are from a question to its answer, at the capture point.
+#[derive(Debug, Serialize)]
+pub struct DnsReport {
+    #[serde(rename = "dns.requests")]
+    pub requests: u64,
+    #[serde(rename = "dns.responses")]
+    pub responses: u64,
+    #[serde(rename = "dns.nxdomain")]
+    pub nxdomain: u64,
+    #[serde(rename = "dns.servfail")]
+    pub servfail: u64,
+    #[serde(rename = "dns.refused")]
+    pub refused: u64,
+    #[serde(rename = "dns.errors_other")]
+    pub errors_other: u64,
+    #[serde(rename = "dns.timeouts")]
+    pub timeouts: u64,
+    #[serde(rename = "dns.client.duration")]
+    pub duration: Spread,
+    /// Messages on DNS's port that are none, or that go the wrong way.
+    pub unreadable: u64,
+    /// Questions that were forgotten since too many waited.
+    pub untracked: u64,
+}
+
 /// A UDP conversation: datagrams between two ports with less than a minute between them.
 #[derive(Debug, Serialize)]
 pub struct UdpReport {
@@ -149,6 +201,7 @@ pub struct UdpReport {
     pub client_to_server: UdpDirectionReport,
     pub server_to_client: UdpDirectionReport,
     pub tunnel: Option<&'static str>,
+    pub dns: Option<DnsReport>,
 }
 
 #[derive(Debug, Default, Clone, Serialize)]
@@ -227,6 +280,9 @@ impl TcpReport {
             client_to_server: DirectionReport::new(client, server_window, scales.map(|scales| scales[1])),
             server_to_client: DirectionReport::new(server, client_window, scales.map(|scales| scales[0])),
             lost_s: failed_s + connection.senders.iter().map(lost_s).sum::<f64>(),
+            http: connection.app.http(),
+            dns: connection.app.dns(capture_end_ns),
+            one_way: one_way(connection),
             notes: notes(connection, is_evicted),
         }
     }
@@ -251,6 +307,12 @@ fn lost_s(sender: &Sender) -> f64 {
     seconds(counts.time_out_wait_ns.max(counts.stalled_ns)) + seconds(counts.zero_window_ns)
 }
 
+/// An attempt without an answer is none.
+fn one_way(connection: &Connection) -> Option<Side> {
+    let silent = connection.senders.iter().position(|sender| sender.counts.packets == 0)?;
+    (connection.was_accepted() || !connection.began()).then_some([Side::Server, Side::Client][silent])
+}
+
 fn notes(connection: &Connection, is_evicted: bool) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |says: bool, text: String| {
@@ -259,11 +321,9 @@ fn notes(connection: &Connection, is_evicted: bool) -> Vec<String> {
         }
     };
     let of = |what: fn(&Sender) -> u64| connection.senders.iter().map(what).sum::<u64>();
-    let silent = connection.senders.iter().position(|sender| sender.counts.packets == 0);
-    let one_way = connection.was_accepted() || !connection.began();
-    if let Some(silent) = silent.filter(|_| one_way) {
-        let captured = ["from the server", "from the client"][silent];
-        note(true, format!("only packets {captured} were captured: bytes acknowledged and round trips are unknown"));
+    if let Some(side) = one_way(connection) {
+        let side = if side == Side::Client { "client" } else { "server" };
+        note(true, format!("only packets from the {side} were captured: what it was acknowledged and its round trips are unknown"));
     }
     let gaps = connection
         .senders

@@ -131,7 +131,12 @@ impl Sender {
     fn time_out(&mut self, now_ns: u64) {
         self.counts.retrans_time_out += 1;
         self.counts.time_outs += 1;
-        self.counts.time_out_wait_ns += now_ns.saturating_sub(self.sent_ns);
+        self.counts.time_out_wait_ns = self.counts.time_out_wait_ns.saturating_add(now_ns.saturating_sub(self.sent_ns));
+    }
+
+    /// Where its data begins, if its SYN was seen.
+    pub fn begin(&self) -> Option<u64> {
+        self.isn.map(|isn| isn + 1)
     }
 
     /// The sequence number of its SYN.
@@ -140,13 +145,13 @@ impl Sender {
     }
 
     /// A segment with payload, FIN or neither passes. `loop_ns` is the shortest time from here to the receiver, back to the sender and
-    /// here again.
-    pub fn sends(&mut self, segment: &Segment<'_>, now_ns: u64, loop_ns: Option<u64>) {
+    /// here again. Gives where its payload lies, unless no window reaches there.
+    pub fn sends(&mut self, segment: &Segment<'_>, now_ns: u64, loop_ns: Option<u64>) -> Option<u64> {
         let mut clock = *self.clock.get_or_insert_with(|| Clock::new(segment.sequence));
         let start = clock.widen(segment.sequence) + u64::from(segment.syn());
         if clock.is_far(start) {
             self.counts.strange += 1;
-            return;
+            return None;
         }
         let end = start + u64::from(segment.length);
         clock.advance(end);
@@ -162,6 +167,7 @@ impl Sender {
         if segment.length > 0 || segment.fin() {
             self.sent_ns = now_ns;
         }
+        Some(start)
     }
 
     /// A segment without payload says by its number how far the sender has come.
@@ -249,7 +255,7 @@ impl Sender {
                 counts.retrans_time_out += pieces;
                 if is_first {
                     counts.time_outs += 1;
-                    counts.time_out_wait_ns += now_ns.saturating_sub(last.map_or(self.sent_ns, |last| last.0));
+                    counts.time_out_wait_ns = counts.time_out_wait_ns.saturating_add(now_ns.saturating_sub(last.map_or(self.sent_ns, |last| last.0)));
                 }
             }
         }
@@ -290,14 +296,16 @@ impl Sender {
         self.segment_bytes_max.map_or(1, |max| length.div_ceil(u64::from(max.max(1))))
     }
 
-    /// The other end acknowledges. `is_bare`: the segment says nothing else, so that a repetition is a duplicate.
-    pub fn acknowledged(&mut self, segment: &Segment<'_>, is_bare: bool, now_ns: u64) {
+    /// The other end acknowledges. `is_bare`: the segment says nothing else, so that a repetition is a duplicate. Gives the end
+    /// of the data that is newly acknowledged, if any is.
+    pub fn acknowledged(&mut self, segment: &Segment<'_>, is_bare: bool, now_ns: u64) -> Option<u64> {
         let mut clock = *self.clock.get_or_insert_with(|| Clock::new(segment.acknowledgement));
         let ack = clock.widen(segment.acknowledgement);
         if clock.is_far(ack) {
             self.counts.strange += 1;
-            return;
+            return None;
         }
+        let before = self.acked;
         self.first_ack.get_or_insert(ack);
         if self.acked.is_none_or(|acked| ack > acked) {
             clock.advance(ack);
@@ -316,6 +324,7 @@ impl Sender {
             self.recovery.duplicate();
         }
         self.selective(&clock, ack, segment.options.sack());
+        (self.acked != before).then(|| ack - u64::from(self.fin.is_some_and(|fin| ack > fin)))
     }
 
     fn selective(&mut self, clock: &Clock, ack: u64, blocks: &[(u32, u32)]) {
@@ -335,7 +344,7 @@ impl Sender {
     /// Something was acknowledged, or the end is reached: what waited until now no longer does.
     fn progresses(&mut self, now_ns: u64) {
         if !self.flight.is_empty() && self.acked.is_some() {
-            self.counts.stalled_ns += now_ns.saturating_sub(self.progress_ns).saturating_sub(STALLED_NS);
+            self.counts.stalled_ns = self.counts.stalled_ns.saturating_add(now_ns.saturating_sub(self.progress_ns).saturating_sub(STALLED_NS));
         }
         self.progress_ns = now_ns;
     }
@@ -346,7 +355,7 @@ impl Sender {
             self.counts.zero_windows += 1;
             self.zero_window_since.get_or_insert(now_ns);
         } else if let Some(since) = self.zero_window_since.take() {
-            self.counts.zero_window_ns += now_ns.saturating_sub(since);
+            self.counts.zero_window_ns = self.counts.zero_window_ns.saturating_add(now_ns.saturating_sub(since));
         }
     }
 

@@ -262,3 +262,98 @@ fn datagrams_make_conversations() {
     assert_eq!(said, [(9_999, 10, 1, None), (9_999, 1, 0, None), (4789, 100, 0, Some("vxlan"))]);
     assert_eq!(told.capture.tunnels.get("vxlan"), Some(&1));
 }
+
+fn text(from_client: bool, seq: u32, ack: u32, text: &str) -> Vec<u8> {
+    let segment = if from_client { client(ACK, seq, ack, text.len()) } else { server(ACK, seq, ack, text.len()) };
+    let mut packet = segment.bytes();
+    let payload = packet.len() - text.len();
+    packet[payload..].copy_from_slice(text.as_bytes());
+    packet
+}
+
+fn with_handshake(packets: Vec<(u64, Vec<u8>)>) -> Vec<(u64, Vec<u8>)> {
+    handshake().iter().map(|(at, segment)| (*at, segment.bytes())).chain(packets).collect()
+}
+
+#[test]
+fn http_is_heard_in_any_order_of_its_segments() {
+    let (ask, ok) = ("GET /a HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    let (n, m) = (ask.len() as u32, ok.len() as u32);
+    let bad = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+    let packets = with_handshake(vec![
+        // The request's second half overtakes its first.
+        (20, text(true, 11, 1, &ask[10..])),
+        (21, text(true, 1, 1, &ask[..10])),
+        (41, text(false, 1, 1 + n, ok)),
+        (50, text(true, 1 + n, 1 + m, ask)),
+        (60, text(false, 1 + m, 1 + 2 * n, bad)),
+        (70, text(true, 1 + 2 * n, 1 + m + bad.len() as u32, ask)),
+    ]);
+    let told = told_of(&packets, &Settings::default());
+    let http = told.tcp[0].http.as_ref().expect("it was HTTP");
+    assert_eq!((http.requests, http.status_2xx, http.status_5xx, http.unanswered, http.unread_bytes), (3, 1, 1, 1, 0));
+    assert!(near(http.duration.min, 10.0) && near(http.duration.max, 20.0), "{:?}", http.duration);
+    let other = told_of(&with_handshake(vec![(20, text(true, 1, 1, "\x16\x03\x01\x02\x00"))]), &Settings::default());
+    assert!(other.tcp[0].http.is_none());
+}
+
+/// A question for `a.` with this id, or the answer with this code.
+fn dns(id: u8, answer: Option<u8>) -> Vec<u8> {
+    let flags = answer.map_or([1, 0], |code| [0x81, 0x80 | code]);
+    [&[0, id], &flags[..], &[0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1]].concat()
+}
+
+#[test]
+fn dns_is_heard_over_udp_and_tcp() {
+    let datagram = |out: bool, payload: &[u8]| {
+        let (from, to): (u16, u16) = if out { (50_000, 53) } else { (53, 50_000) };
+        let head = [from, to, 8 + payload.len() as u16, 0].map(u16::to_be_bytes).concat();
+        ipv4(17, 0, [10, 0, 0, if out { 1 } else { 2 }], [10, 0, 0, if out { 2 } else { 1 }], &[&head, payload].concat())
+    };
+    let story = [
+        (0, datagram(true, &dns(1, None))),
+        (4, datagram(false, &dns(1, Some(0)))),
+        (10, datagram(true, &dns(2, None))),
+        (12, datagram(true, &dns(2, None))),
+        (30, datagram(false, &dns(2, Some(3)))),
+        (40, datagram(true, &dns(3, None))),
+        (7_000, datagram(true, &dns(4, None))),
+    ];
+    let told = told_of(&story, &Settings::default());
+    let said = told.udp[0].dns.as_ref().expect("it was DNS");
+    assert_eq!((said.requests, said.responses, said.nxdomain, said.timeouts), (5, 2, 1, 1), "the last is not judged yet");
+    assert!(near(said.duration.min, 4.0) && near(said.duration.max, 20.0), "{:?}", said.duration);
+    let framed = |payload: Vec<u8>| [vec![0, payload.len() as u8], payload].concat();
+    let over_tcp = |at, from_client: bool, payload: Vec<u8>| {
+        let mut packet = if from_client { client(ACK, 1, 1, payload.len()) } else { server(ACK, 1, 20, payload.len()) }.bytes();
+        let start = packet.len() - payload.len();
+        packet[start..].copy_from_slice(&payload);
+        (at, packet)
+    };
+    let mut packets = with_handshake(vec![over_tcp(20, true, framed(dns(1, None))), over_tcp(29, false, framed(dns(1, Some(2))))]);
+    for (_, packet) in &mut packets {
+        // To port 53.
+        let port = if packet[15] == 1 { 22 } else { 20 };
+        packet[port..port + 2].copy_from_slice(&53u16.to_be_bytes());
+    }
+    let told = told_of(&packets, &Settings::default());
+    let said = told.tcp[0].dns.as_ref().expect("it was DNS");
+    assert_eq!((said.requests, said.responses, said.servfail), (1, 1, 1));
+    assert!(near(said.duration.avg, 9.0));
+}
+
+/// Names with a dot are the catalogue's; those of HTTP are not in it yet.
+#[test]
+fn names_with_a_dot_are_those_of_the_catalogue() {
+    fn names(value: &serde_json::Value, into: &mut Vec<String>) {
+        for (name, inner) in value.as_object().into_iter().flatten() {
+            into.extend(name.contains('.').then(|| name.clone()));
+            names(inner, into);
+        }
+    }
+    let told = told_of(&with_handshake(vec![(20, text(true, 1, 1, "x"))]), &Settings::default());
+    let mut found = Vec::new();
+    names(&serde_json::to_value(&told.tcp[0]).unwrap(), &mut found);
+    let unknown: Vec<_> = found.iter().filter(|name| edgescope_model::signal::by_name(name).is_none()).collect();
+    assert!(unknown.is_empty() && found.len() > 30, "{unknown:?} of {}", found.len());
+}

@@ -6,6 +6,7 @@
 use edgescope_replay::capture::Packet;
 use edgescope_replay::report::{TcpReport, UdpReport};
 use edgescope_replay::{CaptureReport, Replay, Report, Settings};
+use std::ops::ControlFlow;
 
 pub const FIN: u8 = 1;
 pub const SYN: u8 = 2;
@@ -124,14 +125,17 @@ pub struct Told {
 /// Replays packets, each with its time in milliseconds.
 pub fn told_of(packets: &[(u64, Vec<u8>)], settings: &Settings) -> Told {
     let (mut tcp, mut udp) = (Vec::new(), Vec::new());
-    let mut replay = Replay::new(settings, |report| match report {
-        Report::Tcp(report) => tcp.push(*report),
-        Report::Udp(report) => udp.push(*report),
-        Report::Capture(_) => unreachable!("only a file has one"),
+    let mut replay = Replay::new(settings, |report| {
+        match report {
+            Report::Tcp(report) => tcp.push(*report),
+            Report::Udp(report) => udp.push(*report),
+            Report::Capture(_) => unreachable!("only a file has one"),
+        }
+        ControlFlow::Continue(())
     });
     for (number, (at_ms, data)) in (1..).zip(packets) {
         let at_ns = (BEGIN_MS + at_ms) * 1_000_000;
-        replay.takes(&Packet { number, at_ns, link_type: 101, data, length: data.len(), has_time: true });
+        let _goes_on = replay.takes(&Packet { number, at_ns, link_type: 101, data, length: data.len(), has_time: true });
     }
     let capture = replay.finish();
     Told { tcp, udp, capture }
@@ -169,6 +173,36 @@ pub fn pcap(packets: &[(u64, Vec<u8>)]) -> Vec<u8> {
         let words = [(at_ms / 1000) as u32, (at_ms % 1000 * 1000) as u32, length, length];
         file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
         file.extend(packet);
+    }
+    file
+}
+
+/// A pcapng block of the sender's byte order.
+pub fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let padded = body.len().div_ceil(4) * 4;
+    let length = (12 + padded) as u32;
+    let mut out = [kind.to_le_bytes(), length.to_le_bytes()].concat();
+    out.extend(body);
+    out.resize(8 + padded, 0);
+    out.extend(length.to_le_bytes());
+    out
+}
+
+/// A pcapng file of the same, with nanoseconds; every other packet in the obsolete block.
+pub fn pcapng(packets: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let section = [&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat();
+    let mut file = block(0x0a0d_0d0a, &section);
+    // Nanoseconds.
+    file.extend(block(1, &[&[101, 0, 0, 0, 0, 0, 0, 0][..], &[9, 0, 1, 0, 9, 0, 0, 0], &[0; 4]].concat()));
+    for (place, (at_ms, packet)) in packets.iter().enumerate() {
+        let at = (1_700_000_000_000 + at_ms) * 1_000_000;
+        let length = packet.len() as u32;
+        let (high, low) = ((at >> 32) as u32, at as u32);
+        let body = |first: u32| {
+            [first, high, low, length, length].map(u32::to_le_bytes).concat().into_iter().chain(packet.iter().copied()).collect::<Vec<_>>()
+        };
+        // The obsolete block among them.
+        file.extend(block(if place % 2 == 0 { 6 } else { 2 }, &body(0)));
     }
     file
 }

@@ -1,5 +1,5 @@
 # The front door. Each target is a small script in scripts/; `make help` lists them.
-.PHONY: help demo test test-all test-long lint bench bench-verdict build fmt contracts vmlinux
+.PHONY: help demo test test-all test-long lint bench bench-verdict build coverage fmt contracts vmlinux
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ bench-verdict: ## every fault at every scope with three seeds: how often the ver
 build: ## build the interface and the programs, print the path of the edgescope binary
 	@scripts/setup build
 	@scripts/build
+
+coverage: ## how much of each decoder its fuzz test reaches (ARGS="decoder…" for some)
+	@scripts/coverage $(ARGS)
 
 fmt: ## format all code
 	@cargo fmt --all

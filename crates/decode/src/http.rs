@@ -11,9 +11,54 @@ pub const PATH_BYTES_MAX: usize = 128;
 /// Segments of a path that are kept. gRPC has two, REST about twice the depth of its resources.
 pub const SEGMENTS_MAX: usize = 8;
 
-/// A longer word of a path is taken for a token.
+/// A longer word of a path is taken for a token, unless it has few capitals (`RecommendationService`); then up to twice that.
 const WORD_BYTES_MAX: usize = 20;
-const SEGMENT_BYTES_MAX: usize = 48;
+/// Names of gRPC services, with their packages.
+const SEGMENT_BYTES_MAX: usize = 80;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    Client,
+    Server,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Counted from 0 in this connection.
+    pub number: u64,
+    pub at_ns: u64,
+    /// One of [`METHODS`] or [`OTHER`].
+    pub method: &'static str,
+    /// See [`path_template`].
+    pub path: String,
+    /// Of the target, else of the `Host` field; none if it is missing or no host.
+    pub host: Option<String>,
+}
+
+/// A final response: interim ones (1xx but 101) are no answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    pub at_ns: u64,
+    pub status: u16,
+    /// The request that it answers, where that was seen.
+    pub answers: Option<Asked>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub number: u64,
+    pub at_ns: u64,
+}
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    Unsure,
+    Http1,
+    Http2,
+    /// Something else, from the start or since an upgrade: nothing more will be found.
+    Other,
+}
 
 pub(crate) fn method(name: &[u8]) -> &'static str {
     METHODS.into_iter().find(|it| it.as_bytes() == name).unwrap_or(OTHER)
@@ -65,22 +110,28 @@ fn is_literal(segment: &str) -> bool {
 
 /// `v2.1`
 fn is_version(segment: &str) -> bool {
-    let number = |part: &str| matches!(part.len(), 1 | 2) && part.bytes().all(|byte| byte.is_ascii_digit());
-    segment.strip_prefix('v').is_some_and(|numbers| numbers.split('.').all(number))
+    segment.strip_prefix('v').is_some_and(|numbers| numbers.split('.').all(is_small_number))
 }
 
-/// Letters, then perhaps one or two digits (`v1`, `GetItemsV2`), or a short word around a number (`k8s`, `i18n`); not hexadecimal.
+fn is_small_number(text: &str) -> bool {
+    matches!(text.len(), 1 | 2) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Letters, then perhaps one or two digits (`v1`, `GetItemsV2`), or a short word around a number (`k8s`, `v1beta1`); not hexadecimal.
 fn is_word(word: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphabetic();
     if word.is_empty() {
         return true;
     }
-    let digits = word.bytes().filter(u8::is_ascii_digit).count();
-    let letters = word.bytes().filter(|byte| letter(*byte)).count();
-    let plain = digits + letters == word.len() && word.len() <= WORD_BYTES_MAX && word.starts_with(|first: char| first.is_ascii_alphabetic());
+    let count = |is: fn(&u8) -> bool| word.bytes().filter(is).count();
+    let (digits, capitals) = (count(u8::is_ascii_digit), count(u8::is_ascii_uppercase));
+    let short = word.len() <= WORD_BYTES_MAX || (word.len() <= 2 * WORD_BYTES_MAX && capitals * 4 <= word.len());
+    let plain = digits + count(u8::is_ascii_alphabetic) == word.len() && word.starts_with(|first: char| first.is_ascii_alphabetic());
     let hexadecimal = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let trailing = word.trim_end_matches(|last: char| last.is_ascii_digit()).bytes().all(letter);
-    plain && !hexadecimal && digits <= 2 && (trailing || word.len() <= 4)
+    let early =
+        ["alpha", "beta"].iter().any(|stage| word.split_once(stage).is_some_and(|(version, number)| is_version(version) && is_small_number(number)));
+    short && plain && !hexadecimal && digits <= 2 && (trailing || early || word.len() <= 4)
 }
 
 /// The host of a `Host` or `:authority` field, or of an absolute target: lower case, without credentials, port and final dot. None if it is not

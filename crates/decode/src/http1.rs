@@ -9,6 +9,7 @@ mod head;
 
 use std::collections::VecDeque;
 
+pub use crate::http::{Asked, Request, Response, Sender, Speaks};
 use crate::{Piece, http};
 use body::{Body, Progress};
 use head::{Reading, RequestHead, ResponseHead};
@@ -24,54 +25,11 @@ pub const TRIES_MAX: u8 = 16;
 /// read; the pending requests; one event. Between heads it is the pending requests alone.
 pub const HEAP_BYTES_MAX: usize = 7 * HEAD_BYTES_MAX + 3 * PENDING_MAX * std::mem::size_of::<Pending>() + 4096;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sender {
-    Client,
-    Server,
-}
-
 /// What was found, at the time of its first byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Request(Request),
     Response(Response),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// Counted from 0 in this connection.
-    pub number: u64,
-    pub at_ns: u64,
-    /// One of [`crate::http::METHODS`] or [`crate::http::OTHER`].
-    pub method: &'static str,
-    /// See [`crate::http::path_template`].
-    pub path: String,
-    /// Of the target, else of the `Host` field; none if it is missing or no host.
-    pub host: Option<String>,
-}
-
-/// A final response: interim ones (1xx but 101) are no answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
-    pub at_ns: u64,
-    pub status: u16,
-    /// The request that it answers, where that was seen.
-    pub answers: Option<Asked>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
-    pub number: u64,
-    pub at_ns: u64,
-}
-
-/// What is spoken on a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaks {
-    Unsure,
-    Http1,
-    /// Something else, from the start or since an upgrade: nothing more will be found.
-    Other,
 }
 
 /// One connection. Holds at most [`HEAP_BYTES_MAX`] bytes.

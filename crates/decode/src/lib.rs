@@ -11,6 +11,7 @@
 pub mod dns;
 pub mod http;
 pub mod http1;
+pub mod http2;
 mod text;
 pub mod tls;
 

@@ -58,6 +58,7 @@ fn a_million_captures() {
     let campaign = Campaign {
         decoder: "capture",
         corpus: vec![pcap(&conversation()), pcapng(&conversation())],
+        heaviest: Vec::new(),
         dictionary: &[
             &[0x0a, 0x0d, 0x0d, 0x0a],
             &[0xd4, 0xc3, 0xb2, 0xa1],

@@ -107,7 +107,7 @@ impl Table {
             if first & 0x80 != 0 {
                 let index = reader.integer(7)?;
                 match index.checked_sub(1 + STATIC.len()) {
-                    None => found(&fixed(index)?.field),
+                    None => found(&fixed(index)?.2),
                     Some(place) => found(&self.entries.get(place).ok_or(Error::Index(index))?.field),
                 }
             } else if first & 0x40 != 0 {
@@ -136,11 +136,11 @@ impl Table {
                 let text = reader.text()?;
                 (name(&text.kept), text.bytes)
             }
-            None => fixed(index).map(|entry| (entry.name, entry.name_bytes))?,
+            None => fixed(index).map(|(name, bytes, _)| (name, bytes))?,
             Some(place) => self.entries.get(place).map(|entry| (entry.name, entry.name_bytes)).ok_or(Error::Index(index))?,
         };
         let value = reader.text()?;
-        Ok(Entry { name, name_bytes, value_bytes: value.bytes, field: field(name, &value) })
+        Ok(Entry { name, name_bytes, value_bytes: value.bytes, field: field(name, &value.kept, value.bytes > value.kept.len()) })
     }
 
     fn insert(&mut self, entry: Entry) {
@@ -225,29 +225,28 @@ fn name(text: &[u8]) -> Name {
     }
 }
 
-fn field(name: Name, value: &Text) -> Field {
-    let number = || std::str::from_utf8(&value.kept).ok().and_then(|text| text.parse::<u16>().ok());
+/// `cut`: the value's end is missing.
+fn field(name: Name, value: &[u8], cut: bool) -> Field {
+    let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse::<u16>().ok());
     match name {
-        Name::Method => Field::Method(http::method(&value.kept)),
+        Name::Method => Field::Method(http::method(value)),
         Name::Path => {
-            let path = String::from_utf8_lossy(&value.kept);
-            let template = if value.bytes > value.kept.len() { path_template_cut(&path) } else { path_template(&path) };
-            Field::Path(template.into())
+            let path = String::from_utf8_lossy(value);
+            Field::Path(if cut { path_template_cut(&path) } else { path_template(&path) }.into())
         }
-        Name::Authority => Field::Authority(host(&value.kept).map(Into::into)),
-        Name::Host => Field::Host(host(&value.kept).map(Into::into)),
+        Name::Authority => Field::Authority(host(value).map(Into::into)),
+        Name::Host => Field::Host(host(value).map(Into::into)),
         Name::Status => Field::Status(number().filter(|status| (100..1000).contains(status)).unwrap_or(0)),
         Name::GrpcStatus => Field::GrpcStatus(number()),
         Name::Other => Field::Other,
     }
 }
 
-/// An entry of the static table.
-fn fixed(index: usize) -> Result<Entry, Error> {
+/// An entry of the static table: its name, the name's length, the field.
+fn fixed(index: usize) -> Result<(Name, usize, Field), Error> {
     let (text, value) = index.checked_sub(1).and_then(|place| STATIC.get(place)).ok_or(Error::Index(index))?;
     let name = name(text.as_bytes());
-    let value = Text { kept: value.as_bytes().to_vec(), bytes: value.len() };
-    Ok(Entry { name, name_bytes: text.len(), value_bytes: value.bytes, field: field(name, &value) })
+    Ok((name, text.len(), field(name, value.as_bytes(), false)))
 }
 
 /// RFC 7541, appendix A.

@@ -125,7 +125,8 @@ fn heaviest() -> Vec<u8> {
 fn dns() {
     let campaign = Campaign {
         decoder: "dns",
-        corpus: corpus("dns").into_iter().map(|(_, bytes)| bytes).chain([heaviest()]).collect(),
+        corpus: corpus("dns").into_iter().map(|(_, bytes)| bytes).collect(),
+        heaviest: vec![heaviest()],
         dictionary: &WORDS,
         input_bytes_max: 4096,
         heap_bytes_max: HEAP_BYTES_MAX as u64,
@@ -151,6 +152,7 @@ fn dns_over_tcp() {
     let campaign = Campaign {
         decoder: "dns over TCP",
         corpus: connections,
+        heaviest: Vec::new(),
         dictionary: &WORDS,
         input_bytes_max: 16384,
         heap_bytes_max: (edgescope_decode::dns::FRAMED_HEAP_BYTES_MAX + HEAP_BYTES_MAX) as u64,

@@ -128,8 +128,14 @@ fn heaviest() -> Vec<u8> {
 
 #[test]
 fn http1() {
-    let corpus = connections().into_iter().chain([heaviest()]).collect();
-    let campaign = Campaign { decoder: "HTTP/1", corpus, dictionary: &WORDS, input_bytes_max: 32768, heap_bytes_max: HEAP_BYTES_MAX as u64 };
+    let campaign = Campaign {
+        decoder: "HTTP/1",
+        corpus: connections(),
+        heaviest: vec![heaviest()],
+        dictionary: &WORDS,
+        input_bytes_max: 32768,
+        heap_bytes_max: HEAP_BYTES_MAX as u64,
+    };
     campaign.run(generate, |input| {
         let mut connection = if input.first().is_some_and(|byte| byte & 2 != 0) { Connection::midway() } else { Connection::new() };
         let (mut asked, mut answered) = (0, None);

@@ -3,6 +3,7 @@
 
 mod dns;
 mod http1;
+mod http2;
 mod script;
 mod tls;
 

@@ -64,7 +64,8 @@ fn tls() {
     }
     let campaign = Campaign {
         decoder: "TLS",
-        corpus: corpus("tls").iter().map(|(_, bytes)| of(bytes)).chain([heaviest]).collect(),
+        corpus: corpus("tls").iter().map(|(_, bytes)| of(bytes)).collect(),
+        heaviest: vec![heaviest],
         dictionary: &WORDS,
         input_bytes_max: 16384,
         heap_bytes_max: HEAP_BYTES_MAX as u64,

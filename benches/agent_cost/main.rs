@@ -48,6 +48,21 @@ struct Args {
     /// Count UDP too: its programs see each packet of TCP as well. What they cost is told by a second run with it.
     #[arg(long)]
     udp: bool,
+    /// Count DNS too, at the same place.
+    #[arg(long)]
+    dns: bool,
+    /// Count HTTP/1 too, at the same place.
+    #[arg(long)]
+    http: bool,
+}
+
+impl Args {
+    /// What of packets is counted, in words.
+    fn packets(&self) -> String {
+        let wanted: Vec<&str> =
+            [(self.udp, "UDP"), (self.dns, "DNS"), (self.http, "HTTP")].iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+        if wanted.is_empty() { "no packets counted".to_owned() } else { format!("counted of packets: {}", wanted.join(", ")) }
+    }
 }
 
 fn main() -> ExitCode {
@@ -61,8 +76,7 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     let bench = Bench::new(&args);
-    let udp = if args.udp { "counted" } else { "off" };
-    println!("{} s a load, window {} s, UDP {udp}; program {}", args.seconds, args.seconds, edgescope_tests::program::edgescope().display());
+    println!("{} s a load, window {} s, {}; program {}", args.seconds, args.seconds, args.packets(), edgescope_tests::program::edgescope().display());
     let null = bench.pairs(args.null_pairs, false);
     println!("\nA/A, {} pairs without the agent in either turn:\n{null}", args.null_pairs);
     let mut met = bench.decide(&args);
@@ -103,7 +117,7 @@ impl Bench {
         for name in &names {
             spec = spec.name_netns(name, "load");
         }
-        spec.more = serde_json::json!({ "agent": { "interval": format!("{}s", args.seconds), "udp": args.udp } });
+        spec.more = serde_json::json!({ "agent": { "interval": format!("{}s", args.seconds), "udp": args.udp, "dns": args.dns, "http": args.http } });
         Bench { load: Load::start(lab), spec, intake, seconds: args.seconds, scene }
     }
 

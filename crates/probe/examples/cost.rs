@@ -18,8 +18,8 @@ const CONNECTIONS_EACH: usize = 5000;
 /// Clients towards one port: an address has 28,000 ephemeral ports.
 const CONNECTIONS_A_PORT: usize = 500;
 const READINGS: usize = 7;
-/// Of the programs' table.
-const DATAGRAMS: usize = 200_000;
+/// Of each talk.
+const EXCHANGES: usize = 100_000;
 /// What a reading may cost, by socket.
 const NS_A_SOCKET_MAX: f64 = 1000.0;
 
@@ -30,8 +30,9 @@ fn main() -> ExitCode {
             hold(connections.parse().unwrap());
             return ExitCode::SUCCESS;
         }
-        Some([mode, datagrams]) if mode == "--talk" => {
-            talk(datagrams.parse().unwrap());
+        Some([mode, exchanges]) if TALKS.iter().any(|talk| talk.mode == mode) => {
+            let talk = TALKS.iter().find(|talk| talk.mode == mode).unwrap();
+            answer_orders(exchanges.parse().unwrap(), talk.speak);
             return ExitCode::SUCCESS;
         }
         _ => {}
@@ -113,19 +114,65 @@ fn apart() {
 }
 
 /// Each byte on the input is a round of datagrams from one socket to another.
-fn talk(datagrams: usize) {
+/// What a process says to itself over and over, to see what a packet of it costs.
+struct Talk {
+    mode: &'static str,
+    what: &'static str,
+    speak: fn(usize),
+}
+
+const TALKS: &[Talk] = &[
+    Talk { mode: "--datagrams", what: "datagrams", speak: datagrams },
+    Talk { mode: "--names", what: "questions of DNS and their answers", speak: names },
+    Talk { mode: "--pages", what: "requests of HTTP and their answers, with TCP's acknowledgements", speak: pages },
+];
+
+/// Each byte on the input is a round.
+fn answer_orders(exchanges: usize, speak: fn(usize)) {
     apart();
     let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
     let mut answer = || output.write_all(&[1]).and_then(|()| output.flush()).unwrap();
     answer();
+    while input.read_exact(&mut [0]).is_ok() {
+        speak(exchanges);
+        answer();
+    }
+}
+
+fn datagrams(count: usize) {
     let (near, far) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
     near.connect(far.local_addr().unwrap()).unwrap();
-    while input.read_exact(&mut [0]).is_ok() {
-        for _ in 0..datagrams {
-            near.send(&[1; 100]).unwrap();
-            far.recv(&mut [0; 100]).unwrap();
-        }
-        answer();
+    for _ in 0..count {
+        near.send(&[1; 100]).unwrap();
+        far.recv(&mut [0; 100]).unwrap();
+    }
+}
+
+fn names(count: usize) {
+    let (near, far) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:53").unwrap());
+    near.connect(far.local_addr().unwrap()).unwrap();
+    let mut message = [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
+    for id in 0..count {
+        message[..2].copy_from_slice(&(id as u16).to_be_bytes());
+        message[2] = 1;
+        near.send(&message).unwrap();
+        let (_, from) = far.recv_from(&mut message).unwrap();
+        message[2] = 0x81;
+        far.send_to(&message, from).unwrap();
+        near.recv(&mut message).unwrap();
+    }
+}
+
+fn pages(count: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let (request, answer) = (b"GET /page HTTP/1.1\r\nhost: a.test\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    for _ in 0..count {
+        client.write_all(request).unwrap();
+        server.read_exact(&mut vec![0; request.len()]).unwrap();
+        server.write_all(answer).unwrap();
+        client.read_exact(&mut vec![0; answer.len()]).unwrap();
     }
 }
 
@@ -159,7 +206,15 @@ fn start(connections: usize) -> (Vec<Holder>, Probe) {
     let mut holders: Vec<Holder> = each.filter(|count| *count > 0).map(Holder::new).collect();
     holders.iter_mut().for_each(Holder::wait);
     let scope = Scope::Namespaces(holders.iter().map(Holder::inode).collect());
-    let config = ProbeConfig { agent_id: format!("cost-{}", std::process::id()), scope, pin: false, udp: true, ..ProbeConfig::default() };
+    let config = ProbeConfig {
+        agent_id: format!("cost-{}", std::process::id()),
+        scope,
+        pin: false,
+        udp: true,
+        dns: true,
+        http: true,
+        ..ProbeConfig::default()
+    };
     let probe = Probe::load(&config).unwrap();
     holders.iter_mut().for_each(Holder::round);
     (holders, probe)
@@ -240,15 +295,21 @@ fn programs() {
         println!("{:>24} {:>10} {:>10.0}", cost.name, cost.run_cnt, cost.run_time_ns as f64 / cost.run_cnt.max(1) as f64);
     }
     println!("({closed} closes, {:.1} s)", started.elapsed().as_secs_f64());
-    let before = probe.run_stats().unwrap();
-    let mut talker = Holder::of("--talk", DATAGRAMS);
-    talker.wait();
-    probe.set_scope(&Scope::Namespaces(vec![talker.inode()])).unwrap();
-    talker.round();
-    println!("\nthe same over {DATAGRAMS} datagrams; above, these two left packets of TCP alone");
-    for (cost, was) in probe.run_stats().unwrap().iter().zip(&before).filter(|(cost, _)| ["on_egress", "on_ingress"].contains(&cost.name.as_str())) {
-        let (runs, time_ns) = (cost.run_cnt - was.run_cnt, cost.run_time_ns - was.run_time_ns);
-        println!("{:>24} {runs:>10} {:>10.0}", cost.name, time_ns as f64 / runs.max(1) as f64);
+    println!("\nabove, on_egress and on_ingress left packets of TCP alone; here they look into them");
+    println!("{:>24} {:>10} {:>10}", "program", "runs", "ns/run");
+    for talk in TALKS {
+        let mut talker = Holder::of(talk.mode, EXCHANGES);
+        talker.wait();
+        probe.set_scope(&Scope::Namespaces(vec![talker.inode()])).unwrap();
+        let before = probe.run_stats().unwrap();
+        talker.round();
+        println!("{EXCHANGES} {}", talk.what);
+        for (cost, was) in
+            probe.run_stats().unwrap().iter().zip(&before).filter(|(cost, _)| ["on_egress", "on_ingress"].contains(&cost.name.as_str()))
+        {
+            let (runs, time_ns) = (cost.run_cnt - was.run_cnt, cost.run_time_ns - was.run_time_ns);
+            println!("{:>24} {runs:>10} {:>10.0}", cost.name, time_ns as f64 / runs.max(1) as f64);
+        }
     }
     drop(on);
 }

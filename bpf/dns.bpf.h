@@ -3,7 +3,6 @@
 #ifndef DNS_BPF_H
 #define DNS_BPF_H
 
-#define DNS_PORT 53
 #define DNS_HEADER 12
 
 /* Of the header's flags. */

@@ -7,7 +7,7 @@
 #define EDGESCOPE_H
 
 /* Raise with every change of a struct below or of a counter's meaning: pinned maps of another layout are replaced. */
-#define EDGESCOPE_LAYOUT 6
+#define EDGESCOPE_LAYOUT 7
 
 #define COMM_LEN 16
 #define ADDRESS_LEN 16
@@ -23,6 +23,10 @@ enum role {
 enum flow_flag {
 	/* The socket is older than the probe: its role follows from who listens, not from its handshake. */
 	FLOW_ROLE_INFERRED = 1,
+	/* The far end is not the address that the socket talks to, and sees another than the socket's own. */
+	FLOW_MASKED = 2,
+	/* The socket talks to port 53, which its real far end does not serve. */
+	FLOW_DNS = 4,
 };
 
 /* Addresses are IPv6, IPv4 as ::ffff:a.b.c.d; ports are in host order. */
@@ -30,8 +34,8 @@ struct flow_key {
 	__u64 cgroup;
 	__u32 netns;
 	__u16 service_port;
-	/* 0 unless the remote address is in the `split` set. */
-	__u16 remote_port;
+	/* 0 unless the remote address is in the `split` set. With it a flow is one connection. */
+	__u16 client_port;
 	__u8 local[ADDRESS_LEN];
 	__u8 remote[ADDRESS_LEN];
 	char comm[COMM_LEN];
@@ -132,8 +136,9 @@ struct control {
 	__u32 window;
 	/* What the caller of the last pass called its window. */
 	__u32 window_label;
-	/* Raised with each change of the split set, so that live sockets move to their new key. */
-	__u32 split_version;
+	/* Addresses come into `split` and connections into `translations` at any time. */
+	__u32 nat;
+	/* How many addresses of `split` a server told of. */
 	__u32 split_count;
 	/* Length of a jiffy. */
 	__u32 tick_us;
@@ -195,6 +200,34 @@ struct service {
 	/* Listeners now alive; 0 when all are closed. */
 	__u32 listeners;
 	__u32 unused;
+};
+
+/* A connection or conversation as the socket at one of its ends has it. */
+struct connection {
+	__u8 client[ADDRESS_LEN];
+	__u8 server[ADDRESS_LEN];
+	__u16 client_port;
+	__u16 server_port;
+	/* Of the socket: the same packet may be what a client sent and what a server gets, in a chain of translations. */
+	__u8 role;
+	__u8 protocol;
+	__u8 unused[2];
+};
+
+/* The far end that a socket really talks to. */
+struct real_end {
+	__u8 address[ADDRESS_LEN];
+	/* Where the server serves. */
+	__u16 service_port;
+	/* The far end sees another address than the socket's own. */
+	__u8 masked;
+	__u8 unused[5];
+};
+
+/* Whose sockets look an address of `split` up, in bits: those of clients that talk to it, those of servers that hear from it. */
+enum split_for {
+	SPLIT_FOR_CLIENTS = 1,
+	SPLIT_FOR_SERVERS = 2,
 };
 
 struct drop_key {

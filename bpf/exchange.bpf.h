@@ -36,10 +36,10 @@ static __always_inline void take_time(const struct control *ctl, const struct fl
 	observe(&durations, key, (u32)((bpf_ktime_get_ns() - from_ns) / 1000), ctl->window, LOSS_DURATIONS_FULL);
 }
 
+/* `key` is the socket's own, here and in what follows: what it counts under may become known between question and answer. */
 static __always_inline void question_of(struct question *q, const struct flow_key *key, u16 client_port, u16 id)
 {
 	q->flow = *key;
-	q->flow.remote_port = 0;
 	q->client_port = client_port;
 	q->id = id;
 }
@@ -47,7 +47,7 @@ static __always_inline void question_of(struct question *q, const struct flow_ke
 /* Asked again it is the same question, which waits since it was asked first. */
 static __always_inline void ask(struct flow *flow, const struct flow_key *key, u16 client_port, u16 id)
 {
-	struct asked a = { .at_ns = bpf_ktime_get_ns(), .remote_port = key->remote_port };
+	struct asked a = { .at_ns = bpf_ktime_get_ns() };
 	struct question q = {};
 	long error;
 
@@ -73,7 +73,8 @@ static __always_inline bool settle_question(const struct control *ctl, const str
 	/* Whoever deletes it is one: an answer may come twice. */
 	if (bpf_map_delete_elem(&questions, &q))
 		return false;
-	take_time(ctl, key, at_ns);
+	place(&q.flow, ctl, client_port);
+	take_time(ctl, &q.flow, at_ns);
 	return true;
 }
 
@@ -92,9 +93,9 @@ int sweep_questions(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	q = *waits;
 	key = q.flow;
-	key.remote_port = a->remote_port;
 	if (bpf_map_delete_elem(&questions, &q))
 		return 0;
+	place(&key, ctl, q.client_port);
 	flow = key.protocol == IPPROTO_UDP ? datagram_flow(&key) : flow_of(&key);
 	if (flow)
 		add(flow, unanswered, 1);

@@ -63,18 +63,8 @@ static __always_inline void remote_address(u8 *to, const struct sock_common *c)
 		map_ipv4(to, c->skc_daddr);
 }
 
-static __always_inline u16 split_port(const struct control *ctl, const struct flow_key *key, u16 port)
-{
-	struct in6_addr remote;
-
-	if (!ctl->split_count)
-		return 0;
-	__builtin_memcpy(&remote, key->remote, sizeof(remote));
-	return bpf_map_lookup_elem(&split, &remote) ? port : 0;
-}
-
 /* Of a TCP socket: fills all but the owner. */
-static __always_inline void fill_key(struct flow_key *key, const struct control *ctl, const struct sock_common *c, u8 role)
+static __always_inline void fill_key(struct flow_key *key, const struct sock_common *c, u8 role)
 {
 	key->netns = c->skc_net.net->ns.inum;
 	local_address(key->local, c);
@@ -82,7 +72,6 @@ static __always_inline void fill_key(struct flow_key *key, const struct control 
 	key->protocol = IPPROTO_TCP;
 	key->role = role;
 	key->service_port = role == ROLE_SERVER ? c->skc_num : bpf_ntohs(c->skc_dport);
-	key->remote_port = split_port(ctl, key, bpf_ntohs(c->skc_dport));
 }
 
 /* For a flow that has no room of its own, or whose remote address must not be believed. */
@@ -93,7 +82,7 @@ static __always_inline struct flow *other_flow(const struct flow_key *key)
 	bool made;
 
 	__builtin_memset(other.remote, 0, sizeof(other.remote));
-	other.remote_port = 0;
+	other.client_port = 0;
 	flow = bpf_map_lookup_elem(&others, &other);
 	if (flow)
 		return flow;

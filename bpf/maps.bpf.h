@@ -6,7 +6,8 @@
 #define SERVICES_MAX 4096 /* 72 B each: a host listens on far fewer ports; the least used entry makes room */
 #define OTHERS_MAX 1024	  /* (owner, port) pairs that share the unspecified remote address once `flows` is full */
 #define SCOPE_MAX 4096	  /* network namespaces of one scope */
-#define SPLIT_MAX 1024	  /* addresses shared by several workloads */
+#define SPLIT_MAX 4096	  /* addresses that stand for several ends: shared or virtual ones */
+#define TRANSLATIONS_MAX 32768 /* translated connections; user space makes room for new ones */
 #define DROPS_MAX 4096	  /* (namespace, reason): some 40 namespaces with 100 reasons each */
 
 #define QUESTIONS_MAX 16384 /* 112 B each, when used: 3,000 questions a second that wait for 5 s */
@@ -57,7 +58,8 @@ struct socket_state {
 	u64 gauged_ms;
 	u64 flushed_us;
 	u32 phase;
-	u32 split_version;
+	/* 0: not known yet. */
+	u32 client_port;
 	u32 tgid;
 	/* A chronometer of TCP ran at the last flush. */
 	u32 running;
@@ -134,7 +136,7 @@ struct {
 
 /* A question that waits for its answer. Each end has its own: the role in the flow tells them apart. */
 struct question {
-	struct flow_key flow; /* without the remote port, which a change of the split set would change */
+	struct flow_key flow; /* the socket's own, whatever it counts under */
 	u16 client_port;
 	u16 id;
 	u32 unused;
@@ -142,8 +144,6 @@ struct question {
 
 struct asked {
 	u64 at_ns;
-	u16 remote_port; /* of the flow */
-	u16 unused[3];
 };
 
 struct {
@@ -205,6 +205,15 @@ struct {
 	__type(key, struct in6_addr);
 	__type(value, u32);
 } split SEC(".maps");
+
+/* What the kernel's connection tracking says of translated connections, as far as user space has heard of it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, TRANSLATIONS_MAX);
+	__type(key, struct connection);
+	__type(value, struct real_end);
+} translations SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -151,8 +151,8 @@ int mark_socket(struct bpf_iter__tcp *ctx)
 		return 0;
 	role = state == TCP_LISTEN || (state != TCP_SYN_SENT && is_served(ctl, &sk->__sk_common)) ? ROLE_SERVER : ROLE_CLIENT;
 	s->key.cgroup = cgroup_of(sk);
-	fill_key(&s->key, ctl, &sk->__sk_common, role);
-	s->split_version = ctl->split_version;
+	fill_key(&s->key, &sk->__sk_common, role);
+	learn_client_port(s, sk);
 	if (state == TCP_LISTEN) {
 		mark_listener(s, tp);
 		return 0;

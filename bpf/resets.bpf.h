@@ -4,11 +4,14 @@
 #define RESETS_BPF_H
 
 /* Of a closed one too: who closes with unread data sends the reset after the state change. */
-static __always_inline struct flow *flow_of_socket(const struct socket_state *s)
+static __always_inline struct flow *flow_of_socket(const struct control *ctl, const struct socket_state *s)
 {
+	struct flow_key key;
+
 	if (!s || (s->phase != PHASE_CONNECTING && s->phase != PHASE_OPEN && s->phase != PHASE_CLOSED))
 		return NULL;
-	return flow_of(&s->key);
+	key_now(&key, ctl, s);
+	return flow_of(&key);
 }
 
 SEC("tp_btf/tcp_receive_reset")
@@ -23,7 +26,7 @@ int BPF_PROG(on_receive_reset, struct sock *sk)
 	s = known(sk);
 	if (!s || !still_in_scope(ctl, s, sk))
 		return 0;
-	flow = flow_of_socket(s);
+	flow = flow_of_socket(ctl, s);
 	if (flow)
 		add(flow, resets_received, 1);
 	return 0;
@@ -102,7 +105,7 @@ int BPF_PROG(on_send_reset, struct sock *sk, struct sk_buff *skb)
 		return 0;
 	if (sk) {
 		/* May be a mini socket without more than its common part; the look-up of a record then finds none. */
-		flow = flow_of_socket(known(sk));
+		flow = flow_of_socket(ctl, known(sk));
 		if (flow && !in_scope(ctl, sk))
 			return 0;
 		if (!flow && sk->__sk_common.skc_state != TCP_LISTEN)

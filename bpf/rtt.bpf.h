@@ -21,16 +21,19 @@ static __always_inline void ask_for_rtt(struct bpf_sock_ops *ctx, const struct c
 }
 
 /* A socket has one callback at a time; only a flush takes out what is kept meanwhile. */
-static __always_inline void keep_rtt(struct socket_state *s, u32 rtt_us, u32 window)
+static __always_inline void keep_rtt(const struct control *ctl, struct socket_state *s, u32 rtt_us)
 {
 	u64 kept = s->rtts_us;
+	struct flow_key key;
 
 	if (rtt_us > RTT_KEPT_US_MAX) {
-		observe(&rtts, &s->key, rtt_us, window, LOSS_RTTS_FULL);
+		key_now(&key, ctl, s);
+		observe(&rtts, &key, rtt_us, ctl->window, LOSS_RTTS_FULL);
 		return;
 	}
 	if (kept >> (RTT_BITS * (RTTS_KEPT - 1))) {
-		observe_kept(&rtts, &s->key, __sync_lock_test_and_set(&s->rtts_us, 0), window, LOSS_RTTS_FULL);
+		key_now(&key, ctl, s);
+		observe_kept(&rtts, &key, __sync_lock_test_and_set(&s->rtts_us, 0), ctl->window, LOSS_RTTS_FULL);
 		kept = 0;
 	}
 	if (__sync_val_compare_and_swap(&s->rtts_us, kept, kept << RTT_BITS | rtt_us) != kept)
@@ -58,7 +61,7 @@ static __always_inline void take_rtt(struct bpf_sock_ops *ctx, const struct cont
 			rtt_us = tp->rack.rtt_us;
 	}
 	if (rtt_us)
-		keep_rtt(s, rtt_us, ctl->window);
+		keep_rtt(ctl, s, rtt_us);
 }
 
 SEC("sockops")

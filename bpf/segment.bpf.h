@@ -24,7 +24,7 @@ static __always_inline bool is_new(const struct bpf_tcp_sock *tp, const struct s
 static __always_inline void heed_stream(struct __sk_buff *ctx, const struct control *ctl, const struct socket_state *s, const struct bpf_sock *at,
 					const struct segment *g, bool sent)
 {
-	struct flow_key key = s->key;
+	struct flow_key key = s->key, where;
 	u8 head[DNS_LENGTH + DNS_HEADER];
 	struct flow *flow;
 	bool by_client = (key.role == ROLE_CLIENT) == sent;
@@ -42,7 +42,9 @@ static __always_inline void heed_stream(struct __sk_buff *ctx, const struct cont
 		return;
 	if (is_answer && !settle_question(ctl, &key, client_port, id))
 		return;
-	flow = flow_of(&key);
+	where = key;
+	place(&where, ctl, client_port);
+	flow = flow_of(&where);
 	if (!flow)
 		return;
 	if (is_answer)
@@ -76,7 +78,7 @@ static __always_inline void heed_request_or_answer(struct __sk_buff *ctx, const 
 	tp = bpf_tcp_sock(at);
 	if (!tp || !is_new(tp, g, sent))
 		return;
-	key = s->key;
+	key_now(&key, ctl, s);
 	flow = flow_of(&key);
 	if (!flow)
 		return;

@@ -59,24 +59,26 @@ static __always_inline void connecting(const struct control *ctl, struct sock *s
 		return;
 	acting_owner(&o, sk);
 	own(s, &o);
-	fill_key(&s->key, ctl, &sk->__sk_common, ROLE_CLIENT);
+	fill_key(&s->key, &sk->__sk_common, ROLE_CLIENT);
 	read_socket(&s->flushed, tp, TCP_SYN_SENT, false);
 	s->flushed.bytes_sent++; /* for the SYN, which the kernel counts as an acknowledged byte */
-	s->split_version = ctl->split_version;
 	s->connect_ns = bpf_ktime_get_ns();
 	s->untold = UNTOLD_ATTEMPT;
 	enter(s, PHASE_CONNECTING);
 }
 
 /* Retransmitted before the handshake's end: SYNs. */
-static __always_inline void flush_syn(struct socket_state *s, const struct flow_key *key, const struct tcp_sock *tp)
+static __always_inline void flush_syn(const struct control *ctl, struct socket_state *s, const struct tcp_sock *tp)
 {
 	u32 again = advance32(&s->flushed.retrans_segs, tp->total_retrans);
+	struct flow_key key;
 	struct flow *flow;
 
 	if (!again)
 		return;
-	flow = flow_of(key);
+	learn_client_port(s, &tp->inet_conn.icsk_inet.sk);
+	key_now(&key, ctl, s);
+	flow = flow_of(&key);
 	if (!flow)
 		return;
 	add(flow, retrans_segs, again);
@@ -84,15 +86,13 @@ static __always_inline void flush_syn(struct socket_state *s, const struct flow_
 	touch(flow, now_ms(), s->tgid);
 }
 
-/*
- * Seen by the state change, else by whoever looks at the socket next: counted once. `key` is the socket's; a pass has to copy it, since Linux 6.1
- * looks up no key that lies in an iterator's value (6.12 does).
- */
-static __always_inline void connected(struct socket_state *s, const struct flow_key *key, struct tcp_sock *tp, bool just_now)
+/* Seen by the state change, else by whoever looks at the socket next: counted once. */
+static __always_inline void connected(const struct control *ctl, struct socket_state *s, struct tcp_sock *tp, bool just_now)
 {
 	u64 now_ns = bpf_ktime_get_ns();
 
-	flush_syn(s, key, tp);
+	learn_client_port(s, &tp->inet_conn.icsk_inet.sk);
+	flush_syn(ctl, s, tp);
 	s->gauged_ms = now_ns / 1000000;
 	if (__sync_val_compare_and_swap(&s->phase, PHASE_CONNECTING, PHASE_OPEN) != PHASE_CONNECTING)
 		return;
@@ -133,7 +133,7 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 	if (!s->tgid)
 		owner_of_service(s, sk);
 	port = s->key.service_port;
-	fill_key(&s->key, ctl, &sk->__sk_common, ROLE_SERVER);
+	fill_key(&s->key, &sk->__sk_common, ROLE_SERVER);
 	if (!s->key.service_port) /* a socket that closes has given its port back; its listener's is the same */
 		s->key.service_port = port;
 	s->key.flags = 0;
@@ -144,7 +144,7 @@ static __always_inline void accepted(const struct control *ctl, struct socket_st
 	 */
 	if (just_now || !tp->bytes_retrans)
 		s->flushed.retrans_segs = tp->total_retrans;
-	s->split_version = ctl->split_version;
+	s->client_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	s->connect_ns = 0;
 	s->flushed_us = 0;
 	s->running = 0;
@@ -160,7 +160,7 @@ static __always_inline void established(const struct control *ctl, struct sock *
 	if (s ? !still_in_scope(ctl, s, sk) : !in_scope(ctl, sk))
 		return;
 	if (s && s->phase == PHASE_CONNECTING)
-		connected(s, &s->key, tp, true);
+		connected(ctl, s, tp, true);
 	else if (old == TCP_SYN_RECV)
 		accepted(ctl, s, sk, tp, true);
 }
@@ -188,7 +188,7 @@ static __always_inline void listening(const struct control *ctl, struct sock *sk
 		return;
 	acting_owner(&o, sk);
 	own(s, &o);
-	fill_key(&s->key, ctl, &sk->__sk_common, ROLE_SERVER);
+	fill_key(&s->key, &sk->__sk_common, ROLE_SERVER);
 	s->flushed.drops = sk->sk_drops.counter;
 	enter(s, PHASE_LISTENING);
 	if (s->key.service_port) /* else the sweep learns it */
@@ -240,13 +240,16 @@ static __always_inline void count_outcome(struct flow *flow, const struct socket
 
 static __always_inline void not_connected(const struct control *ctl, struct socket_state *s, const struct sock *sk, const struct tcp_sock *tp)
 {
+	struct flow_key key;
 	struct flow *flow;
 
-	flush_syn(s, &s->key, tp);
-	flow = flow_of(&s->key);
+	flush_syn(ctl, s, tp);
+	learn_client_port(s, sk);
+	key_now(&key, ctl, s);
+	flow = flow_of(&key);
 	if (!flow)
 		return;
-	settle(s, &s->key, flow, ctl->window);
+	settle(s, &key, flow, ctl->window);
 	count_outcome(flow, s, sk, tp);
 	touch(flow, now_ms(), s->tgid);
 }
@@ -255,17 +258,19 @@ static __always_inline void not_connected(const struct control *ctl, struct sock
 static __always_inline void ended(const struct control *ctl, struct socket_state *s, const struct tcp_sock *tp, int old)
 {
 	u64 at_ms = now_ms();
+	struct flow_key key;
 	struct reading r;
 	struct flow *flow;
 
 	read_socket(&r, tp, old, false);
 	step(&s->flushed, &r);
-	flow = flow_of(&s->key);
+	key_now(&key, ctl, s);
+	flow = flow_of(&key);
 	if (!flow)
 		return;
-	settle(s, &s->key, flow, ctl->window);
+	settle(s, &key, flow, ctl->window);
 	add_steps(flow, &r, ctl->tick_us);
-	sample_response(flow, &s->key, &r, tp, ctl->tick_us);
+	sample_response(flow, &key, &r, tp, ctl->tick_us);
 	add(flow, active_ms, advance64(&s->gauged_ms, at_ms));
 	add(flow, closes, 1);
 	give_up_requests(s, flow);
@@ -282,14 +287,13 @@ static __always_inline bool was_established(int state)
 }
 
 /* Takes up what nobody told of; whether the socket counts as open from here on. */
-static __always_inline bool catch_up(const struct control *ctl, struct socket_state *s, const struct flow_key *key, struct sock *sk,
-				     struct tcp_sock *tp, int state)
+static __always_inline bool catch_up(const struct control *ctl, struct socket_state *s, struct sock *sk, struct tcp_sock *tp, int state)
 {
 	if (!was_established(state))
 		return false;
 	switch (s->phase) {
 	case PHASE_CONNECTING:
-		connected(s, key, tp, false);
+		connected(ctl, s, tp, false);
 		return true;
 	case PHASE_LISTENING: /* a clone of its listener's record */
 		accepted(ctl, s, sk, tp, false);
@@ -304,7 +308,7 @@ static __always_inline void closed(const struct control *ctl, struct sock *sk, s
 
 	if (!s || !still_in_scope(ctl, s, sk))
 		return;
-	catch_up(ctl, s, &s->key, sk, tp, old);
+	catch_up(ctl, s, sk, tp, old);
 	switch (__sync_lock_test_and_set(&s->phase, PHASE_CLOSED)) {
 	case PHASE_LISTENING:
 		enter(s, PHASE_STOPPED);
@@ -401,8 +405,9 @@ int BPF_PROG(on_retransmit_synack, struct sock *sk, struct request_sock *req)
 	/* The SYN that made it repeat is a drop to the kernel (`discard_and_relse` of tcp_v4_rcv), but no overflow: it was answered. */
 	__sync_fetch_and_add(&s->flushed.drops, 1);
 	key = s->key;
-	fill_key(&key, ctl, &req->__req_common, ROLE_SERVER);
+	fill_key(&key, &req->__req_common, ROLE_SERVER);
 	key.flags = 0;
+	place(&key, ctl, bpf_ntohs(req->__req_common.skc_dport));
 	flow = bpf_map_lookup_elem(&flows, &key);
 	if (!flow)
 		flow = other_flow(&key);

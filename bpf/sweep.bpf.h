@@ -35,15 +35,6 @@ static __always_inline u64 stalled_ms(const struct tcp_sock *tp, int state, u64 
 	return undelivered_ms < passed_ms ? undelivered_ms : passed_ms;
 }
 
-/* The split set has changed: from here on the socket counts under its new key. */
-static __always_inline void rekey(const struct control *ctl, struct socket_state *s, const struct sock *sk)
-{
-	if (s->split_version == ctl->split_version)
-		return;
-	s->key.remote_port = split_port(ctl, &s->key, bpf_ntohs(sk->__sk_common.skc_dport));
-	s->split_version = ctl->split_version;
-}
-
 static __always_inline void sample_rtt(const struct control *ctl, struct flow *flow, const struct flow_key *key,
 				       const struct tcp_sock *tp)
 {
@@ -59,14 +50,15 @@ static __always_inline void sample_rtt(const struct control *ctl, struct flow *f
 }
 
 /* Time goes by for an open socket whether it moves or not. */
-static __always_inline void sweep_still(struct socket_state *s, u64 now_us)
+static __always_inline void sweep_still(const struct control *ctl, struct socket_state *s, u64 now_us)
 {
 	u64 passed_ms = advance64(&s->gauged_ms, now_us / 1000);
-	struct flow_key key = s->key;
+	struct flow_key key;
 	struct flow *flow;
 
 	if (!passed_ms)
 		return;
+	key_now(&key, ctl, s);
 	flow = flow_of(&key);
 	if (flow)
 		add(flow, active_ms, passed_ms);
@@ -93,7 +85,7 @@ static __always_inline void sweep_moving(const struct control *ctl, struct socke
 	s->flushed_us = now_us;
 	s->running = BPF_CORE_READ_BITFIELD(tp, chrono_type);
 	passed_ms = advance64(&s->gauged_ms, now_us / 1000);
-	key = s->key;
+	key_now(&key, ctl, s);
 	flow = flow_of(&key);
 	if (!flow)
 		return;
@@ -120,9 +112,8 @@ static __always_inline void sweep_open(const struct control *ctl, struct socket_
 
 	if (t)
 		t->swept++;
-	rekey(ctl, s, sk);
 	if (still(s, sk))
-		sweep_still(s, now_us);
+		sweep_still(ctl, s, now_us);
 	else
 		sweep_moving(ctl, s, sk, now_us);
 }
@@ -130,11 +121,12 @@ static __always_inline void sweep_open(const struct control *ctl, struct socket_
 /* Of a socket whose counters say nothing yet. */
 static __always_inline void settle_young(const struct control *ctl, struct socket_state *s)
 {
-	struct flow_key key = s->key;
+	struct flow_key key;
 	struct flow *flow;
 
 	if (!s->untold)
 		return;
+	key_now(&key, ctl, s);
 	flow = flow_of(&key);
 	if (!flow)
 		return;
@@ -150,13 +142,12 @@ static __always_inline void sweep_young(const struct control *ctl, struct socket
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	int state = sk->__sk_common.skc_state;
-	struct flow_key key = s->key;
 
 	if (!tp)
 		return;
 	barrier();
-	if (!catch_up(ctl, s, &key, sk, tp, state) && __sync_fetch_and_add(&s->phase, 0) == PHASE_CONNECTING)
-		flush_syn(s, &key, tp);
+	if (!catch_up(ctl, s, sk, tp, state) && __sync_fetch_and_add(&s->phase, 0) == PHASE_CONNECTING)
+		flush_syn(ctl, s, tp);
 	settle_young(ctl, s);
 }
 

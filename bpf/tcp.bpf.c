@@ -14,6 +14,7 @@
 #include "maps.bpf.h"
 #include "scope.bpf.h"
 #include "flow.bpf.h"
+#include "nat.bpf.h"
 #include "histogram.bpf.h"
 #include "flush.bpf.h"
 #include "header.bpf.h"

@@ -101,7 +101,8 @@ static __always_inline u8 datagram_role(const struct control *ctl, const struct 
 	return chosen || !s || s->first == FIRST_HEARD ? ROLE_SERVER : ROLE_CLIENT;
 }
 
-static __always_inline void datagram_key(struct flow_key *key, const struct control *ctl, const struct sock *sk, const struct datagram_socket *s,
+/* The key as its socket has it; `client_port` tells one conversation. */
+static __always_inline void datagram_key(struct flow_key *key, u16 *client_port, const struct control *ctl, const struct sock *sk, const struct datagram_socket *s,
 					 const struct datagram *d, bool sent)
 {
 	u16 local_port = sent ? d->from_port : d->to_port;
@@ -116,7 +117,7 @@ static __always_inline void datagram_key(struct flow_key *key, const struct cont
 	key->protocol = IPPROTO_UDP;
 	key->role = datagram_role(ctl, sk, s, local_port, remote_port);
 	key->service_port = key->role == ROLE_SERVER ? local_port : remote_port;
-	key->remote_port = split_port(ctl, key, remote_port);
+	*client_port = key->role == ROLE_SERVER ? remote_port : local_port;
 }
 
 /* Accounts the time since the last datagram, once: whoever moves the mark adds it. */
@@ -147,11 +148,12 @@ static __always_inline struct datagram_socket *acting(struct bpf_sock *at, const
 
 static __always_inline void count_datagram(struct __sk_buff *ctx, const struct control *ctl, bool sent)
 {
-	struct flow_key key = {};
+	struct flow_key key = {}, where;
 	struct datagram d = {};
 	struct bpf_sock *at = ctx->sk;
 	struct datagram_socket *s;
 	struct sk_buff *skb;
+	u16 client_port = 0;
 	struct flow *flow;
 	struct sock *sk;
 
@@ -166,8 +168,10 @@ static __always_inline void count_datagram(struct __sk_buff *ctx, const struct c
 	s = sent ? acting(at, sk) : bpf_sk_storage_get(&datagram_socks, at, NULL, 0);
 	if (s && s->first == FIRST_UNKNOWN)
 		s->first = sent ? FIRST_SENT : FIRST_HEARD;
-	datagram_key(&key, ctl, sk, s, &d, sent);
-	flow = datagram_flow(&key);
+	datagram_key(&key, &client_port, ctl, sk, s, &d, sent);
+	where = key;
+	place(&where, ctl, client_port);
+	flow = datagram_flow(&where);
 	if (!flow)
 		return;
 	if (sent) {
@@ -179,7 +183,7 @@ static __always_inline void count_datagram(struct __sk_buff *ctx, const struct c
 	}
 	go_on(flow, s ? s->owner.tgid : 0);
 	if (ctl->packets & PACKETS_DNS && key.service_port == DNS_PORT)
-		heed_message(ctx, ctl, flow, &key, (key.role == ROLE_CLIENT) == sent ? d.from_port : d.to_port, d.payload, sent);
+		heed_message(ctx, ctl, flow, &key, client_port, d.payload, sent);
 }
 
 static __always_inline int bound(struct bpf_sock *ctx)
@@ -235,12 +239,14 @@ int BPF_PROG(on_datagram_drop, int error, struct sock *sk, struct sk_buff *skb)
 	struct control *ctl = controls();
 	struct flow_key key = {};
 	struct datagram d = {};
+	u16 client_port = 0;
 	struct flow *flow;
 
 	if (!ctl || sk->sk_protocol != IPPROTO_UDP || !in_scope(ctl, sk))
 		return 0;
 	read_queued(skb, &d);
-	datagram_key(&key, ctl, sk, bpf_sk_storage_get(&datagram_socks, sk, NULL, 0), &d, false);
+	datagram_key(&key, &client_port, ctl, sk, bpf_sk_storage_get(&datagram_socks, sk, NULL, 0), &d, false);
+	place(&key, ctl, client_port);
 	flow = datagram_flow(&key);
 	if (flow)
 		add(flow, receive_drops, 1);

@@ -59,7 +59,7 @@ struct Flow {
     #[prost(uint32, tag = "6")]
     service_port: u32,
     #[prost(uint32, tag = "7")]
-    remote_port: u32,
+    client_port: u32,
     #[prost(bool, tag = "8")]
     server: bool,
     #[prost(bool, tag = "9")]
@@ -76,6 +76,10 @@ struct Flow {
     born_ms: u32,
     #[prost(bool, tag = "15")]
     udp: bool,
+    #[prost(bool, tag = "20")]
+    masked: bool,
+    #[prost(bool, tag = "21")]
+    is_dns: bool,
     #[prost(bytes = "vec", tag = "16")]
     duration: Vec<u8>,
 }
@@ -174,7 +178,7 @@ fn stored(key: &FlowKey, told: &Told) -> Flow {
         local: address::to_bytes(key.local),
         remote: address::to_bytes(key.remote),
         service_port: key.service_port.into(),
-        remote_port: key.remote_port.into(),
+        client_port: key.client_port.into(),
         server: key.role == Role::Server,
         role_inferred: key.role_inferred,
         totals: told.cumulative.totals.0.to_vec(),
@@ -183,6 +187,8 @@ fn stored(key: &FlowKey, told: &Told) -> Flow {
         quiet: told.quiet,
         born_ms: told.born_ms,
         udp: key.protocol == Protocol::Udp,
+        masked: key.masked,
+        is_dns: key.is_dns,
         duration: told.cumulative.duration.to_bytes(),
     }
 }
@@ -196,9 +202,11 @@ fn restored(flow: Flow, positions: &[Option<usize>]) -> Option<(FlowKey, Told)> 
         local: address::from_bytes(&flow.local)?,
         remote: address::from_bytes(&flow.remote)?,
         service_port: flow.service_port.try_into().ok()?,
-        remote_port: flow.remote_port.try_into().ok()?,
+        client_port: flow.client_port.try_into().ok()?,
         role: if flow.server { Role::Server } else { Role::Client },
         role_inferred: flow.role_inferred,
+        masked: flow.masked,
+        is_dns: flow.is_dns,
         protocol: if flow.udp { Protocol::Udp } else { Protocol::Tcp },
     };
     let mut totals = Totals([0; COUNT]);

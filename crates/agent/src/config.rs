@@ -48,6 +48,8 @@ pub struct AgentConfig {
     pub dns: bool,
     /// Count requests and answers of HTTP/1 in clear text.
     pub http: bool,
+    /// Name the real ends of connections whose addresses this node translates, as its connection tracking tells.
+    pub nat: bool,
     pub limits: Limits,
     /// Address of a page with the agent's own numbers (`/metrics`); loopback only. Default: none.
     pub metrics_listen: Option<SocketAddr>,
@@ -112,6 +114,7 @@ impl Default for AgentConfig {
             udp: true,
             dns: true,
             http: true,
+            nat: true,
             limits: Limits::default(),
             metrics_listen: None,
             clock_skew: 0,

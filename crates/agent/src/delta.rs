@@ -87,9 +87,10 @@ impl Baseline {
         deltas(&Self::default(), readings).next
     }
 
-    /// Flows that have been quiet for at least `passes` passes.
-    pub fn quiet(&self, passes: u32) -> Vec<FlowKey> {
-        self.flows.iter().filter(|(_, told)| told.quiet >= passes).map(|(key, _)| *key).collect()
+    /// Flows that have been quiet for at least `passes` passes, and those of single connections that have been for `apart_passes`.
+    pub fn quiet(&self, passes: u32, apart_passes: u32) -> Vec<FlowKey> {
+        let enough = |key: &FlowKey| if key.client_port == 0 { passes } else { apart_passes.min(passes) };
+        self.flows.iter().filter(|(key, told)| told.quiet >= enough(key)).map(|(key, _)| *key).collect()
     }
 
     /// Takes back flows that the kernel has forgotten; what they counted between the last pass and their end is returned.
@@ -125,10 +126,15 @@ mod tests {
         let mut totals = Totals::default();
         totals.0[0] = 10;
         let first = deltas(&Baseline::default(), &[reading(1, totals, &[(5, 2)])]);
-        assert_eq!((first.flows.len(), first.flows[0].rtt_us_max, first.next.quiet(1).len()), (1, Some(9), 0));
+        assert_eq!((first.flows.len(), first.flows[0].rtt_us_max, first.next.quiet(1, 1).len()), (1, Some(9), 0));
         let second = deltas(&first.next, &[reading(1, totals, &[(5, 2)])]);
         assert!(second.flows.is_empty());
-        assert_eq!(second.next.quiet(1), [key(1)]);
+        assert_eq!(second.next.quiet(1, 1), [key(1)]);
+        assert!(second.next.quiet(2, 1).is_empty());
+        let apart = FlowReading { key: FlowKey { client_port: 9, ..key(1) }, ..reading(1, totals, &[]) };
+        let apart = std::slice::from_ref(&apart);
+        let first = deltas(&Baseline::default(), apart);
+        assert_eq!(deltas(&first.next, apart).next.quiet(2, 1), [apart[0].key]);
         let mut baseline = second.next;
         totals.0[0] = 13;
         let rest = baseline.forget(&[reading(1, totals, &[(5, 2)])]);

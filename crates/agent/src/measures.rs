@@ -94,7 +94,7 @@ pub struct Spoken {
 }
 
 /// RFC 1035.
-const DNS_PORT: u16 = 53;
+pub const DNS_PORT: u16 = 53;
 
 impl Spoken {
     /// What its requests and answers are called, if the kernel side knows them.

@@ -3,15 +3,16 @@
 use crate::counters::Counter;
 use crate::delta::Delta;
 use crate::inventory::{Claim, can_be_owned_whole};
-use crate::measures::{Spoken, Sum};
+use crate::measures::{DNS_PORT, Spoken, Sum};
 use crate::naming::{Naming, is_unknown};
 use edgescope_identity::address::{is_group, to_bytes};
+use edgescope_identity::nat::{Far, Seen, View};
 use edgescope_identity::owner_of;
 use edgescope_model::dims::EndDims;
 use edgescope_model::wire::{self, Batch, Observation, Owner};
-use edgescope_probe::{Protocol, Role};
+use edgescope_probe::{FlowKey, Protocol, Role};
 use prost::Message;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -29,9 +30,12 @@ struct Key {
     local: IpAddr,
     remote: IpAddr,
     service_port: u16,
-    remote_port: u16,
+    client_port: u16,
     server: bool,
     protocol: Protocol,
+    client_seen_as: Option<IpAddr>,
+    /// By the port that the socket talks to.
+    is_dns: bool,
 }
 
 /// Observations of one window, before they are put into batches.
@@ -42,11 +46,14 @@ pub struct Window {
     pub observed: Vec<Claim>,
     /// Flows whose owner has no name at all.
     pub unnamed: u64,
+    /// Flows to or from an address that stands for several ends, of which this node knows, but not which one.
+    pub ambiguous: u64,
 }
 
 impl Window {
-    /// Names the local end of every flow and adds up what belongs together.
-    pub fn of(deltas: &[Delta], naming: &mut Naming) -> Self {
+    /// Names the local end of every flow, finds its real far end, and adds up what belongs together. The server tells apart who is behind the addresses of
+    /// `split`.
+    pub fn of(deltas: &[Delta], naming: &mut Naming, nat: &View<'_>, split: &HashSet<IpAddr>) -> Self {
         let mut window = Self::default();
         for delta in deltas {
             let key = &delta.key;
@@ -54,14 +61,20 @@ impl Window {
             let owner = naming.owner(key.netns, key.local, server.then_some(key.service_port), &key.comm, key.cgroup);
             window.unnamed += u64::from(is_unknown(&owner));
             window.claim(delta, &owner, naming);
+            let far = nat.far(&seen(key));
+            window.ambiguous += u64::from(far.is_ambiguous);
+            let is_others = !far.is_found && split.contains(&key.remote);
+            let Far { remote, service_port, client_seen_as, .. } = far;
             let place = Key {
                 owner,
                 local: key.local,
-                remote: key.remote,
-                service_port: key.service_port,
-                remote_port: key.remote_port,
+                remote,
+                service_port,
+                client_port: if is_others { key.client_port } else { 0 },
                 server,
                 protocol: key.protocol,
+                client_seen_as,
+                is_dns: key.is_dns || key.service_port == DNS_PORT,
             };
             let (sum, inferred) = window.sums.entry(place).or_default();
             sum.add(delta);
@@ -133,6 +146,18 @@ impl Window {
     }
 }
 
+fn seen(key: &FlowKey) -> Seen {
+    Seen {
+        local: key.local,
+        remote: key.remote,
+        service_port: key.service_port,
+        client_port: key.client_port,
+        is_server: key.role == Role::Server,
+        is_udp: key.protocol == Protocol::Udp,
+        is_masked: key.masked,
+    }
+}
+
 /// Owners of a batch, numbered as they come.
 #[derive(Debug, Default)]
 pub struct Owners {
@@ -167,18 +192,19 @@ fn observation(key: &Key, sum: &Sum, role_inferred: bool) -> Observation {
         Protocol::Tcp => wire::Protocol::Tcp,
         Protocol::Udp => wire::Protocol::Udp,
     };
-    let spoken = Spoken { protocol: key.protocol, service_port: key.service_port };
+    let spoken = Spoken { protocol: key.protocol, service_port: if key.is_dns { DNS_PORT } else { key.service_port } };
     Observation {
         owner: 0,
         local_address: to_bytes(key.local),
         remote_address: to_bytes(key.remote),
         service_port: key.service_port.into(),
-        remote_port: key.remote_port.into(),
+        client_port: key.client_port.into(),
         role: role.into(),
         role_inferred,
         protocol: protocol.into(),
         sent: sum.sent(spoken, key.server),
         received: sum.received(spoken, key.server),
+        client_seen_as: key.client_seen_as.map(to_bytes).unwrap_or_default(),
     }
 }
 
@@ -188,6 +214,7 @@ mod tests {
     use crate::counters::{Cumulative, Totals};
     use crate::source::Area;
     use crate::testing::key;
+    use edgescope_identity::directory::Span;
     use edgescope_identity::local::{Namer, Place};
     use edgescope_identity::rules::{Match, Rule, Rules};
 
@@ -200,7 +227,8 @@ mod tests {
         totals.0[counter as usize] = 1;
         let key = edgescope_probe::FlowKey { local: local.parse().unwrap(), protocol: Protocol::Udp, ..key(7) };
         let delta = Delta { key, counted: Cumulative { totals, ..Cumulative::default() }, rtt_us_max: None, rtt_us_min: None };
-        let window = Window::of(&[delta], &mut naming);
+        let ledger = crate::nat::Ledger::default();
+        let window = Window::of(&[delta], &mut naming, &ledger.view(Span { from_us: 0, to_us: 1 }), &HashSet::new());
         assert_eq!(window.sums.keys().map(|key| key.protocol).collect::<Vec<_>>(), [Protocol::Udp]);
         window.observed.iter().map(|claim| claim.address).collect()
     }

@@ -4,13 +4,14 @@ use crate::delta::{Baseline, Delta, deltas};
 use crate::inventory::Inventory;
 use crate::metrics::{Gauge, Metrics, Total};
 use crate::naming::Naming;
+use crate::nat::Ledger;
 use crate::observe::{Owners, Window};
 use crate::source::{Areas, Source};
 use crate::spool::{Checkpoint, Spool, SpoolError};
 use edgescope_identity::directory::Span;
 use edgescope_model::wire::{Drops, Endpoint, Owner};
 use edgescope_probe::{FlowKey, Losses, Pass, ProbeError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const LIST_EVERY: u32 = 6;
 /// Most flows forgotten in one window: each takes three to four system calls, about a microsecond each.
 const FORGOTTEN_MAX: usize = 10_000;
+
+/// A flow of one connection is forgotten after so many windows without a change: open ones change, and closed ones come never again.
+const APART_IDLE_WINDOWS: u32 = 2;
 
 /// Why a window could not be told. Nothing is lost: the next one tells both.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,7 @@ pub struct Observer<S> {
     since_list: u32,
     unlisted: bool,
     split: Vec<IpAddr>,
+    nat: Ledger,
     /// Damaged files of the spool that a batch has told of.
     corrupt_told: u64,
     /// Cgroups that the look for this window's names left out; 0 where all names were known without one.
@@ -99,6 +104,7 @@ impl<S: Source> Observer<S> {
             since_list: 0,
             unlisted: true,
             split: Vec::new(),
+            nat: Ledger::default(),
             corrupt_told: 0,
             cgroups_left_out: 0,
         };
@@ -155,7 +161,7 @@ impl<S: Source> Observer<S> {
         Facts { owners: owners.into_list(), endpoints }
     }
 
-    /// Keeps the remote port of these far addresses from the next window on.
+    /// Keeps the client's port of connections with these far addresses from the next window on: the server knows who is behind them.
     pub fn split(&mut self, addresses: &[IpAddr]) {
         if self.split == addresses {
             return;
@@ -186,12 +192,21 @@ impl<S: Source> Observer<S> {
         // A copy: should the spool refuse it, the rest is told with the next window.
         told.flows.extend(self.rest.iter().cloned());
         self.name_around(&areas, &pass, &told.flows);
-        let window = Window::of(&told.flows, &mut self.naming);
+        // What has not been told reaches back to the last window that was.
+        let reach = Span { from_us: self.checkpoint.window_end_us.min(now.from_us), ..now };
+        // After the reading: of every connection that it holds the beginning has been heard.
+        let nat_losses = self.nat.take(self.source.translations(), now);
+        let window = Window::of(&told.flows, &mut self.naming, &self.nat.view(reach), &self.split.iter().copied().collect());
         let changed = self.inventory.look(&areas.areas, &pass.listeners, &window.observed, &mut self.naming, now);
         self.unlisted |= changed;
         let corrupt = self.lock_spool().corrupt();
         let mut lost = self.lost(&pass, &areas, told.restarted, window.unnamed);
         count(&mut lost, "spool_files_damaged", corrupt - self.corrupt_told);
+        nat_losses.into_iter().for_each(|(reason, more)| count(&mut lost, reason, more));
+        count(&mut lost, "nat_ambiguous", window.ambiguous);
+        let local: HashSet<IpAddr> = areas.areas.iter().flat_map(|area| &area.addresses).copied().collect();
+        let (translations, translations_cut) = self.nat.for_others(reach, &local);
+        count(&mut lost, "nat_translations_cut", translations_cut);
         let (observations, unlisted) = (window.len() as u64, self.unlisted || self.since_list + 1 >= LIST_EVERY);
         let (batches, owners_cut) = window.into_batches(&self.naming.fallback());
         count(&mut lost, "owners_cut", owners_cut);
@@ -206,6 +221,7 @@ impl<S: Source> Observer<S> {
                     batch.endpoints = self.inventory.list(|owner| owners.number(owner).unwrap_or(0));
                 }
                 batch.losses = tells.clone().into_iter().collect();
+                batch.translations.clone_from(&translations);
                 batch.drops = dropped.iter().map(|(reason, count)| Drops { reason: reason.clone(), count: *count }).collect();
             }
             batch.owners = owners.into_list();
@@ -224,6 +240,7 @@ impl<S: Source> Observer<S> {
         };
         self.lock_spool().append(&next, ready)?;
         self.checkpoint = next;
+        self.nat.expire(now.from_us);
         self.rest.clear();
         lost.iter().for_each(|(reason, count)| self.metrics.lost(reason, *count));
         self.metrics.told(&tells);
@@ -235,6 +252,7 @@ impl<S: Source> Observer<S> {
         self.metrics.add(Total::Observations, observations);
         self.metrics.set(Gauge::Flows, pass.flows.len() as u64);
         self.metrics.set(Gauge::Sockets, pass.sockets);
+        self.metrics.set(Gauge::Translations, self.nat.known() as u64);
         self.metrics.set(Gauge::Endpoints, self.inventory.len() as u64);
         self.metrics.set(Gauge::ReadMicroseconds, u64::try_from(pass.took.as_micros()).unwrap_or(u64::MAX));
         self.forget_idle()
@@ -242,7 +260,7 @@ impl<S: Source> Observer<S> {
 
     /// Drops flows that have been quiet for long. Their counters are stored as told, so that the kernel's are needed no more.
     fn forget_idle(&mut self) -> Result<(), WindowError> {
-        let mut idle: Vec<FlowKey> = self.checkpoint.baseline.quiet(self.idle_windows);
+        let mut idle: Vec<FlowKey> = self.checkpoint.baseline.quiet(self.idle_windows, APART_IDLE_WINDOWS);
         idle.truncate(FORGOTTEN_MAX);
         if idle.is_empty() {
             return Ok(());

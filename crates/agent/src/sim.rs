@@ -229,9 +229,11 @@ fn key_of(talk: &Talk, role: Role) -> FlowKey {
         local: near.address,
         remote: far.address,
         service_port: talk.port,
-        remote_port: 0,
+        client_port: 0,
         role,
         role_inferred: false,
+        masked: false,
+        is_dns: false,
         protocol: Protocol::Tcp,
     }
 }

@@ -1,6 +1,7 @@
 //! Where readings come from: the kernel, or a simulator that stands in for it.
 
 use crate::config::{AgentConfig, ScopeConfig};
+use crate::nat::{Changes, Watch};
 use crate::netns::{Found, addresses_in};
 use edgescope_identity::host::{self, Listing, Namespace};
 use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, KeptBound, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
@@ -68,6 +69,10 @@ pub trait Source: Send + 'static {
     fn has_moved(&mut self) -> bool {
         false
     }
+    /// What the node's translation of addresses has done since the last time, up to now.
+    fn translations(&mut self) -> Changes {
+        Changes::default()
+    }
     /// Paths of cgroups by id, as they are now.
     fn cgroups(&mut self) -> Listing<HashMap<u64, String>>;
 }
@@ -82,6 +87,7 @@ pub struct KernelSource {
     named_at: Option<SystemTime>,
     /// Inode of the cgroup in scope, as the kernel side knows it; a unit that starts again has another.
     cgroup: Option<u64>,
+    nat: Option<Watch>,
 }
 
 impl KernelSource {
@@ -112,7 +118,18 @@ impl KernelSource {
         // An adopted probe still has the scope of its last agent.
         probe.set_scope(&probe_config.scope)?;
         let report = probe.mark_existing()?;
-        Ok((Self { probe, scope: config.scope.clone(), known, named_at: None, cgroup }, report))
+        let nat = if config.nat { Some(Watch::start(Some(probe.translator()?))?) } else { None };
+        let mut source = Self { probe, scope: config.scope.clone(), known, named_at: None, cgroup, nat };
+        source.follow_translations()?;
+        Ok((source, report))
+    }
+
+    /// Listens where there is something to hear of.
+    fn follow_translations(&mut self) -> Result<(), ProbeError> {
+        if let Some(nat) = &mut self.nat {
+            nat.follow(self.known.values());
+        }
+        self.probe.set_nat(self.nat.as_ref().is_some_and(Watch::is_on))
     }
 
     /// Follows the cgroup in scope to its next life; says whether it is missing.
@@ -178,6 +195,7 @@ impl Source for KernelSource {
             }
             self.known = now;
         }
+        self.follow_translations()?;
         let scope_missing = self.follow_cgroup(&mut failed)?;
         let Found { areas, failed: unreached, addresses_left_out } = addresses_in(self.known.values().cloned().collect());
         failed.extend(unreached);
@@ -194,6 +212,10 @@ impl Source for KernelSource {
 
     fn split(&mut self, addresses: &[IpAddr]) -> Result<(), ProbeError> {
         self.probe.set_split(addresses)
+    }
+
+    fn translations(&mut self) -> Changes {
+        self.nat.as_mut().map(Watch::changes).unwrap_or_default()
     }
 
     fn cgroups(&mut self) -> Listing<HashMap<u64, String>> {

@@ -12,9 +12,11 @@ pub fn key(n: u8) -> FlowKey {
         local: address(1),
         remote: address(n),
         service_port: 80,
-        remote_port: 0,
+        client_port: 0,
         role: Role::Client,
         role_inferred: false,
+        masked: false,
+        is_dns: false,
         protocol: Protocol::Tcp,
     }
 }

@@ -12,7 +12,10 @@
 
 mod agent;
 mod explain;
+mod stored;
+mod translated;
 
+use crate::nat::Table;
 use crate::rules::Rules;
 use crate::{address, dims_of, found_by};
 use agent::Agent;
@@ -21,6 +24,8 @@ use edgescope_model::wire;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+pub use stored::Claimed;
+use translated::Apart;
 
 /// Bounds of a directory.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +36,8 @@ pub struct Limits {
     pub claims_per_address_max: usize,
     /// Most agents.
     pub agents_max: usize,
+    /// Most translated connections: 200,000 × about 250 bytes is 50 MB; a node tells of 8,000 a window at most, and they stay for ten minutes.
+    pub translations_max: usize,
     /// How long closed claims stay, in microseconds: late data is named for so long.
     pub linger_us: i64,
     /// How long the claims of a silent agent stay open, in microseconds; then the far ends' words stand for its edges.
@@ -40,7 +47,14 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         const HOUR_US: i64 = 3_600_000_000;
-        Self { claims_max: 500_000, claims_per_address_max: 4_096, agents_max: 10_000, linger_us: 24 * HOUR_US, silent_us_max: HOUR_US }
+        Self {
+            claims_max: 500_000,
+            claims_per_address_max: 4_096,
+            agents_max: 10_000,
+            translations_max: 200_000,
+            linger_us: 24 * HOUR_US,
+            silent_us_max: HOUR_US,
+        }
     }
 }
 
@@ -52,6 +66,13 @@ const SPANS_MAX: usize = 16;
 pub struct Span {
     pub from_us: i64,
     pub to_us: i64,
+}
+
+impl Span {
+    /// The window of a batch.
+    pub fn of(batch: &wire::Batch) -> Self {
+        Self { from_us: batch.window_start_us, to_us: batch.window_end_us.max(batch.window_start_us.saturating_add(1)) }
+    }
 }
 
 /// One end of an edge, as it is asked for.
@@ -85,22 +106,10 @@ pub struct Counters {
     pub texts_cut: u64,
     /// Claims forgotten since they had been closed for long enough.
     pub claims_expired: u64,
-}
-
-/// One claim, for the `endpoints` table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
-    pub agent: String,
-    pub address: IpAddr,
-    /// 0: the whole address.
-    pub port: u16,
-    pub owner: Arc<EndDims>,
-    pub shared: bool,
-    pub from_us: i64,
-    /// The last moment at which the agent said so.
-    pub until_us: i64,
-    /// It is in the agent's newest list.
-    pub open: bool,
+    /// Translations that made no sense: a wrong address, port or protocol, or nothing that they change.
+    pub translations_invalid: u64,
+    /// Addresses that an agent should keep apart, beyond what it can.
+    pub apart_dropped: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -114,7 +123,7 @@ struct Claim {
 }
 
 /// The directory. Not shared between threads by itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Directory {
     limits: Limits,
     rules: Rules,
@@ -126,12 +135,26 @@ pub struct Directory {
     by_id: HashMap<String, u32>,
     changed: HashSet<IpAddr>,
     counters: Counters,
+    translations: Table,
+    apart: Apart,
 }
 
 impl Directory {
     /// `rules` name far ends that no agent owns, by address and port.
     pub fn new(limits: Limits, rules: Rules) -> Self {
-        Self { limits, rules, ..Self::default() }
+        Self {
+            limits,
+            rules,
+            claims: HashMap::new(),
+            claims_count: 0,
+            agents: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            changed: HashSet::new(),
+            counters: Counters::default(),
+            translations: Table::new(limits.translations_max),
+            apart: Apart::new(),
+        }
     }
 
     pub fn counters(&self) -> Counters {
@@ -183,13 +206,14 @@ impl Directory {
         self.changed.extend(closed);
     }
 
-    /// Takes what a batch says of its agent's endpoints: an empty list means that nothing changed.
+    /// Takes what a batch says of its agent's endpoints, where an empty list means that nothing changed, and of what its node translated.
     pub fn list_of_batch(&mut self, batch: &wire::Batch) {
         if batch.endpoints.is_empty() {
             self.heard(&batch.agent_id, batch.window_end_us);
         } else {
             self.list(&batch.agent_id, &batch.owners, &batch.endpoints, batch.window_end_us);
         }
+        self.take_translations(batch, Span::of(batch));
     }
 
     /// The agent lives, and its last list still holds.
@@ -204,36 +228,6 @@ impl Directory {
         if of.hear(at_us, self.limits.silent_us_max) {
             self.changed.extend(&of.addresses);
         }
-    }
-
-    /// Takes back what was stored, at a start. Open claims are taken as just heard of, until their agents speak again.
-    pub fn restore(&mut self, stored: impl IntoIterator<Item = Claimed>, now_us: i64) {
-        for claimed in stored {
-            let Some(number) = self.agent_number(&claimed.agent) else {
-                self.counters.claims_dropped += 1;
-                continue;
-            };
-            let until_us = if claimed.open { now_us } else { claimed.until_us };
-            let of = &mut self.agents[number as usize];
-            // An agent of which all was closed was last heard of as long before that as the silent are waited for.
-            let (listed_us, heard_us) =
-                if claimed.open { (now_us, now_us) } else { (until_us.saturating_add(1), until_us.saturating_sub(self.limits.silent_us_max)) };
-            (of.listed_us, of.heard_us) = (of.listed_us.max(listed_us), of.heard_us.max(heard_us));
-            if claimed.open {
-                of.addresses.insert(claimed.address);
-            }
-            let owner = intern(&mut of.owners, claimed.owner);
-            let claim = Claim { agent: number, port: claimed.port, shared: claimed.shared, owner, from_us: claimed.from_us, until_us };
-            self.claim(claimed.address, claim, i64::MAX);
-        }
-        // What came from the table need not go back into it.
-        self.changed.clear();
-    }
-
-    /// All claims of the addresses for which a claim was made or closed since the last call, to be stored.
-    pub fn take_changed(&mut self) -> Vec<Claimed> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.iter().flat_map(|address| self.claimed(*address)).collect()
     }
 
     /// Whether anything is known of who has the address in the window: an agent's claim or a static rule.
@@ -265,6 +259,7 @@ impl Directory {
         self.claims_count = self.claims.values().map(Vec::len).sum();
         self.counters.claims_expired += (before - self.claims_count) as u64;
         self.forget_agents(now_us);
+        self.expire_translations(now_us);
     }
 
     /// Closes the claims of agents that have been silent for too long, and forgets those of which nothing is left.
@@ -280,6 +275,7 @@ impl Directory {
             let gone = closed_us.saturating_add(self.limits.linger_us) <= now_us && !with_claims.contains(&(number as u32));
             if gone && self.by_id.remove(&agent.id).is_some() {
                 *agent = Agent::new(String::new());
+                self.apart.remove(&(number as u32));
                 self.free.push(number as u32);
             }
         }
@@ -413,24 +409,6 @@ impl Directory {
             self.claims_count -= 1;
             self.changed.insert(address);
         }
-    }
-
-    fn claimed(&self, address: IpAddr) -> impl Iterator<Item = Claimed> {
-        let claims = self.claims.get(&address).map(Vec::as_slice).unwrap_or_default();
-        claims.iter().map(move |claim| {
-            let agent = &self.agents[claim.agent as usize];
-            let listed = claim.until_us >= agent.listed_us;
-            Claimed {
-                agent: agent.id.clone(),
-                address,
-                port: claim.port,
-                owner: Arc::clone(&claim.owner),
-                shared: claim.shared,
-                from_us: claim.from_us,
-                until_us: if listed && agent.silent { self.ends_us(claim) } else { claim.until_us },
-                open: listed && !agent.silent,
-            }
-        })
     }
 
     fn is_closed_in(&self, address: IpAddr, agent: u32) -> bool {

@@ -4,13 +4,15 @@
 //! process; the answer says by which way it was found. A **server** keeps a [`directory`] of what every agent said of its addresses, with times, and
 //! lets [`resolve`] turn a batch of observations into rows of edges: both ends named as of the window, and the merged column of each signal
 //! filled exactly once, by the end that stands for the edge. In flow wire messages and facts read from `/proc`; out flow names and
-//! [`edgescope_model::fact::FactRow`]s. Everything but [`host`] is pure: data and time come as arguments.
+//! [`edgescope_model::fact::FactRow`]s. Both use [`nat`] where addresses are translated on
+//! the way. Everything but [`host`] is pure: data and time come as arguments.
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod directory;
 pub mod host;
 pub mod local;
+pub mod nat;
 pub mod resolve;
 pub mod rules;
 

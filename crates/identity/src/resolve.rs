@@ -10,9 +10,12 @@
 //! stands for both directions, since it may have been resolved before the other was known.
 //!
 //! D cannot be named if it is a client (or serves an unlisted port) on an address that several workloads share: the sender sees one address, only D's own
-//! agent knows which of its workloads it was. The unspecified address `::` (many far ends in one, where a kernel map was full) is never a sender that
+//! agent knows which of its workloads it was. Where a node translates addresses, ends are named as they really are ([`crate::nat`]), and whether a client
+//! can be named is judged by the address that its server sees. The unspecified address `::` (many far ends in one, where a kernel map was full) is never a sender that
 //! the receiver stands for, since its own agent may speak too. Both ends come to the same answer from the directory alone, so that nothing is counted
 //! twice, and nothing is lost where one of them has an agent. Proven against a naive model in the tests.
+
+mod ends;
 
 use crate::directory::{Directory, End, Found, Span};
 use crate::{address, dims_of};
@@ -21,6 +24,7 @@ use edgescope_model::fact::{FactRow, column_of};
 use edgescope_model::histogram::Histogram;
 use edgescope_model::signal::{self, Ends, Kind, Side, Signal};
 use edgescope_model::wire;
+use ends::RealEnds;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,6 +58,8 @@ pub struct Counters {
     pub texts_cut: u64,
     /// Observations of an agent that was away for so long that the far ends' words have stood for its edges meanwhile.
     pub returned_late: u64,
+    /// Observations of a client that its server sees under another address.
+    pub masked_clients: u64,
 }
 
 impl Counters {
@@ -65,7 +71,7 @@ impl Counters {
     }
 
     /// Name and value of each, for coverage and metrics.
-    pub fn fields(&self) -> [(&'static str, u64); 8] {
+    pub fn fields(&self) -> [(&'static str, u64); 9] {
         [
             ("ambiguous_remote", self.ambiguous_remote),
             ("unnamed_private", self.unnamed_private),
@@ -75,10 +81,11 @@ impl Counters {
             ("measures_invalid", self.measures_invalid),
             ("texts_cut", self.texts_cut),
             ("returned_late", self.returned_late),
+            ("masked_clients", self.masked_clients),
         ]
     }
 
-    fn fields_mut(&mut self) -> [&mut u64; 8] {
+    fn fields_mut(&mut self) -> [&mut u64; 9] {
         [
             &mut self.ambiguous_remote,
             &mut self.unnamed_private,
@@ -88,24 +95,26 @@ impl Counters {
             &mut self.measures_invalid,
             &mut self.texts_cut,
             &mut self.returned_late,
+            &mut self.masked_clients,
         ]
     }
 }
 
-/// The window of a batch.
-pub fn span_of(batch: &wire::Batch) -> Span {
-    Span { from_us: batch.window_start_us, to_us: batch.window_end_us.max(batch.window_start_us + 1) }
-}
-
-/// Private far ends of a batch of which nothing is known yet: their agent's list may still be on its way, so waiting a little may bring the name.
+/// Private far ends of a batch of which nothing is known yet, and those that stand for others of which the translating agent has not told yet: its batch may
+/// still be on its way, so waiting a little may bring the name.
 pub fn unknown_remotes(batch: &wire::Batch, directory: &Directory) -> Vec<IpAddr> {
-    let window = span_of(batch);
+    let window = Span::of(batch);
     let mut unknown = HashSet::new();
     let mut seen = HashSet::new();
     for observation in &batch.observations {
-        let Some(far) = far_end(observation).filter(|far| seen.insert(*far)) else { continue };
+        let Some(ends) = RealEnds::of(observation, directory, window) else { continue };
+        let far = ends.far;
+        if !seen.insert((far, ends.is_untranslated)) {
+            continue;
+        }
         let waits = address::is_private(far.address) && !address::is_node_local(far.address);
-        if waits && !directory.knows(&batch.agent_id, far, window) {
+        let stands_for_others = ends.is_untranslated && directory.awaits_translations(&batch.agent_id, far.address, window);
+        if stands_for_others || (waits && !directory.knows(&batch.agent_id, far, window)) {
             unknown.insert(far.address);
         }
     }
@@ -145,7 +154,7 @@ impl<'a> Resolver<'a> {
         let mut resolver = Self {
             batch,
             directory,
-            window: span_of(batch),
+            window: Span::of(batch),
             late: batch.caught_up_us > directory.limits().silent_us_max,
             ends: Vec::new(),
             numbers: HashMap::new(),
@@ -167,28 +176,38 @@ impl<'a> Resolver<'a> {
     }
 
     fn take(&mut self, observation: &wire::Observation) {
-        let (Some(near), Some(far), Some(owner)) =
-            (near_end(observation), far_end(observation), self.batch.owners.get(observation.owner as usize).map(|_| observation.owner))
-        else {
+        let ends = RealEnds::of(observation, self.directory, self.window);
+        let (Some(ends), Some(owner)) = (ends, self.batch.owners.get(observation.owner as usize).map(|_| observation.owner)) else {
             self.counters.observations_invalid += 1;
             return;
         };
-        let role = role_of(observation);
+        let RealEnds { far, role, port, .. } = ends;
         let local = self.numbers[&self.ends[owner as usize]];
-        let near_found = self.find(near).1;
+        let near_found = self.find(ends.near).1;
         let (remote, far_found) = self.find(far);
-        self.count(&far_found, far);
+        self.count(&far_found, &ends);
+        let (near_named, far_named) = self.can_name(&ends, &near_found, &far_found);
         self.counters.returned_late += u64::from(self.late || near_found.returned_us > i64::MIN);
         // The local end sends to the far one, and receives from it; see the module's words.
         let (near_since_us, far_since_us) = (speaks_since_us(&near_found), speaks_since_us(&far_found));
-        let sender_stands = far_found.named && near_since_us <= far_since_us && !(self.late && far_found.owned);
+        let sender_stands = far_named && near_since_us <= far_since_us && !(self.late && far_found.owned);
         // Behind the unspecified address may be ends that an agent owns: their own words stand then, and twice must not be.
-        let far_sender_stands = near_found.named && far_found.owned && far_since_us <= near_since_us;
+        let far_sender_stands = near_named && far_found.owned && far_since_us <= near_since_us;
         let receiver_stands = !far_sender_stands && !far.address.is_unspecified();
-        let port = observation.service_port as u16;
         let protocol = observation.protocol();
         self.add((local, remote, port, role, protocol), &observation.sent, Side::Sent, sender_stands);
         self.add((remote, local, port, role.peer(), protocol), &observation.received, Side::Received, receiver_stands);
+    }
+
+    /// Whether each end can be named by the other. A masked client is called by its own name where its translation is known, but that may come to one end alone:
+    /// so it is judged by the address that the server sees, which both know. Where no agent speaks for the client, the server's always may.
+    fn can_name(&mut self, ends: &RealEnds, near: &Found, far: &Found) -> (bool, bool) {
+        let Some(mask) = ends.client_seen_as else { return (near.named, far.named) };
+        let mask_named = self.find(mask).1.named;
+        match ends.role {
+            Role::Client => (mask_named || !near.owned, far.named),
+            Role::Server => (near.named, mask_named || !far.owned),
+        }
     }
 
     /// Adds measures to a row: on their own side, and merged if this end stands.
@@ -238,8 +257,11 @@ impl<'a> Resolver<'a> {
         number
     }
 
-    fn count(&mut self, found: &Found, far: End) {
-        let counters = &mut self.counters;
+    fn count(&mut self, found: &Found, ends: &RealEnds) {
+        let (counters, far) = (&mut self.counters, ends.far);
+        if ends.client_seen_as.is_some() {
+            counters.masked_clients += 1;
+        }
         if !found.named {
             counters.ambiguous_remote += 1;
         } else if !found.owned && !found.dims.ip.is_empty() && !address::is_node_local(far.address) {
@@ -285,21 +307,4 @@ fn protocol_name(protocol: wire::Protocol) -> &'static str {
         wire::Protocol::Tcp | wire::Protocol::Unspecified => "tcp",
         wire::Protocol::Udp => "udp",
     }
-}
-
-fn role_of(observation: &wire::Observation) -> Role {
-    if observation.role() == wire::Role::Server { Role::Server } else { Role::Client }
-}
-
-fn near_end(observation: &wire::Observation) -> Option<End> {
-    end(&observation.local_address, observation.service_port, role_of(observation))
-}
-
-fn far_end(observation: &wire::Observation) -> Option<End> {
-    end(&observation.remote_address, observation.service_port, role_of(observation).peer())
-}
-
-fn end(address: &[u8], service_port: u32, role: Role) -> Option<End> {
-    let port = u16::try_from(service_port).ok()?;
-    Some(End { address: address::from_bytes(address)?, port: (role == Role::Server).then_some(port) })
 }

@@ -1,6 +1,6 @@
 //! How messages of the wire are read: as protocol buffers, but only if they do not grow beyond measure when decoded.
 //!
-//! An empty part of a message takes two bytes on the wire and up to 240 in memory, so a bound on bytes alone lets 8 MiB become a gigabyte. The parts are
+//! An empty part of a message takes two bytes on the wire and up to 264 in memory, so a bound on bytes alone lets 8 MiB become a gigabyte. The parts are
 //! counted before they are decoded.
 
 use prost::Message;
@@ -10,8 +10,8 @@ use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstCodec;
 
-/// Most parts of a message: as many owners, endpoints and observations as a batch may have (`server::intake::bounds`); 240 bytes each are 63 MB.
-const PARTS_MAX: usize = 262_144;
+/// Most parts of a message: as many owners, endpoints, observations and translations as a batch may have (`server::intake::bounds`); 264 bytes each are 76 MB.
+const PARTS_MAX: usize = 290_000;
 /// Most parts of those parts: 10,000 observations of 40 measures, 10,000 owners of ten names, and as much again; 72 bytes each are 72 MB.
 const PARTS_OF_PARTS_MAX: usize = 1_000_000;
 

@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Protocol, Role};
 
 /// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 pub const BUCKETS: usize = 200;
 
 const ROLE_CLIENT: u8 = 1;
 const ROLE_SERVER: u8 = 2;
 const FLOW_ROLE_INFERRED: u8 = 1;
+const FLOW_MASKED: u8 = 2;
+const FLOW_DNS: u8 = 4;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
@@ -42,7 +44,7 @@ macro_rules! plain {
         unsafe impl Plain for $t {}
     )* };
 }
-plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, Losses);
+plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, RawConnection, RawRealEnd, Losses);
 
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +52,7 @@ pub struct RawKey {
     pub cgroup: u64,
     pub netns: u32,
     pub service_port: u16,
-    pub remote_port: u16,
+    pub client_port: u16,
     pub local: [u8; 16],
     pub remote: [u8; 16],
     pub comm: [u8; 16],
@@ -78,7 +80,7 @@ pub struct RawControl {
     pub scope_level: u32,
     pub window: u32,
     pub window_label: u32,
-    pub split_version: u32,
+    pub nat: u32,
     pub split_count: u32,
     pub tick_us: u32,
     pub rtt_callback: u32,
@@ -104,6 +106,27 @@ pub struct RawTally {
 pub struct RawDrop {
     pub netns: u32,
     pub reason: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RawConnection {
+    pub client: [u8; 16],
+    pub server: [u8; 16],
+    pub client_port: u16,
+    pub server_port: u16,
+    pub role: u8,
+    pub protocol: u8,
+    pub unused: [u8; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawRealEnd {
+    pub address: [u8; 16],
+    pub service_port: u16,
+    pub masked: u8,
+    pub unused: [u8; 5],
 }
 
 #[repr(C)]
@@ -137,6 +160,24 @@ pub fn address_bytes(address: IpAddr) -> [u8; 16] {
     }
 }
 
+fn flag(is_set: bool, flag: u8) -> u8 {
+    if is_set { flag } else { 0 }
+}
+
+pub fn role_number(role: Role) -> u8 {
+    match role {
+        Role::Client => ROLE_CLIENT,
+        Role::Server => ROLE_SERVER,
+    }
+}
+
+pub fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => IPPROTO_TCP,
+        Protocol::Udp => IPPROTO_UDP,
+    }
+}
+
 impl From<&RawKey> for FlowKey {
     fn from(raw: &RawKey) -> Self {
         FlowKey {
@@ -146,9 +187,11 @@ impl From<&RawKey> for FlowKey {
             local: address(raw.local),
             remote: address(raw.remote),
             service_port: raw.service_port,
-            remote_port: raw.remote_port,
+            client_port: raw.client_port,
             role: if raw.role == ROLE_CLIENT { Role::Client } else { Role::Server },
             role_inferred: raw.flags & FLOW_ROLE_INFERRED != 0,
+            masked: raw.flags & FLOW_MASKED != 0,
+            is_dns: raw.flags & FLOW_DNS != 0,
             protocol: if raw.protocol == IPPROTO_UDP { Protocol::Udp } else { Protocol::Tcp },
         }
     }
@@ -160,13 +203,13 @@ impl From<&FlowKey> for RawKey {
             cgroup: key.cgroup,
             netns: key.netns,
             service_port: key.service_port,
-            remote_port: key.remote_port,
+            client_port: key.client_port,
             local: address_bytes(key.local),
             remote: address_bytes(key.remote),
             comm: key.comm.0,
-            role: if key.role == Role::Client { ROLE_CLIENT } else { ROLE_SERVER },
-            flags: if key.role_inferred { FLOW_ROLE_INFERRED } else { 0 },
-            protocol: if key.protocol == Protocol::Udp { IPPROTO_UDP } else { IPPROTO_TCP },
+            role: role_number(key.role),
+            flags: flag(key.role_inferred, FLOW_ROLE_INFERRED) | flag(key.masked, FLOW_MASKED) | flag(key.is_dns, FLOW_DNS),
+            protocol: protocol_number(key.protocol),
             unused: [0; 5],
         }
     }

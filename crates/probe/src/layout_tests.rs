@@ -53,7 +53,7 @@ macro_rules! compare {
 fn mirrors_match_the_object() {
     let btf = Btf::from_raw("tcp", OBJECT).expect("the object parses").expect("it has BTF");
     let btf = &btf;
-    compare!(btf, "flow_key", RawKey { cgroup, netns, service_port, remote_port, local, remote, comm, role, flags, protocol, unused });
+    compare!(btf, "flow_key", RawKey { cgroup, netns, service_port, client_port, local, remote, comm, role, flags, protocol, unused });
     compare!(
         btf,
         "flow",
@@ -115,7 +115,7 @@ fn mirrors_match_the_object() {
             scope_level,
             window,
             window_label,
-            split_version,
+            nat,
             split_count,
             tick_us,
             rtt_callback,
@@ -128,6 +128,8 @@ fn mirrors_match_the_object() {
     );
     compare!(btf, "tally", RawTally { swept, marked_owners, marked_listeners, marked_sockets, marked_without_rtt });
     compare!(btf, "drop_key", RawDrop { netns, reason });
+    compare!(btf, "connection", RawConnection { client, server, client_port, server_port, role, protocol, unused });
+    compare!(btf, "real_end", RawRealEnd { address, service_port, masked, unused });
     compare!(btf, "owner", RawOwner { cgroup, comm, tgid, unused });
     compare!(btf, "listener_record", RawListener { owner, netns, port, local });
 }
@@ -157,9 +159,11 @@ fn keys_survive_the_way_to_the_kernel_and_back() {
         local: "10.0.0.1".parse().expect("an address"),
         remote: "fd00::2".parse().expect("an address"),
         service_port: 443,
-        remote_port: 50_000,
+        client_port: 50_000,
         role: Role::Server,
         role_inferred: true,
+        masked: true,
+        is_dns: true,
         protocol: Protocol::Udp,
     };
     assert_eq!(FlowKey::from(&RawKey::from(&key)), key);

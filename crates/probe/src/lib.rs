@@ -8,7 +8,8 @@
 //!
 //! Parts: `layout` mirrors the structs of `bpf/edgescope.h`, `types` is what callers see, `load` opens, adopts and attaches,
 //! `pins` is the directory in bpffs, `maps` reads maps in batches, `mark` finds sockets older than the probe, `reasons` names why packets were
-//! dropped, `report` tells what this kernel can do. All `unsafe` code of the project is here.
+//! dropped, `report` tells what this kernel can do, `translate` puts
+//! translated connections into maps. All `unsafe` code of the project is here.
 
 mod error;
 mod layout;
@@ -20,12 +21,14 @@ mod probe;
 mod reasons;
 mod report;
 mod scope;
+mod translate;
 mod types;
 
 pub use error::ProbeError;
 pub use pins::RemoveReport;
 pub use probe::Probe;
 pub use report::{KernelReport, Tier, hook_report, kernel_report};
+pub use translate::{RealEnd, SocketSide, Translator};
 pub use types::{
     Comm, Counters, Drops, FlowKey, FlowReading, Hist, HookState, HookStatus, KeptBound, Listener, Losses, MarkReport, Pass, ProbeConfig,
     ProgramCost, Protocol, Role, Scope,

@@ -272,6 +272,7 @@ fn take_maps(object: &Object) -> Result<Maps, ProbeError> {
         services: take("services")?,
         scope: take("scope")?,
         split: take("split")?,
+        translations: take("translations")?,
         drops: take("drops")?,
         control: take("control")?,
         losses: take("losses")?,

@@ -27,6 +27,7 @@ pub struct Maps {
     pub services: MapHandle,
     pub scope: MapHandle,
     pub split: MapHandle,
+    pub translations: MapHandle,
     pub drops: MapHandle,
     pub control: MapHandle,
     pub tallies: MapHandle,
@@ -34,7 +35,7 @@ pub struct Maps {
 }
 
 /// What outlives the process, by name in the object and in the pin directory.
-pub const PINNED: [&str; 15] = [
+pub const PINNED: [&str; 16] = [
     "flows",
     "datagrams",
     "others",
@@ -47,6 +48,7 @@ pub const PINNED: [&str; 15] = [
     "services",
     "scope",
     "split",
+    "translations",
     "drops",
     "control",
     "losses",
@@ -68,6 +70,7 @@ impl Maps {
             &self.services,
             &self.scope,
             &self.split,
+            &self.translations,
             &self.drops,
             &self.control,
             &self.losses,

@@ -12,7 +12,7 @@ use crate::maps::{self, Maps};
 use crate::reasons::Reasons;
 use crate::{
     Counters, Drops, FlowKey, FlowReading, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, Protocol,
-    RemoveReport, Scope, mark, pins, report, scope,
+    RemoveReport, Scope, Translator, mark, pins, report, scope,
 };
 
 /// The kernel side, loaded and attached. Dropping it detaches everything unless it is pinned; pinned, it counts on.
@@ -72,13 +72,25 @@ impl Probe {
         Ok(())
     }
 
-    /// Remote addresses shared by several workloads: from the next pass on their flows keep the remote port. At most 1024.
+    /// Remote addresses that stand for several ends: from now on their flows keep the client's port. At most 4096, with those of a [`Translator`],
+    /// which stay as they are.
     pub fn set_split(&mut self, addresses: &[IpAddr]) -> Result<(), ProbeError> {
         let count = scope::write_split(self.maps(), addresses)?;
         let mut control = self.maps().control()?;
         control.split_count = count as u32;
-        control.split_version = control.split_version.wrapping_add(1);
         self.maps().set_control(&control)
+    }
+
+    /// Whether sockets are looked up among the [`Translator`]'s addresses: 20 ns whenever a socket's flow is chosen.
+    pub fn set_nat(&mut self, on: bool) -> Result<(), ProbeError> {
+        let mut control = self.maps().control()?;
+        control.nat = u32::from(on);
+        self.maps().set_control(&control)
+    }
+
+    /// Tells the kernel side of translated connections, from any thread.
+    pub fn translator(&self) -> Result<Translator, ProbeError> {
+        Translator::new(self.maps())
     }
 
     /// Finds the sockets in scope that no event has told of: those older than the probe, or than their namespace's coming into

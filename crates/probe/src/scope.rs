@@ -1,4 +1,4 @@
-//! Tells the kernel side which sockets are in scope, and which remote addresses are split by port.
+//! Tells the kernel side which sockets are in scope, and which remote addresses stand for several ends.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -32,6 +32,12 @@ pub fn next_version(version: u32) -> u32 {
     version.wrapping_add(1).max(1)
 }
 
+/// Values of the set of addresses: whose sockets look one up, and that a [`crate::Translator`] put it there, whose members are its own.
+pub const FOR_CLIENTS: u32 = 1;
+pub const FOR_SERVERS: u32 = 2;
+pub const TRANSLATORS: u32 = 4;
+const OURS: u32 = FOR_CLIENTS | FOR_SERVERS;
+
 /// Makes the kernel's set of namespaces that of `scope`. Call before the mode changes to `Namespaces`, and before it is needed.
 pub fn write_namespaces(maps: &Maps, scope: &Scope) -> Result<(), ProbeError> {
     let Scope::Namespaces(namespaces) = scope else {
@@ -43,7 +49,7 @@ pub fn write_namespaces(maps: &Maps, scope: &Scope) -> Result<(), ProbeError> {
 
 pub fn write_split(maps: &Maps, addresses: &[IpAddr]) -> Result<usize, ProbeError> {
     let wanted: HashSet<Vec<u8>> = addresses.iter().map(|address| address_bytes(*address).to_vec()).collect();
-    replace(&maps.split, "split", "addresses split by port", &wanted)?;
+    replace(&maps.split, "split", "addresses that stand for several ends", &wanted)?;
     Ok(wanted.len())
 }
 
@@ -53,8 +59,11 @@ fn replace(map: &MapHandle, name: &'static str, what: &'static str, wanted: &Has
         return Err(ProbeError::TooMany { what, got: wanted.len(), max: map.max_entries() as usize });
     }
     let mut gone = Vec::new();
-    maps::for_each(map, name, |key, _| {
-        if !wanted.contains(key) {
+    let mut others: HashSet<Vec<u8>> = HashSet::new();
+    maps::for_each(map, name, |key, value| {
+        if value != OURS.to_ne_bytes() {
+            others.insert(key.to_vec());
+        } else if !wanted.contains(key) {
             gone.push(key.to_vec());
         }
     })?;
@@ -64,7 +73,7 @@ fn replace(map: &MapHandle, name: &'static str, what: &'static str, wanted: &Has
     if crowded {
         delete(&gone)?;
     }
-    wanted.iter().try_for_each(|key| maps::put(map, name, key, &1u32.to_ne_bytes()))?;
+    wanted.difference(&others).try_for_each(|key| maps::put(map, name, key, &OURS.to_ne_bytes()))?;
     if !crowded {
         delete(&gone)?;
     }

@@ -119,11 +119,15 @@ pub struct FlowKey {
     /// before the first handshake, drops of a listener).
     pub remote: IpAddr,
     pub service_port: u16,
-    /// 0 unless `remote` is in the split set.
-    pub remote_port: u16,
+    /// The client's port, where `remote` stands for several ends and it is not known which; else 0.
+    pub client_port: u16,
     pub role: Role,
     /// The socket is older than the probe: its role follows from who listens.
     pub role_inferred: bool,
+    /// `remote` is not the address that the socket talks to, and sees another than `local`: both were translated on the way.
+    pub masked: bool,
+    /// The socket talks to port 53, which is translated to `service_port`.
+    pub is_dns: bool,
     pub protocol: Protocol,
 }
 

@@ -346,7 +346,7 @@ fn a_cgroup_scope_holds_what_is_below_it() {
 }
 
 fn server_ports(net: &Net, pass: &Pass) -> Vec<u16> {
-    let mut ports: Vec<_> = pass.flows.iter().filter(|flow| flow.key.netns == net.server.inode).map(|flow| flow.key.remote_port).collect();
+    let mut ports: Vec<_> = pass.flows.iter().filter(|flow| flow.key.netns == net.server.inode).map(|flow| flow.key.client_port).collect();
     ports.sort_unstable();
     ports
 }
@@ -368,7 +368,7 @@ fn a_split_address_keeps_its_ports_also_of_live_connections() {
     expected.sort_unstable();
     let pass = read_until(&mut probe, "the bytes", |pass| net.server_sum(pass, 80).bytes_received == 150);
     assert_eq!(server_ports(&net, &pass), expected);
-    let of_first = pass.flows.iter().find(|flow| flow.key.remote_port == client.local_addr().unwrap().port()).unwrap();
+    let of_first = pass.flows.iter().find(|flow| flow.key.client_port == client.local_addr().unwrap().port()).unwrap();
     assert_eq!(of_first.counters.bytes_received, 50);
 }
 

@@ -92,7 +92,7 @@ fn both_ends_count_what_the_programs_did() {
         for flow in &pass.flows {
             let here = if flow.key.role == Role::Client { (client_address, server) } else { (server, client_address) };
             assert_eq!((flow.key.local, flow.key.remote), (here.0.parse().unwrap(), here.1.parse().unwrap()));
-            assert_eq!((flow.key.comm, flow.key.remote_port), (own_comm(), 0));
+            assert_eq!((flow.key.comm, flow.key.client_port), (own_comm(), 0));
             assert_eq!(flow.key.role == Role::Client, flow.key.netns == net.client.inode);
         }
         assert_eq!(pass.flows.len(), 2, "sockets of one process to one service are one flow");

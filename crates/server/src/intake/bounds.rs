@@ -14,6 +14,8 @@ const OWNERS_MAX: usize = 10_000;
 const ENDPOINTS_MAX: usize = 50_000;
 /// Conversations of one agent in one window; 10,000 fill a batch of the usual size.
 const OBSERVATIONS_MAX: usize = 200_000;
+/// Translated connections of one node in one window that concern others; an agent tells of 8,000.
+const TRANSLATIONS_MAX: usize = 20_000;
 const HOOKS_MAX: usize = 128;
 const LOSSES_MAX: usize = 64;
 const LOSS_REASON_BYTES_MAX: usize = 64;
@@ -99,6 +101,7 @@ pub fn batch(batch: &mut Batch, now_us: i64, late_us_max: i64) -> Result<u64, Re
     at_most("owners", batch.owners.len(), OWNERS_MAX)?;
     at_most("endpoints", batch.endpoints.len(), ENDPOINTS_MAX)?;
     at_most("observations", batch.observations.len(), OBSERVATIONS_MAX)?;
+    at_most("translations", batch.translations.len(), TRANSLATIONS_MAX)?;
     let lost = batch.losses.values_mut().chain(batch.drops.iter_mut().map(|drops| &mut drops.count));
     let cut = owners(&mut batch.owners) + shorten(&mut batch.boot_id, VALUE_BYTES_MAX) + lost.map(lower).sum::<u64>();
     Ok(cut + batch.observations.iter_mut().map(measures).sum::<u64>())
@@ -193,7 +196,7 @@ fn shorten(text: &mut String, bytes_max: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgescope_model::wire::{Drops, Measure};
+    use edgescope_model::wire::{Drops, Measure, Translation};
 
     const NOW_US: i64 = 1_800_000_000_000_000;
     const DAY_US: i64 = 86_400_000_000;
@@ -237,6 +240,8 @@ mod tests {
         }
         let mut many = Batch { observations: vec![Observation::default(); OBSERVATIONS_MAX + 1], ..sound() };
         assert!(matches!(batch(&mut many, NOW_US, DAY_US), Err(Refused::Count { field: "observations", .. })));
+        let mut many = Batch { translations: vec![Translation::default(); TRANSLATIONS_MAX + 1], ..sound() };
+        assert!(matches!(batch(&mut many, NOW_US, DAY_US), Err(Refused::Count { field: "translations", .. })));
         assert_eq!(batch(&mut Batch { sequence: SEQUENCE_MAX, ..sound() }, NOW_US, DAY_US), Ok(0));
         for sequence in [0, SEQUENCE_MAX + 1, i64::MAX as u64, u64::MAX] {
             let refused = batch(&mut Batch { sequence, ..sound() }, NOW_US, DAY_US).unwrap_err();

@@ -15,6 +15,7 @@ use crate::seldom::Seldom;
 use crate::tables::{AgentBatch, AgentRecord, Committed, Tables, TablesError};
 use agents::{Agents, NotNow};
 use chrono::{DateTime, Utc};
+use edgescope_identity::address;
 use edgescope_identity::directory::Directory;
 use edgescope_identity::resolve::{Counters, Resolved, resolve};
 use edgescope_model::fact::FactRow;
@@ -116,6 +117,11 @@ impl Intake {
             tables,
             metrics,
         }
+    }
+
+    /// Addresses behind which other nodes translate: an agent keeps their connections apart.
+    fn split_addresses(&self, agent_id: &str) -> Vec<Vec<u8>> {
+        self.names.read(|directory| directory.apart(agent_id)).into_iter().map(address::to_bytes).collect()
     }
 
     /// Changes with every committed batch.

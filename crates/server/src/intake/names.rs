@@ -66,6 +66,7 @@ impl Names {
     /// The directory's numbers, for `/metrics`.
     pub fn readings(&self) -> Vec<Reading> {
         let (counters, claims) = self.read(|directory| (directory.counters(), directory.len()));
+        let (translations, evicted) = self.read(|directory| (directory.translations() as u64, directory.translations_evicted()));
         let reading = |name: &str, help: &str, kind, value: u64| Reading {
             name: format!("directory_{name}"),
             help: help.to_owned(),
@@ -78,6 +79,15 @@ impl Names {
             reading("claims_expired", "Addresses forgotten since nobody held them any more", ReadingKind::Counter, counters.claims_expired),
             reading("texts_cut", "Names of owners that were shortened", ReadingKind::Counter, counters.texts_cut),
             reading("endpoints_invalid", "Addresses that made no sense", ReadingKind::Counter, counters.endpoints_invalid),
+            reading("translations", "Connections whose addresses a node translates and another's agent sees", ReadingKind::Gauge, translations),
+            reading("translations_evicted", "Translated connections forgotten for want of room", ReadingKind::Counter, evicted),
+            reading("translations_invalid", "Translated connections that made no sense", ReadingKind::Counter, counters.translations_invalid),
+            reading(
+                "apart_dropped",
+                "Addresses beyond those that an agent can keep apart by connection",
+                ReadingKind::Counter,
+                counters.apart_dropped,
+            ),
         ]
     }
 

@@ -76,6 +76,8 @@ impl OwnAddresses {
             losses: Default::default(),
             drops: Vec::new(),
             endpoints: Vec::new(),
+            // The directory has them.
+            translations: Vec::new(),
             boot_id: String::new(),
             ..*batch
         };

@@ -54,10 +54,12 @@ impl Service for Handler {
         let intake = Arc::clone(&self.0);
         let caller = request.extensions().get::<Caller>().cloned();
         // As with batches: what it says of addresses must come into the tables although the agent hangs up.
-        let greeted = tokio::spawn(async move { intake.hello(request.into_inner(), caller.as_ref(), received).await });
+        let hello = request.into_inner();
+        let agent = hello.agent_id.clone();
+        let greeted = tokio::spawn(async move { intake.hello(hello, caller.as_ref(), received).await });
         let committed_sequence = greeted.await.map_err(|e| Status::internal(format!("taking the greeting failed: {e}")))??;
         let clock = Some(clock(received.timestamp_micros()));
-        Ok(tonic::Response::new(HelloReply { clock, committed_sequence, split_addresses: Vec::new() }))
+        Ok(tonic::Response::new(HelloReply { clock, committed_sequence, split_addresses: self.0.split_addresses(&agent) }))
     }
 
     async fn ship(&self, request: tonic::Request<Batch>) -> Result<tonic::Response<Ack>, Status> {
@@ -65,10 +67,12 @@ impl Service for Handler {
         let intake = Arc::clone(&self.0);
         let caller = request.extensions().get::<Caller>().cloned();
         // A task of its own: an agent that hangs up in the middle must not stop the work half way; the batch comes to its end and the next try finds it there.
-        let shipped = tokio::spawn(async move { intake.ship(request.into_inner(), caller.as_ref(), received).await });
+        let batch = request.into_inner();
+        let agent = batch.agent_id.clone();
+        let shipped = tokio::spawn(async move { intake.ship(batch, caller.as_ref(), received).await });
         let committed_sequence = shipped.await.map_err(|e| Status::internal(format!("taking the batch failed: {e}")))??;
         let clock = Some(clock(received.timestamp_micros()));
-        Ok(tonic::Response::new(Ack { clock, committed_sequence, split_addresses: Vec::new() }))
+        Ok(tonic::Response::new(Ack { clock, committed_sequence, split_addresses: self.0.split_addresses(&agent) }))
     }
 
     async fn leave(&self, request: tonic::Request<LeaveRequest>) -> Result<tonic::Response<LeaveReply>, Status> {

@@ -1,0 +1,72 @@
+//! Sockets that talk to an address which stands for several ends count by connection until their translation is known, and under their real far end from then on.
+
+mod support;
+
+use edgescope_probe::{FlowReading, Pass, Protocol, RealEnd, Role, SocketSide};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use support::{CLIENT4, Net, SERVER4, addr, read_until};
+
+const PORT: u16 = 80;
+
+fn exchange(client: &mut TcpStream, server: &mut TcpStream, bytes: usize) {
+    client.write_all(&vec![1; bytes]).unwrap();
+    server.read_exact(&mut vec![0; bytes]).unwrap();
+}
+
+fn of(pass: &Pass, net: &Net, role: Role) -> Vec<FlowReading> {
+    let inode = if role == Role::Client { net.client.inode } else { net.server.inode };
+    pass.flows
+        .iter()
+        .filter(|flow| flow.key.netns == inode && flow.key.role == role && flow.counters.connect_attempts + flow.counters.accepts > 0)
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn a_translation_counts_from_when_it_is_known() {
+    let net = Net::new();
+    let mut probe = net.probe();
+    let translator = probe.translator().unwrap();
+    probe.set_nat(true).unwrap();
+    let (virtual_end, client_end) = (addr(SERVER4, PORT), addr(CLIENT4, 0).ip());
+    assert!(translator.put_address(virtual_end.ip(), true, false).unwrap());
+    let listener = net.server.run(move || TcpListener::bind(virtual_end).unwrap());
+    let connect = || net.client.run(move || TcpStream::connect(virtual_end).unwrap());
+    let mut pair = || {
+        let client = connect();
+        (client, listener.accept().unwrap().0)
+    };
+    let sum = |flows: &[FlowReading]| flows.iter().map(|flow| flow.counters.bytes_sent).sum::<u64>();
+    // Not known yet: by connection.
+    let (mut client, mut server) = pair();
+    exchange(&mut client, &mut server, 100);
+    let port = client.local_addr().unwrap().port();
+    let pass = read_until(&mut probe, "the bytes", |pass| sum(&of(pass, &net, Role::Client)) == 100);
+    let [flow] = of(&pass, &net, Role::Client).try_into().unwrap();
+    assert_eq!((flow.key.remote, flow.key.service_port, flow.key.client_port, flow.key.masked), (virtual_end.ip(), PORT, port, false));
+    assert!(of(&pass, &net, Role::Server).iter().all(|flow| flow.key.client_port == 0), "only clients look a virtual address up");
+    // Known: under its real end, which another connection of the same two does not take over.
+    let side = SocketSide { role: Role::Client, protocol: Protocol::Tcp, client: SocketAddr::new(client_end, port), server: virtual_end };
+    let real = RealEnd { address: "10.99.0.7".parse().unwrap(), service_port: 8_080, masked: true };
+    assert!(translator.put(&side, &real).unwrap());
+    exchange(&mut client, &mut server, 50);
+    let (mut other, mut others_server) = pair();
+    exchange(&mut other, &mut others_server, 7);
+    let bytes_to = |pass: &Pass, port: u16| -> u64 {
+        pass.flows.iter().filter(|flow| flow.key.role == Role::Client && flow.key.service_port == port).map(|flow| flow.counters.bytes_sent).sum()
+    };
+    let pass = read_until(&mut probe, "the bytes", |pass| (bytes_to(pass, 8_080), bytes_to(pass, PORT)) == (50, 107));
+    let translated = pass.flows.iter().find(|flow| flow.key.service_port == 8_080).unwrap();
+    assert_eq!((translated.key.remote, translated.key.client_port, translated.key.masked), (real.address, 0, true));
+    // Taken out again: by connection as before, and without the address under what the socket talks to.
+    translator.remove(&side).unwrap();
+    translator.clear().unwrap();
+    exchange(&mut client, &mut server, 3);
+    let plain = |pass: &Pass| {
+        pass.flows
+            .iter()
+            .any(|flow| flow.key.role == Role::Client && flow.key.service_port == PORT && flow.key.client_port == 0 && flow.counters.bytes_sent == 3)
+    };
+    read_until(&mut probe, "the bytes", plain);
+}

@@ -114,18 +114,18 @@ fn ip(args: &[&str]) {
 }
 
 /// One exchange on a connection.
-fn ask(stream: &mut TcpStream, request: usize, response: usize) {
+pub fn ask(stream: &mut TcpStream, request: usize, response: usize) {
     stream.write_all(&vec![1; request]).unwrap();
     stream.read_exact(&mut vec![0; response]).unwrap();
 }
 
 /// Closes and waits for the other end to have closed too.
-fn close(mut stream: TcpStream) {
+pub fn close(mut stream: TcpStream) {
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
 }
 
-type Sums = BTreeMap<(String, String), u64>;
+pub type Sums = BTreeMap<(String, String), u64>;
 
 /// Sums of a merged column (of a histogram: its counts) by pair of workloads, over all that the intake has taken.
 fn sums(fake: &Fake, signal: &Signal) -> Sums {
@@ -146,11 +146,11 @@ fn sums(fake: &Fake, signal: &Signal) -> Sums {
     sums
 }
 
-fn pairs(list: &[(&str, &str, u64)]) -> Sums {
+pub fn pairs(list: &[(&str, &str, u64)]) -> Sums {
     list.iter().map(|&(a, b, n)| ((a.to_owned(), b.to_owned()), n)).collect()
 }
 
-async fn run_while(config: &AgentConfig, work: impl Future<Output = ()>) {
+pub async fn run_while(config: &AgentConfig, work: impl Future<Output = ()>) {
     let metrics = Arc::new(Metrics::default());
     edgescope_agent::run(config.clone(), Arc::clone(&metrics), work).await.unwrap();
 }

@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by its panic")]
 
 mod kernel;
+mod nat;
+mod nat_lab;
 mod ship;
 mod support;

@@ -42,6 +42,8 @@ pub enum Mood {
 pub struct Fake {
     pub book: Arc<Mutex<Book>>,
     pub moods: Arc<Mutex<Vec<Mood>>>,
+    /// Addresses that the agent should keep apart, as told with each batch.
+    pub apart: Arc<Mutex<Vec<Vec<u8>>>>,
     /// The server's clock is ahead by this, in microseconds.
     pub ahead_us: i64,
 }
@@ -106,7 +108,8 @@ impl Intake for Fake {
             Some(Mood::Fail) => return Err(Status::internal("the disk is gone")),
             Some(Mood::RefuseForGood) => return Err(Status::invalid_argument("makes no sense")),
         }
-        Ok(Response::new(Ack { clock: self.clock(), committed_sequence: self.commit(&batch), split_addresses: vec![] }))
+        let split_addresses = self.apart.lock().unwrap().clone();
+        Ok(Response::new(Ack { clock: self.clock(), committed_sequence: self.commit(&batch), split_addresses }))
     }
 
     async fn leave(&self, request: Request<LeaveRequest>) -> Result<Response<LeaveReply>, Status> {

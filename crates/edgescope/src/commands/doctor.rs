@@ -2,6 +2,7 @@
 
 use crate::show;
 use clap::Args;
+use edgescope_agent::nat::{Tracking, tracking};
 use edgescope_probe::{HookState, HookStatus, KernelReport, ProbeError, Tier};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ enum State {
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut checks = checks(&edgescope_probe::kernel_report());
     checks.push(hooks(edgescope_probe::hook_report()));
+    checks.push(translation(tracking()));
     let able = checks.iter().all(|c| c.state != State::Missing);
     if args.json {
         show::out(&(serde_json::to_string_pretty(&serde_json::json!({ "able": able, "checks": checks }))? + "\n"))?;
@@ -180,6 +182,18 @@ fn hooks(tried: Result<Vec<HookStatus>, ProbeError>) -> Check {
     Check { check: "hooks", state: State::Reduced, found: format!("refused: {}", refused.join("; ")), remedy }
 }
 
+/// Whether the real ends of translated connections can be told.
+fn translation(found: Tracking) -> Check {
+    let (state, found) = match found {
+        Tracking::Absent => (State::Ok, "connection tracking is not loaded: nothing is translated here"),
+        Tracking::Heard => (State::Ok, "connection tracking tells of each translated connection"),
+        Tracking::Silent => (State::Reduced, "connection tracking sends no news (net.netfilter.nf_conntrack_events is 0)"),
+    };
+    let remedy =
+        "sysctl net.netfilter.nf_conntrack_events=1: without it short connections to services and from masqueraded pods keep their virtual addresses";
+    Check { check: "translation", state, found: found.to_owned(), remedy: (state != State::Ok).then_some(remedy) }
+}
+
 /// What keeps an agent from running here, in words; empty if nothing does.
 #[cfg(feature = "demo")]
 pub fn missing() -> Vec<String> {
@@ -213,6 +227,13 @@ mod tests {
         assert_eq!(states(&report)[..3], [State::Missing, State::Missing, State::Missing]);
         (report.capabilities_held, report.capabilities_missing) = (vec!["cap_sys_admin", "cap_net_admin"], vec!["cap_bpf", "cap_perfmon"]);
         assert_eq!(states(&report)[2], State::Reduced, "as the probe sees it");
+    }
+
+    #[test]
+    fn silent_tracking_is_told_with_what_to_do_and_none_is_no_fault() {
+        let silent = translation(Tracking::Silent);
+        assert!(silent.state == State::Reduced && silent.remedy.is_some_and(|remedy| remedy.contains("nf_conntrack_events=1")));
+        assert!([Tracking::Absent, Tracking::Heard].into_iter().all(|found| translation(found).state == State::Ok));
     }
 
     #[test]

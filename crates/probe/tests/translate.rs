@@ -33,7 +33,7 @@ fn a_translation_counts_from_when_it_is_known() {
     assert!(translator.put_address(virtual_end.ip(), true, false).unwrap());
     let listener = net.server.run(move || TcpListener::bind(virtual_end).unwrap());
     let connect = || net.client.run(move || TcpStream::connect(virtual_end).unwrap());
-    let mut pair = || {
+    let pair = || {
         let client = connect();
         (client, listener.accept().unwrap().0)
     };

@@ -223,6 +223,8 @@ fn a_hole_within_a_message_costs_only_its_end() {
     let next = frame(&sample(CORPUS, "aaaa-response"));
     let pieces = [Piece::Bytes(&long[..100]), Piece::Gap(long.len() - 110), Piece::Bytes(&long[long.len() - 10..]), Piece::Bytes(&next)];
     assert_eq!(found(&mut Framed::new(), &pieces), [98, next.len() - 2]);
+    let unseen = [Piece::Bytes(&long[..2]), Piece::Gap(long.len() - 2), Piece::Bytes(&next)];
+    assert_eq!(found(&mut Framed::new(), &unseen), [next.len() - 2], "of which nothing was captured");
     let to_the_end = [Piece::Bytes(&long[..100]), Piece::Gap(long.len() - 100), Piece::Gap(0), Piece::Bytes(&next)];
     assert_eq!(found(&mut Framed::new(), &to_the_end), [98, next.len() - 2]);
 }

@@ -236,6 +236,8 @@ fn other_protocols_are_left_alone() {
         assert_eq!(heard(&mut connection, &[(Client, Bytes(first)), GET]), Vec::<String>::new(), "{first:?}");
         assert_eq!(connection.speaks(), Speaks::Other, "{first:?}");
     }
+    let mut connection = Connection::new();
+    assert!(heard(&mut connection, &[(Server, Bytes(b"HTTP/1.1 020 No\r\n\r\n"))]).is_empty(), "no such status");
     let mut midway = Connection::midway();
     let noise = vec![(Server, Bytes(b"noise")); usize::from(TRIES_MAX)];
     assert!(heard(&mut midway, &noise[1..]).is_empty() && midway.speaks() == Speaks::Unsure);

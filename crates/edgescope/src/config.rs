@@ -27,6 +27,9 @@ const RESERVED: &[&str] = &[
     "EDGESCOPE_LOG",
     // What steers and marks builds and runs of the tests.
     "EDGESCOPE_BIN",
+    "EDGESCOPE_FUZZ_INPUTS",
+    "EDGESCOPE_FUZZ_ONLY",
+    "EDGESCOPE_FUZZ_SEED",
     "EDGESCOPE_LONG",
     "EDGESCOPE_PROGRESS_SECONDS",
     "EDGESCOPE_SHOTS",

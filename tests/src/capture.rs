@@ -24,7 +24,7 @@ impl Capture {
         let mut command = Command::new("tcpdump");
         // Headers are enough; packets are taken and written as they come, so that nothing is lost at the end.
         command
-            .args(["-n", "-p", "-U", "--immediate-mode", "-s", "120", "-B", "65536", "-Z", "root", "-i", interface, "-w"])
+            .args(["-n", "-p", "-U", "--immediate-mode", "-s", "200", "-B", "65536", "-Z", "root", "-i", interface, "-w"])
             .arg(&file)
             .arg(protocol);
         let process = Process::start("tcpdump", command, &dir.join(format!("{name}.log")), Some(netns));
@@ -70,6 +70,17 @@ pub fn datagrams(capture: &Path, sources: &[String], port: u16) -> (u64, u64) {
     // The header is eight bytes of it.
     let sizes: Vec<u64> = run(command).lines().filter_map(|line| line.trim().parse().ok()).collect();
     (sizes.len() as u64, sizes.iter().map(|size| size - 8).sum())
+}
+
+/// A number of each packet that passes a display filter of `tshark`.
+pub fn fields(capture: &Path, filter: &str, field: &str) -> Vec<f64> {
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-T", "fields", "-e", field, "-r"]).arg(capture).arg(filter);
+    let number = |line: &str| {
+        let text = line.trim();
+        text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok().map(f64::from))
+    };
+    run(command).lines().filter_map(number).collect()
 }
 
 fn run(command: Command) -> String {

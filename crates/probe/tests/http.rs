@@ -130,13 +130,18 @@ fn what_goes_on_between_is_neither_request_nor_answer() {
     talk.ask(&"x".repeat(100_000));
     talk.answer("HTTP/1.1 200 OK\r\ncontent-length: 50000\r\n\r\n");
     talk.answer(&"GETHTTP/1.1 2".repeat(5_000));
-    // Two at once: counted where the segment begins, so one; and no time of it can be told.
+    // Two in one segment: counted where the segment begins, so one.
     talk.ask(&get("/").repeat(2));
     talk.answer(&"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".repeat(2));
+    // Two that wait: which is answered when is not known, so no time is told.
+    talk.ask(&get("/a"));
+    talk.ask(&get("/b"));
+    (0..2).for_each(|_| talk.answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
     let pass = probe.read(1).unwrap();
     for of in told(&net, &pass) {
-        assert_eq!((of.requests, answers(&of)), (2, [2, 0, 0, 0, 0]));
+        assert_eq!((of.requests, answers(&of), of.unanswered), (4, [4, 0, 0, 0, 0], 0));
     }
+    assert_eq!(times(&net, &pass).map(|(count, _)| count), [2, 2]);
 }
 
 #[test]

@@ -14,6 +14,7 @@
 //! | [`demo`], [`shop`] | the demo, to its verdict or running on; what its services counted |
 //! | [`actor`], [`traffic`] | traffic with known bytes and outcomes |
 //! | [`witness`], [`capture`] | what the kernel and a capture say |
+//! | [`replayed`] | a capture by `edgescope replay`, beside tcptrace and tshark |
 //! | [`lab`], [`cgroup`], [`disk`] | namespaces, a cgroup, a file system of one's own |
 //! | [`shipper`] | an agent of the test's own, that ships exactly what it is told |
 //! | [`trace`] | system calls of a process, also failing ones |
@@ -32,6 +33,7 @@ pub mod demo;
 pub mod disk;
 pub mod lab;
 pub mod program;
+pub mod replayed;
 pub mod scene;
 pub mod server;
 pub mod shipper;

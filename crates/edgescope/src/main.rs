@@ -50,6 +50,7 @@ enum Command {
     Top(commands::top::TopArgs),
     Diagnose(commands::diagnose::DiagnoseArgs),
     Why(commands::why::WhyArgs),
+    Replay(commands::replay::ReplayArgs),
     Config(commands::config::ConfigArgs),
     Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script for your shell.
@@ -122,6 +123,7 @@ fn run(cli: Cli, keys: &ArgMatches) -> anyhow::Result<ExitCode> {
         Command::Edges(args) => commands::edges::run(&args)?,
         Command::Top(args) => commands::top::run(&args)?,
         Command::Why(args) => commands::why::run(&args)?,
+        Command::Replay(args) => return commands::replay::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args)?,
         Command::Config(args) => commands::config::run(&args, keys)?,
         Command::Doctor(args) => return commands::doctor::run(&args),

@@ -47,6 +47,13 @@ pub struct Damage {
     pub what: String,
 }
 
+impl Damage {
+    /// False if the file is no capture at all, or ends within its first header.
+    pub fn leaves_something(&self) -> bool {
+        self.offset_bytes > 0
+    }
+}
+
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "damaged at byte {}, after packet {}: {}", self.offset_bytes, self.packets, self.what)

@@ -9,6 +9,8 @@ const RTO_NS_MIN: u64 = 180_000_000;
 const DUPLICATES_MIN: u32 = 3;
 /// A hole that is filled within this is reordering where no round trip was seen.
 const REORDERING_NS: u64 = 3_000_000;
+/// Two ticks of the clock in TCP's time stamps: Linux and the BSDs count milliseconds.
+const CLOCK_NS: u64 = 2_000_000;
 /// Holes of a direction whose opening is remembered; a filler of a forgotten one is judged by less.
 const HOLES_MAX: usize = 256;
 /// Retransmissions that a later duplicate report (DSACK) may still be about.
@@ -103,11 +105,17 @@ impl Recovery {
         let id = segment.print.map(|print| (print >> 16) as u16).filter(|_| !self.ids_fall);
         // Sent before or after the segment behind the hole? Its clock says, else its numbers, else how long it took: nobody can learn of
         // a loss and send again within less than a round trip.
-        let by_clock = hole.timestamp.zip(segment.options.timestamp).map(|(behind, this)| this.wrapping_sub(behind) as i32).filter(|d| *d != 0);
+        let waited_ns = now_ns.saturating_sub(hole.opened_ns);
+        let ticks = hole.timestamp.zip(segment.options.timestamp).map(|(behind, this)| this.wrapping_sub(behind) as i32);
+        // Sent so much later, it would bear a later time.
+        let by_clock = match ticks {
+            Some(0) if waited_ns >= CLOCK_NS => Some(-1),
+            other => other.filter(|ticks| *ticks != 0),
+        };
         let by_id = hole.id.zip(id).map(|(behind, this)| i32::from(this.wrapping_sub(behind) as i16)).filter(|d| *d != 0);
         let is_again = match by_clock.or(by_id) {
             Some(difference) => difference > 0,
-            None => now_ns.saturating_sub(hole.opened_ns) >= loop_ns.unwrap_or(REORDERING_NS),
+            None => waited_ns >= loop_ns.unwrap_or(REORDERING_NS),
         };
         Some(Late { is_again, missed_ns: hole.opened_ns })
     }

@@ -124,8 +124,11 @@ pub struct DirectionReport {
     /// Retransmissions whose first copy never passed: lost before the capture point.
     pub retrans_unseen: u64,
     pub retrans_unseen_bytes: u64,
-    /// Of these, the ends of bursts: nothing passed above them, but the sender's numbers tell of them.
-    pub retrans_unseen_tail: u64,
+    /// Late or sent again, where nothing with payload had passed above: only the sender's bare numbers told that it was missing.
+    pub unseen_tail: u64,
+    /// Round trips, among those of `tcp.rtt`, during which something older passed late or once more: tcptrace leaves them out.
+    #[serde(skip)]
+    pub crossed: Spread,
     pub rtt_skipped_retransmitted: u64,
     pub rtt_skipped_held_back: u64,
     /// Segments by which the receiver said that it has no room, and for how long it had none.
@@ -377,7 +380,8 @@ impl DirectionReport {
             retrans_fin: counts.retrans_fin,
             retrans_unseen: counts.retrans_unseen,
             retrans_unseen_bytes: counts.retrans_unseen_bytes,
-            retrans_unseen_tail: counts.retrans_unseen_tail,
+            unseen_tail: counts.unseen_tail,
+            crossed: sender.crossed.spread(),
             rtt_skipped_retransmitted: counts.trips_ambiguous,
             rtt_skipped_held_back: counts.trips_held_back,
             zero_windows: counts.zero_windows,

@@ -5,9 +5,12 @@ use crate::recovery::{Again, Cause, Recovery};
 use crate::rtt::Samples;
 use crate::segment::Segment;
 use crate::seq::{Clock, Holes, Ranges};
+use std::collections::VecDeque;
 
 /// Data that nobody acknowledged for so long is stalled, as the agent counts it.
 const STALLED_NS: u64 = 3_000_000_000;
+/// Segments that passed below the highest, of which a round trip under way is told.
+const LATER_MAX: usize = 64;
 /// Packets among which a second capture of the same one is looked for.
 const PRINTS_MAX: usize = 16;
 
@@ -36,8 +39,8 @@ pub struct Counts {
     /// Retransmissions whose first copy never passed here, and their payload.
     pub retrans_unseen: u64,
     pub retrans_unseen_bytes: u64,
-    /// Of these, what nothing but the sender's numbers without payload told of: the end of a burst.
-    pub retrans_unseen_tail: u64,
+    /// Late or sent again, where nothing but the sender's numbers without payload told that it was missing: the end of a burst.
+    pub unseen_tail: u64,
     pub time_outs: u64,
     pub time_out_wait_ns: u64,
     pub out_of_order: u64,
@@ -59,6 +62,8 @@ pub struct Counts {
 pub struct Sender {
     pub counts: Counts,
     pub trips: Samples,
+    /// Of these, those during which something older passed late or once more.
+    pub crossed: Samples,
     /// Largest segment that the *other* end takes.
     pub segment_bytes_max: Option<u32>,
     clock: Option<Clock>,
@@ -73,6 +78,8 @@ pub struct Sender {
     flight: Flight,
     recovery: Recovery,
     sent_ns: u64,
+    /// What passed below the highest of late: where, and when.
+    later: VecDeque<(u64, u64)>,
     progress_ns: u64,
     zero_window_since: Option<u64>,
     prints: [(u32, u32); PRINTS_MAX],
@@ -207,6 +214,12 @@ impl Sender {
         if segment.fin() && self.fin == Some(end) && fresh < length {
             self.counts.retrans_fin += 1;
         }
+        if start < highest {
+            if self.later.len() >= LATER_MAX {
+                self.later.pop_front();
+            }
+            self.later.push_back((start, now_ns));
+        }
         if fresh < length {
             let last = self.flight.last_passed(start, end);
             self.again(start, end, pieces, length - fresh, last, now_ns);
@@ -267,6 +280,7 @@ impl Sender {
     /// What passes below the highest and was not seen before is late, or the second copy of what was lost before it came here.
     fn late(&mut self, segment: &Segment<'_>, range: &LateRange, now_ns: u64, loop_ns: Option<u64>) {
         let late = self.recovery.fills(segment, range.start, range.end, now_ns, loop_ns);
+        self.counts.unseen_tail += if range.is_tail { range.pieces } else { 0 };
         let last = match late {
             Some(late) if late.is_again => Some((late.missed_ns, 1)),
             // Acknowledged, and it passes only now: its first copy went by unseen.
@@ -278,7 +292,6 @@ impl Sender {
         };
         self.counts.retrans_unseen += range.pieces;
         self.counts.retrans_unseen_bytes += range.bytes;
-        self.counts.retrans_unseen_tail += if range.is_tail { range.pieces } else { 0 };
         self.again(range.start, range.end, range.pieces, range.bytes, last, now_ns);
     }
 
@@ -313,7 +326,12 @@ impl Sender {
             self.progresses(now_ns);
             let (trip, arrived_ns) = self.flight.acknowledged(ack, now_ns);
             match trip {
-                RoundTrip::Took(ns) => self.trips.record(ns),
+                RoundTrip::Took(ns) => {
+                    self.trips.record(ns);
+                    if self.later.iter().any(|later| later.0 < ack && later.1 > now_ns.saturating_sub(ns)) {
+                        self.crossed.record(ns);
+                    }
+                }
                 RoundTrip::Ambiguous => self.counts.trips_ambiguous += 1,
                 RoundTrip::HeldBack => self.counts.trips_held_back += 1,
                 RoundTrip::None => {}

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod diagnose;
 pub mod doctor;
 pub mod edges;
+pub mod replay;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]

@@ -83,6 +83,7 @@ fn table_of(pod: &str, node: &str, does: &dyn Fn(i64) -> Does, until: i64, arriv
         totals: Vec::new(),
         compare: Vec::new(),
         series: query.measures.iter().map(|m| (from..until).map(|w| value(w, m)).collect()).collect(),
+        buckets: Vec::new(),
     };
     EdgeTable {
         from: query.from,

@@ -1,6 +1,7 @@
 //! The one query over edges, its answer, and the trait that answers it.
 
 use crate::dims::{Dim, UnknownDim};
+use crate::histogram::Histogram;
 use crate::signal::{Measure, UnknownMeasure};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -81,6 +82,9 @@ pub struct EdgeRow {
     /// By measure, then by step; empty without a step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub series: Vec<Vec<Option<f64>>>,
+    /// Of each measure that asks for `.buckets`, in their order: the histogram over the whole range, in stored units (microseconds); empty: no row had it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<Histogram>,
 }
 
 impl EdgeQuery {
@@ -103,7 +107,7 @@ impl EdgeTable {
     }
 
     /// Adds the rows of another answer over the same range, step and groups, before its own. Its measures may be others: a row has no value of what it was not
-    /// asked for. Steps that only the other has are left out.
+    /// asked for. Steps that only the other has are left out, and so are its histograms.
     pub fn join(&mut self, other: EdgeTable) {
         let places: Vec<usize> = other.measures.iter().map(|name| self.place(name)).collect();
         let width = self.measures.len();
@@ -116,7 +120,7 @@ impl EdgeTable {
             }
         }
         let moved = other.rows.into_iter().map(|row| {
-            let mut joined = EdgeRow { key: row.key, totals: vec![None; width], compare: Vec::new(), series: Vec::new() };
+            let mut joined = EdgeRow { key: row.key, totals: vec![None; width], compare: Vec::new(), series: Vec::new(), buckets: Vec::new() };
             if !without_step {
                 joined.series = vec![vec![None; steps.len()]; width];
             }
@@ -356,6 +360,7 @@ mod tests {
                 totals: vec![Some(value)],
                 compare: Vec::new(),
                 series: vec![steps.iter().map(|&s| Some(value + s as f64)).collect()],
+                buckets: Vec::new(),
             }],
             groups_total: 5,
             resolution_s: 10,

@@ -298,18 +298,20 @@ pub enum Measure {
     Quantile(Signal, f64),
     /// Number of values in a histogram.
     Count(Signal),
+    /// The histogram itself, in [`crate::query::EdgeRow::buckets`]; its total is the number of values.
+    Buckets(Signal),
     Derived(Derived),
 }
 
 /// A measure that the catalogue does not know.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "no measure '{0}': write a catalogue name (tcp.bytes), with .sent or .received, .rate for a sum, .p50/.p90/.p95/.p99/.count for a histogram; `edgescope config --catalogue` lists all"
+    "no measure '{0}': write a catalogue name (tcp.bytes), with .sent or .received, .rate for a sum, .p50/.p90/.p95/.p99/.count/.buckets for a histogram; `edgescope config --catalogue` lists all"
 )]
 pub struct UnknownMeasure(pub String);
 
 impl Measure {
-    /// Reads `tcp.bytes`, `tcp.bytes.sent`, `tcp.bytes.rate`, `tcp.rtt.p95`, `tcp.rtt.count`, `tcp.retrans_rate`.
+    /// Reads `tcp.bytes`, `tcp.bytes.sent`, `tcp.bytes.rate`, `tcp.rtt.p95`, `tcp.rtt.count`, `tcp.rtt.buckets`, `tcp.retrans_rate`.
     pub fn parse(text: &str) -> Result<Self, UnknownMeasure> {
         let unknown = || UnknownMeasure(text.to_owned());
         if let Some(derived) = DERIVED.iter().find(|d| d.name == text) {
@@ -323,6 +325,7 @@ impl Measure {
         match (signal.kind, suffix) {
             (Kind::Sum, "rate") => Ok(Self::Rate(signal, side)),
             (Kind::Histogram, "count") => Ok(Self::Count(signal)),
+            (Kind::Histogram, "buckets") => Ok(Self::Buckets(signal)),
             (Kind::Histogram, _) => {
                 let percent: u32 = suffix.strip_prefix('p').and_then(|p| p.parse().ok()).filter(|p| (1..100).contains(p)).ok_or_else(unknown)?;
                 Ok(Self::Quantile(signal, f64::from(percent) / 100.0))
@@ -335,7 +338,7 @@ impl Measure {
     pub const fn unit(&self) -> Unit {
         match self {
             Self::Value(s, _) | Self::Rate(s, _) | Self::Quantile(s, _) => s.unit,
-            Self::Count(_) => Unit::Count,
+            Self::Count(_) | Self::Buckets(_) => Unit::Count,
             Self::Derived(d) => d.unit,
         }
     }
@@ -430,7 +433,8 @@ mod tests {
         assert_eq!(Measure::parse("tcp.bytes.sent"), Ok(Measure::Value(TCP_BYTES, Side::Sent)));
         assert_eq!(Measure::parse("tcp.bytes.received.rate"), Ok(Measure::Rate(TCP_BYTES, Side::Received)));
         assert_eq!(Measure::parse("tcp.rtt.p95"), Ok(Measure::Quantile(TCP_RTT, 0.95)));
-        for bad in ["tcp.rtt", "tcp.bytes.p95", "tcp.retrans.sent", "tcp.rtt.p0", "tcp.rtt_max.rate", "bytes", ""] {
+        assert_eq!(Measure::parse("tcp.rtt.buckets"), Ok(Measure::Buckets(TCP_RTT)));
+        for bad in ["tcp.rtt", "tcp.bytes.p95", "tcp.retrans.sent", "tcp.rtt.p0", "tcp.bytes.buckets", "tcp.rtt_max.rate", "bytes", ""] {
             assert!(Measure::parse(bad).is_err(), "{bad}");
         }
     }

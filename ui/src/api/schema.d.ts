@@ -1312,6 +1312,8 @@ export interface components {
         };
         /** @description One group of edges. */
         EdgeRow: {
+            /** @description Of each measure that asks for `.buckets`, in their order: the histogram over the whole range, in stored units (microseconds); empty: no row had it. */
+            buckets?: components["schemas"]["Histogram"][];
             /** @description The same over the compare range; empty without one. */
             compare?: (number | null)[];
             /** @description Values of `group_by`, in its order; empty string: unknown. */
@@ -1485,6 +1487,13 @@ export interface components {
          * @enum {string}
          */
         Health: "ok" | "unknown" | "warning" | "bad";
+        /** @description A sparse histogram: buckets ascending, counts above zero. */
+        Histogram: {
+            buckets: [
+                number,
+                number
+            ][];
+        };
         /** @description One explanation that was weighed. */
         Hypothesis: {
             class: components["schemas"]["Class"];

@@ -21,7 +21,7 @@ pub fn answer(topology: &Topology, traffic: &Traffic, names: &[Asking], query: &
         let reports = |w: i64| usize::try_from(w).ok().filter(|&w| traffic.reports_at(topology.pods[asking.client].node, w));
         let said = |name: &str, w: i64| reports(w).and_then(|w| asking.windows.get(w)?.values.get(name).copied());
         let series = query.measures.iter().map(|m| (first..last).map(|w| said(m, w)).collect()).collect();
-        rows.push(EdgeRow { key, totals: Vec::new(), compare: Vec::new(), series });
+        rows.push(EdgeRow { key, totals: Vec::new(), compare: Vec::new(), series, buckets: Vec::new() });
     }
     let conversations = if asks("protocol = 'tcp'") { topology.conversations() } else { Vec::new() };
     for (i, talk) in conversations.iter().enumerate() {
@@ -29,7 +29,7 @@ pub fn answer(topology: &Topology, traffic: &Traffic, names: &[Asking], query: &
             let key = query.group_by.iter().map(|d| value(topology, d, from, to, role)).collect();
             let series =
                 query.measures.iter().map(|m| (first..last).map(|w| measure(topology, traffic, i, w, m, from, to, role)).collect()).collect();
-            let row = EdgeRow { key, totals: Vec::new(), compare: Vec::new(), series };
+            let row = EdgeRow { key, totals: Vec::new(), compare: Vec::new(), series, buckets: Vec::new() };
             if row.series.iter().flatten().any(Option::is_some) {
                 rows.push(row);
             }

@@ -8,6 +8,7 @@ use edgescope_identity::directory::Claimed;
 use edgescope_model::alert::{Alert, Incident};
 use edgescope_model::dims::Dim;
 use edgescope_model::fact::{FactRow, column_of};
+use edgescope_model::histogram::Histogram;
 use edgescope_model::query::{Coverage, EdgeQuery, EdgeRow, EdgeSource, EdgeTable, QueryError};
 use edgescope_model::signal::{Measure, Side, Signal};
 use edgescope_model::time::from_seconds;
@@ -84,7 +85,8 @@ impl EdgeSource for MemoryTables {
             };
             let totals: Vec<_> = measures.iter().map(|m| value(m, &all, seconds)).collect();
             let series = measures.iter().filter(|_| step_s.is_some()).map(|m| steps.iter().map(|s| of_step(m, *s)).collect()).collect();
-            EdgeRow { key, totals, compare: Vec::new(), series }
+            let buckets = measures.iter().filter_map(|m| buckets(m, &all)).collect();
+            EdgeRow { key, totals, compare: Vec::new(), series, buckets }
         };
         let mut rows: Vec<EdgeRow> = groups.into_iter().map(answer).collect();
         if let Some(at) = query.sort.as_ref().and_then(|s| query.measures.iter().position(|m| *m == s.trim_start_matches('-'))) {
@@ -134,12 +136,18 @@ fn value(measure: &Measure, row: &FactRow, seconds: f64) -> Option<f64> {
         Measure::Value(s, side) => stored(s, *side),
         Measure::Rate(s, side) => stored(s, *side).map(|v| v / seconds),
         Measure::Quantile(s, q) => histogram(s)?.quantile(*q).map(|v| v * s.unit.scale()),
-        Measure::Count(s) => histogram(s).map(|h| h.count() as f64),
+        Measure::Count(s) | Measure::Buckets(s) => histogram(s).map(|h| h.count() as f64),
         Measure::Derived(derived) => derived.quotient(|name| match Measure::parse(name) {
             Ok(Measure::Value(signal, side)) => stored(&signal, side),
             _ => None,
         }),
     }
+}
+
+/// The histogram that a measure asks for as it is; empty if the row has none.
+fn buckets(measure: &Measure, row: &FactRow) -> Option<Histogram> {
+    let Measure::Buckets(signal) = measure else { return None };
+    Some(column_of(signal, Side::Merged).and_then(|c| row.histogram(c)).cloned().unwrap_or_default())
 }
 
 #[async_trait]

@@ -1,11 +1,12 @@
 //! Works the answer out from added-up facts: totals, what passes the filter, their order, series.
 
-use super::measures::measure;
+use super::measures::{buckets, measure};
 use super::plan::{Plan, Range};
 use super::scan::Memory;
 use crate::merge::Merge;
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use edgescope_model::histogram::Histogram;
 use edgescope_model::query::{EdgeQuery, EdgeRow, EdgeTable, LIMIT_MAX, QueryError};
 use edgescope_model::time::from_seconds;
 use std::cmp::Ordering;
@@ -31,6 +32,7 @@ pub(crate) struct Answer {
 struct Total {
     group: u32,
     values: Vec<Option<f64>>,
+    buckets: Vec<Histogram>,
 }
 
 struct Compared(Vec<Total>);
@@ -57,13 +59,14 @@ impl Answer {
         let mut series = self.step_s.map(|step_s| self.series(&totals, step_s, asked)).transpose()?;
         let measures = self.query.measures.len();
         let mut rows = Vec::with_capacity(totals.len());
-        for (at, Total { group, mut values }) in totals.into_iter().enumerate() {
+        for (at, Total { group, mut values, buckets }) in totals.into_iter().enumerate() {
             values.truncate(measures);
             rows.push(EdgeRow {
                 key: std::mem::take(&mut self.keys[group as usize]),
                 totals: values,
                 compare: compare.as_ref().map_or_else(Vec::new, |compare| compare.of(group, measures)),
                 series: series.as_mut().map_or_else(Vec::new, |series| std::mem::take(&mut series.rows[at])),
+                buckets,
             });
         }
         Ok(EdgeTable {
@@ -96,7 +99,10 @@ impl Answer {
         let mut totals = Vec::with_capacity(facts.len());
         for (slot, (_, group)) in facts.keys().iter().enumerate() {
             still_asked(asked)?;
-            totals.push(Total { group: *group as u32, values: self.plan.measures.iter().map(|m| measure(m, facts, slot, seconds)).collect() });
+            let buckets = buckets(&self.plan.measures[..self.query.measures.len()], facts, slot);
+            self.memory.take(buckets.iter().map(|histogram| size_of::<Histogram>() + size_of_val(histogram.pairs())).sum())?;
+            let values = self.plan.measures.iter().map(|m| measure(m, facts, slot, seconds)).collect();
+            totals.push(Total { group: *group as u32, values, buckets });
         }
         totals.sort_unstable_by_key(|total| total.group);
         Ok(totals)
@@ -132,7 +138,11 @@ impl Compared {
     fn add_vanished(&self, totals: &mut Vec<Total>) {
         let now: HashSet<u32> = totals.iter().map(|total| total.group).collect();
         let vanished = self.0.iter().filter(|then| !now.contains(&then.group));
-        totals.extend(vanished.map(|then| Total { group: then.group, values: vec![None; then.values.len()] }));
+        totals.extend(vanished.map(|then| Total {
+            group: then.group,
+            values: vec![None; then.values.len()],
+            buckets: vec![Histogram::default(); then.buckets.len()],
+        }));
     }
 
     fn of(&self, group: u32, measures: usize) -> Vec<Option<f64>> {

@@ -84,7 +84,7 @@ impl Plan {
 fn columns(measure: &Measure) -> Vec<u16> {
     match measure {
         Measure::Value(signal, side) | Measure::Rate(signal, side) => column_of(signal, *side).into_iter().collect(),
-        Measure::Quantile(signal, _) | Measure::Count(signal) => column_of(signal, Side::Merged).into_iter().collect(),
+        Measure::Quantile(signal, _) | Measure::Count(signal) | Measure::Buckets(signal) => column_of(signal, Side::Merged).into_iter().collect(),
         Measure::Derived(derived) => derived.numerator.iter().chain(derived.denominator).filter_map(|(part, _)| part_column(part)).collect(),
     }
 }

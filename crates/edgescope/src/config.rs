@@ -55,6 +55,8 @@ pub struct Config {
     pub identity: IdentityConfig,
     #[cfg(feature = "server")]
     pub detectors: edgescope_detect::DetectorsConfig,
+    #[cfg(feature = "server")]
+    pub export: edgescope_server::ExportConfig,
 }
 
 /// Static names, for hosts and addresses that nothing else names.
@@ -150,6 +152,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     {
         config.server.check(&config.intake)?;
         config.detectors.check()?;
+        config.export.check()?;
     }
     edgescope_identity::rules::Rules::new(config.identity.rules.clone())?;
     // The host's name is asked for when an agent starts; any will do here.

@@ -55,7 +55,8 @@ fn contract_configuration_reference() {
         exist, in the file or as a variable, is refused. `edgescope config` prints what applies, `edgescope config --config FILE` checks\na file.\n\n\
         `identity.rules` stands in the file only: names for what nothing else names. The first rule whose `match` fits wins; all conditions\nthat a `match` gives must \
         hold.\n\n```yaml\nidentity:\n  rules:\n    - match: { unit: cart.service }   # also: netns, cidr, port, process, cgroup\n      workload: cartservice            \
-        # also: namespace, node, zone, region, environment, pod\n      namespace: shop\n    - match: { cidr: 10.9.0.0/16, port: 5432 }\n      workload: postgres\n```\n"
+        # also: namespace, node, zone, region, environment, pod\n      namespace: shop\n    - match: { cidr: 10.9.0.0/16, port: 5432 }\n      workload: postgres\n```\n\n\
+        `export.otlp.headers` and `export.prometheus.remote_write.headers` (`name: value`) stand in the file only too. Their values are secrets: nothing prints\nthem.\n"
         .to_owned();
     let mut section = String::new();
     for key in config::reference() {

@@ -26,6 +26,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/livez", Public),
     ("GET", "/readyz", Public),
     ("GET", "/metrics", Needs(Role::Viewer)),
+    ("GET", "/metrics/edges", Needs(Role::Viewer)),
     ("GET", "/api/v1/openapi.json", Public),
     ("GET", "/api/v1/edges", Needs(Role::Viewer)),
     // Asks, and changes nothing: a POST since queries may be long.

@@ -1,5 +1,6 @@
 //! The server's own numbers: everything lost is counted, with a reason (`/metrics`, prefix `edgescope_server_`).
 
+use crate::export::counters::ExportCounters;
 use crate::tables::{Reading, ReadingKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -11,8 +12,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Most reasons of loss that agents may name; what comes after is summed under `other`. Agents know about thirty.
@@ -58,6 +59,11 @@ pub struct Metrics {
     kernel_drops: Reasons,
     drop_reasons: Mutex<BTreeSet<String>>,
     cut: Reasons,
+    /// Of all reasons, and of all outcomes: families cannot be added up.
+    all_cut: AtomicU64,
+    all_batches: AtomicU64,
+    /// What exports count of themselves.
+    pub export: Arc<ExportCounters>,
     pub batch_bytes: Counter,
     pub ship_seconds: Histogram,
     pub commit_seconds: Histogram,
@@ -108,6 +114,9 @@ impl Metrics {
             kernel_drops: family(&mut r, "agent_kernel_drops", "Packets that the kernels of agents' nodes dropped, by the kernel's reason"),
             drop_reasons: Mutex::default(),
             cut: family(&mut r, "values_cut", "Values of agents shortened or left out, by reason"),
+            all_cut: AtomicU64::default(),
+            all_batches: AtomicU64::default(),
+            export: Arc::default(),
             batch_bytes: counter(&mut r, "batch_bytes", "Bytes of batches after decompression"),
             ship_seconds: histogram(&mut r, "ship_seconds", "Time from a batch's arrival to its acknowledgement", seconds()),
             commit_seconds: histogram(&mut r, "commit_seconds", "Time that a batch waited for its durable commit", seconds()),
@@ -132,6 +141,7 @@ impl Metrics {
             incidents_open: gauge(&mut r, "incidents_open", "Incidents that are open now"),
             registry: Registry::default(),
         };
+        metrics.export.register(&mut r);
         r.register_collector(Box::new(Readings(sources)));
         Self { registry: r, ..metrics }
     }
@@ -154,6 +164,7 @@ impl Metrics {
 
     /// Counts what became of a batch.
     pub fn batch(&self, outcome: &'static str) {
+        self.all_batches.fetch_add(1, Ordering::Relaxed);
         inc(&self.batches, outcome);
     }
 
@@ -185,7 +196,18 @@ impl Metrics {
 
     /// Counts values that were shortened or left out.
     pub fn cut(&self, reason: &'static str, by: u64) {
+        self.all_cut.fetch_add(by, Ordering::Relaxed);
         self.cut.get_or_create(&Reason { reason: reason.to_owned() }).inc_by(by);
+    }
+
+    /// How many values were shortened or left out.
+    pub fn cut_total(&self) -> u64 {
+        self.all_cut.load(Ordering::Relaxed)
+    }
+
+    /// How many batches came to an end.
+    pub fn batches_total(&self) -> u64 {
+        self.all_batches.load(Ordering::Relaxed)
     }
 
     /// Counts what an agent lost.

@@ -4,6 +4,7 @@ use crate::access::Gate;
 use crate::auth::{TokenFileError, Tokens};
 use crate::config::{ConfigError, HttpConfig, IntakeConfig};
 use crate::detection::Detection;
+use crate::export::{self, ExportConfig, ExportConfigError, ExportError};
 use crate::intake::{Intake, Names};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -35,6 +36,7 @@ pub struct ServerConfig {
     pub server: HttpConfig,
     pub intake: IntakeConfig,
     pub detectors: edgescope_detect::DetectorsConfig,
+    pub export: ExportConfig,
     /// Static names for far ends that no agent owns.
     pub rules: Vec<Rule>,
 }
@@ -55,6 +57,10 @@ pub enum ServerError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Detectors(#[from] edgescope_detect::ConfigError),
+    #[error(transparent)]
+    ExportConfig(#[from] ExportConfigError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -95,6 +101,7 @@ impl Server {
         // Whatever can be refused is refused before a directory is made.
         config.server.check(&config.intake)?;
         config.detectors.check()?;
+        config.export.check()?;
         Rules::new(config.rules.clone())?;
         tls::acceptor(&config.server.tls)?;
         config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
@@ -103,6 +110,8 @@ impl Server {
             intake: Some(bound("intake.listen", config.intake.listen, listeners.intake).await?),
             ..listeners
         };
+        let mut config = config;
+        config.export.state_file.get_or_insert_with(|| std::path::Path::new(&store.path).join("export.json"));
         Self::start(config, crate::delta::DeltaTables::open(store).await?, listeners).await
     }
 
@@ -162,6 +171,9 @@ impl Server {
         )
         .await?;
         tasks.spawn(detection.run(stop.subscribe()));
+        for task in export::tasks(&config.export, &state, &stop)? {
+            tasks.spawn(task);
+        }
         tasks.spawn(expire_names(Arc::clone(&state.intake), stop.subscribe()));
         Ok(Self { http: http_at, intake: intake_at, state, stop, tasks })
     }
@@ -216,6 +228,7 @@ async fn state(config: &ServerConfig, tables: Arc<dyn Tables>, insecure: bool) -
         gate: Arc::new(gate),
         intake: Arc::new(intake),
         live: Arc::new(Live::default()),
+        scrape: export::scrape(&config.export)?,
         turns: Semaphore::new(config.server.queries_max),
         turn_timeout: TURN_TIMEOUT,
         request_timeout: Duration::from_secs(config.server.request_timeout_s),

@@ -2,6 +2,7 @@
 
 use crate::access::Gate;
 use crate::api::error::ApiError;
+use crate::export::Scrape;
 use crate::intake::Intake;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -22,6 +23,8 @@ pub struct AppState {
     pub gate: Arc<Gate>,
     pub intake: Arc<Intake>,
     pub live: Arc<Live>,
+    /// What `/metrics/edges` reads; `None`: it is off.
+    pub scrape: Option<Arc<Scrape>>,
     /// Turns at querying.
     pub turns: Semaphore,
     pub turn_timeout: Duration,

@@ -13,6 +13,7 @@ pub mod status;
 pub mod why;
 
 use crate::access::{Access, ROUTES, guard};
+use crate::export::scrape;
 use crate::serve::Ends;
 use crate::state::AppState;
 use crate::ui;
@@ -112,6 +113,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/metrics/edges", get(scrape::get))
         .route("/api/v1/openapi.json", get(move || async move { Json((*description).clone()) }))
         .merge(api)
         .method_not_allowed_fallback(|| async { ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here") })

@@ -10,6 +10,8 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 pub const LATE_S: i64 = 25;
 /// An agent without a window for so long, in seconds, is waited for no more until it speaks again.
 const GONE_S: i64 = 60;
+/// An agent not heard of for so long, in seconds, is not waited for by exports: five minutes, in which a server restarts and agents find it again.
+const BEHIND_S: i64 = 300;
 /// Without room for another, an agent not heard of for so long, in seconds, is forgotten: a day.
 const FORGET_S: i64 = 86_400;
 
@@ -139,6 +141,16 @@ impl Agents {
         alive.or(Some(ago(LATE_S)).filter(|_| !ends.is_empty()))
     }
 
+    /// How many agents may still ship windows that end by `until`: those that greeted, have not left, were heard of in the last minutes, and whose last window
+    /// ended before.
+    pub fn behind(&self, until: DateTime<Utc>, now: DateTime<Utc>) -> usize {
+        let heard =
+            |record: &AgentRecord| record.last_seen.max(record.last_window_end).is_some_and(|at| now - at < chrono::Duration::seconds(BEHIND_S));
+        let known = self.lock();
+        let waiting = |record: &AgentRecord| record.left_at.is_none() && record.last_window_end.is_none_or(|end| end < until) && heard(record);
+        known.values().filter(|agent| waiting(&agent.record)).count()
+    }
+
     /// All records, by id.
     pub fn records(&self) -> Vec<AgentRecord> {
         let mut records: Vec<_> = self.lock().values().map(|a| a.record.clone()).collect();
@@ -228,6 +240,17 @@ mod tests {
         let (back, stored) = greet("b", "1");
         assert_eq!((back.left_at, stored), (None, false), "that it is back is to be stored");
         assert_eq!(agents.watermark(at(101)), Some(at(90)));
+    }
+
+    #[test]
+    fn who_may_still_ship_is_waited_for() {
+        let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
+        let known = |id: &str, end: Option<i64>| AgentRecord { agent_id: id.into(), last_window_end: end.map(at), ..AgentRecord::default() };
+        let left = AgentRecord { left_at: Some(at(900)), ..known("left", Some(890)) };
+        let greeted = AgentRecord { last_seen: Some(at(995)), ..known("greeted", None) };
+        let agents = Agents::new(9, vec![known("there", Some(1_000)), known("late", Some(960)), known("gone", Some(600)), left, greeted]);
+        assert_eq!(agents.behind(at(1_000), at(1_005)), 2, "the late one, and the one that only greeted");
+        assert_eq!(agents.behind(at(960), at(1_005)), 1);
     }
 
     #[test]

@@ -6,12 +6,14 @@ mod api;
 mod delta;
 mod detection;
 mod doors;
+mod export;
 mod intake;
 mod memory;
 
 use crate::access::Gate;
 use crate::auth::{Role, Tokens, new_token};
 use crate::config::IntakeConfig;
+use crate::export::ExportConfig;
 use crate::intake::{Intake, Names};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -63,6 +65,8 @@ impl Bench {
     }
 
     pub fn new(tokens: Option<Tokens>, secrets: HashMap<Role, String>, config: IntakeConfig) -> Self {
+        // Every metric is on for scrapers.
+        let everything = ExportConfig { disable: vec!["none".to_owned()], ..ExportConfig::default() };
         let tables = Arc::new(MemoryTables::default());
         let names = Arc::new(Names::new(Directory::new(Limits::default(), Rules::default())));
         let (counting, named) = (Arc::clone(&tables), Arc::clone(&names));
@@ -73,6 +77,7 @@ impl Bench {
             tables: tables.clone(),
             metrics,
             live: Arc::new(Live::default()),
+            scrape: crate::export::scrape(&everything).unwrap(),
             turns: Semaphore::new(8),
             request_timeout: Duration::from_secs(20),
             insecure: false,

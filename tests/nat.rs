@@ -164,10 +164,10 @@ fn whoever_really_talks_is_named_at_both_ends_and_each_byte_counts_once() {
     println!("{truth:#?}: as the programs and the API have it");
 }
 
-/// Rows of ten seconds: what comes from here on is in none of before.
+/// Rows of ten seconds: what comes from here on is in none of before. An agent reads a window within a second of its end, and what goes by meanwhile is of that window.
 fn until_next_window() -> chrono::DateTime<Utc> {
     let now_ms = Utc::now().timestamp_millis();
-    let left_ms = 10_000 - now_ms.rem_euclid(10_000) + 200;
-    std::thread::sleep(Duration::from_millis(left_ms.unsigned_abs()));
-    Utc::now() - chrono::Duration::milliseconds(200)
+    let next_ms = now_ms - now_ms.rem_euclid(10_000) + 10_000;
+    std::thread::sleep(Duration::from_millis((next_ms - now_ms).unsigned_abs() + 2_000));
+    chrono::DateTime::from_timestamp_millis(next_ms).expect("a time of today")
 }

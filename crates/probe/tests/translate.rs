@@ -1,4 +1,5 @@
 //! Sockets that talk to an address which stands for several ends count by connection until their translation is known, and under their real far end from then on.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -36,12 +36,12 @@ fn far(table: &Table, seen: Seen) -> Far {
 #[test]
 fn a_service_address_is_its_backend_by_connection_and_in_common() {
     let mut table = Table::new(100);
-    table.open(to_backend(40_001, "10.2.0.3"), 1, 0);
+    table.open(to_backend(40_001, "10.2.0.3"), 1, 0, true);
     let of_one = far(&table, seen("10.1.0.2", "10.96.0.1", 80, 40_001, false));
     let real = |remote| Far { remote: ip(remote), service_port: 8080, client_seen_as: None, is_ambiguous: false, is_found: true };
     assert_eq!(of_one, real("10.2.0.3"));
     assert_eq!(far(&table, seen("10.1.0.2", "10.96.0.1", 80, 0, false)), real("10.2.0.3"), "all went to one");
-    table.open(to_backend(40_002, "10.2.0.4"), 1, 0);
+    table.open(to_backend(40_002, "10.2.0.4"), 1, 0, true);
     assert_eq!(far(&table, seen("10.1.0.2", "10.96.0.1", 80, 40_002, false)), real("10.2.0.4"));
     let several = far(&table, seen("10.1.0.2", "10.96.0.1", 80, 0, false));
     assert!(several.is_ambiguous && several.remote == ip("10.96.0.1") && several.service_port == 80, "{several:?}");
@@ -57,7 +57,7 @@ fn a_service_address_is_its_backend_by_connection_and_in_common() {
 fn a_masked_client_is_known_at_both_ends() {
     let mut table = Table::new(100);
     let original = connection(("10.1.0.2", 40_000), ("10.9.0.1", 5432));
-    table.open(translation(original, connection(("192.0.2.1", 61_000), ("10.9.0.1", 5432))), 1, 0);
+    table.open(translation(original, connection(("192.0.2.1", 61_000), ("10.9.0.1", 5432))), 1, 0, true);
     let client = far(&table, seen("10.1.0.2", "10.9.0.1", 5432, 0, false));
     assert_eq!((client.remote, client.client_seen_as), (ip("10.9.0.1"), Some(ip("192.0.2.1"))));
     let server = far(&table, seen("10.9.0.1", "192.0.2.1", 5432, 61_000, true));
@@ -73,7 +73,7 @@ fn a_hairpin_is_both_and_a_chain_is_followed() {
     // A pod reaches itself by its service.
     let original = connection(("10.1.0.2", 40_000), ("10.96.0.1", 80));
     let translated = connection(("10.1.0.1", 52_000), ("10.1.0.2", 8080));
-    table.open(translation(original, translated), 1, 0);
+    table.open(translation(original, translated), 1, 0, true);
     let client = far(&table, seen("10.1.0.2", "10.96.0.1", 80, 40_000, false));
     assert_eq!((client.remote, client.service_port, client.client_seen_as), (ip("10.1.0.2"), 8080, Some(ip("10.1.0.1"))));
     assert_eq!(far(&table, seen("10.1.0.2", "10.1.0.1", 8080, 52_000, true)).remote, ip("10.1.0.2"));
@@ -85,20 +85,20 @@ fn a_hairpin_is_both_and_a_chain_is_followed() {
     assert_eq!(far(&table, Seen { is_masked: false, ..known }).client_seen_as, None);
     // Its translated form is translated again, elsewhere.
     let further = connection(("192.0.2.1", 700), ("10.1.0.2", 8080));
-    table.open(translation(translated, further), 2, 0);
+    table.open(translation(translated, further), 2, 0, true);
     assert_eq!(table.forward(original, WINDOW), Answer::One(further));
     assert_eq!(table.backward(further, WINDOW), Answer::One(original));
     // In a circle nobody goes round for ever.
-    table.open(translation(further, original), 3, 0);
+    table.open(translation(further, original), 3, 0, true);
     assert!(matches!(table.forward(original, WINDOW), Answer::One(_) | Answer::Same));
 }
 
 #[test]
 fn a_reused_port_has_the_translation_of_its_time() {
     let mut table = Table::new(100);
-    table.open(to_backend(40_000, "10.2.0.3"), 1, 0);
+    table.open(to_backend(40_000, "10.2.0.3"), 1, 0, true);
     table.close(&to_backend(40_000, "10.2.0.3"), 150);
-    table.open(to_backend(40_000, "10.2.0.4"), 1, 200);
+    table.open(to_backend(40_000, "10.2.0.4"), 1, 200, true);
     let original = to_backend(40_000, "10.2.0.3").original;
     assert_eq!(table.forward(original, WINDOW), Answer::One(to_backend(40_000, "10.2.0.3").translated));
     assert_eq!(table.forward(original, Span { from_us: 200, to_us: 300 }), Answer::One(to_backend(40_000, "10.2.0.4").translated));
@@ -111,18 +111,18 @@ fn a_reused_port_has_the_translation_of_its_time() {
 #[test]
 fn what_a_list_lacks_has_ended_and_what_finds_no_room_is_counted() {
     let mut table = Table::new(16);
-    table.open(to_backend(1, "10.2.0.3"), 1, 0);
-    table.open(to_backend(2, "10.2.0.3"), 1, 0);
-    table.open(to_backend(3, "10.2.0.3"), 2, 0);
+    table.open(to_backend(1, "10.2.0.3"), 1, 0, true);
+    table.open(to_backend(2, "10.2.0.3"), 1, 0, true);
+    table.open(to_backend(3, "10.2.0.3"), 2, 0, true);
     table.begin_list(1);
-    table.open(to_backend(2, "10.2.0.3"), 1, 50);
+    table.open(to_backend(2, "10.2.0.3"), 1, 50, true);
     table.end_list(1, 60);
     let live = |table: &Table| table.of_window(WINDOW).map(|held| held.original.client.port).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(live(&table), [2, 3].into());
     table.leave(2, 70);
     assert_eq!(live(&table), [2].into());
     for port in 10..40 {
-        table.open(to_backend(port, "10.2.0.3"), 1, i64::from(port));
+        table.open(to_backend(port, "10.2.0.3"), 1, i64::from(port), true);
     }
     assert!(table.len() <= 16 && table.evicted() == 33 - table.len() as u64, "{} held, {} evicted", table.len(), table.evicted());
     assert!(live(&table).contains(&39), "the newest are kept");

@@ -32,7 +32,7 @@ impl Ledger {
         let Changes { changes, mut losses } = changes;
         for change in changes {
             match change {
-                Change::Opened { place, translation } => self.table.open(translation, place, window.from_us),
+                Change::Opened { place, translation, is_early } => self.table.open(translation, place, window.from_us, is_early),
                 Change::Closed(translation) => self.table.close(&translation, window.to_us),
                 Change::ListBegins { place } => self.table.begin_list(place),
                 Change::ListEnds { place } => self.table.end_list(place, window.to_us),
@@ -108,7 +108,7 @@ mod tests {
         let to_public = translation((pod, public), (node, public));
         let node_port = translation((outside, door("192.0.2.1", 30_080)), (node, own));
         let all = [inside, hairpin, to_far_backend, masked, to_public, node_port];
-        let opened = all.map(|translation| Change::Opened { place: 1, translation });
+        let opened = all.map(|translation| Change::Opened { place: 1, translation, is_early: false });
         let mut ledger = Ledger::default();
         assert!(ledger.take(Changes { changes: opened.to_vec(), ..Changes::default() }, WINDOW).is_empty());
         let local: HashSet<IpAddr> = ["10.1.0.2", "10.1.0.3", "192.0.2.1"].map(|ip| ip.parse().unwrap()).into();
@@ -129,7 +129,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let changes = (0..TOLD_MAX as u16 + 10)
             .map(|port| translation((door("10.1.0.2", port), door("10.2.0.3", 80)), (door("192.0.2.1", port), door("10.2.0.3", 80))))
-            .map(|translation| Change::Opened { place: 1, translation });
+            .map(|translation| Change::Opened { place: 1, translation, is_early: false });
         ledger.take(Changes { changes: changes.collect(), ..Changes::default() }, WINDOW);
         let (told, cut) = ledger.for_others(WINDOW, &HashSet::new());
         assert_eq!((told.len(), cut), (TOLD_MAX, 10));

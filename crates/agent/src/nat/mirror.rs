@@ -3,7 +3,7 @@
 use super::reader::Shared;
 use edgescope_identity::nat::{Connection, Translation};
 use edgescope_probe::{ProbeError, Protocol, RealEnd, Role, SocketSide, Translator};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Addresses that sockets are looked up by; the kernel side has room for twice as many, with those that servers tell of.
@@ -22,6 +22,8 @@ pub(super) struct Mirror {
     /// None in tests without a kernel side.
     translator: Option<Translator>,
     addresses: HashMap<IpAddr, Reason>,
+    /// Of these, those that came since the last time that nothing more was to be heard.
+    new: HashSet<IpAddr>,
 }
 
 impl Mirror {
@@ -30,7 +32,17 @@ impl Mirror {
         if let Some(translator) = &translator {
             translator.clear()?;
         }
-        Ok(Self { translator, addresses: HashMap::new() })
+        Ok(Self { translator, addresses: HashMap::new(), new: HashSet::new() })
+    }
+
+    /// Whether connections to the address that are heard of now may have begun before it was kept apart.
+    pub fn is_new(&self, address: IpAddr) -> bool {
+        self.new.contains(&address) || !self.addresses.contains_key(&address)
+    }
+
+    /// All that waited has been heard.
+    pub fn settle(&mut self) {
+        self.new.clear();
     }
 
     /// Forgets all connections; addresses stay, so that theirs are kept apart until they are told again.
@@ -87,6 +99,9 @@ impl Mirror {
         if self.addresses.len() >= ADDRESSES_MAX && !self.addresses.contains_key(&address) {
             shared.lose("nat_addresses_full", 1);
             return;
+        }
+        if !self.addresses.contains_key(&address) {
+            self.new.insert(address);
         }
         let reason = self.addresses.entry(address).or_default();
         let before = *reason;

@@ -19,9 +19,11 @@ use std::path::Path;
 /// Something that became of a translation, or of a list of them. `place` is the inode of a network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
+    /// `is_early`: heard of no later than its addresses were kept apart, so that its socket may have counted without its port.
     Opened {
         place: u32,
         translation: Translation,
+        is_early: bool,
     },
     Closed(Translation),
     /// What was open and does not come until the list ends is no more.

@@ -237,7 +237,8 @@ impl Reader {
                     self.shared.lose("nat_news_lost", 1);
                     self.must_list = true;
                 }
-                Err(Errno::AGAIN) => return,
+                // What comes from here on began after the addresses that are new until now were kept apart.
+                Err(Errno::AGAIN) => return self.mirror.settle(),
                 Err(error) => {
                     tracing::warn!(place, %error, "connection tracking cannot be heard any more");
                     self.shared.lose("nat_namespaces_unreached", 1);
@@ -269,7 +270,8 @@ impl Reader {
 
     fn opened(&mut self, place: u32, translation: Translation) {
         self.mirror.opened(&translation, &self.shared);
-        self.push(Change::Opened { place, translation });
+        let is_early = self.mirror.is_new(translation.original.server.ip());
+        self.push(Change::Opened { place, translation, is_early });
     }
 
     /// One of the two kinds has been listed.

@@ -29,6 +29,8 @@ struct Held {
     from_us: i64,
     /// `i64::MAX` while it holds on.
     until_us: i64,
+    /// It may be over before its addresses were kept apart.
+    is_early: bool,
 }
 
 impl Held {
@@ -97,26 +99,31 @@ impl Table {
         self.evicted
     }
 
-    /// It holds from `from_us` on, until it is closed.
-    pub fn open(&mut self, translation: Translation, place: u32, from_us: i64) {
-        self.hold(translation, place, Span { from_us, to_us: i64::MAX });
+    /// It holds from `from_us` on, until it is closed. `is_early`: it was heard of no later than its addresses were kept apart.
+    pub fn open(&mut self, translation: Translation, place: u32, from_us: i64, is_early: bool) {
+        self.hold_on(translation, place, Span { from_us, to_us: i64::MAX }, is_early);
     }
 
     /// It held in the span.
     pub fn hold(&mut self, translation: Translation, place: u32, span: Span) {
+        self.hold_on(translation, place, span, false);
+    }
+
+    fn hold_on(&mut self, translation: Translation, place: u32, span: Span, is_early: bool) {
         let list = self.lists.get(&place).copied().unwrap_or(0);
         if let Some(number) = self.find(&translation) {
             if let Some(held) = &mut self.held[number as usize] {
                 (held.place, held.list) = (place, list);
                 held.from_us = held.from_us.min(span.from_us);
                 held.until_us = held.until_us.max(span.to_us);
+                held.is_early |= is_early;
             }
             return;
         }
         if self.len() >= self.max {
             self.make_room();
         }
-        let held = Held { translation, place, list, from_us: span.from_us, until_us: span.to_us };
+        let held = Held { translation, place, list, from_us: span.from_us, until_us: span.to_us, is_early };
         let number = self.free.pop().unwrap_or_else(|| {
             self.held.push(None);
             self.held.len() as u32 - 1
@@ -163,6 +170,11 @@ impl Table {
     /// All that held in the window.
     pub fn of_window(&self, window: Span) -> impl Iterator<Item = &Translation> {
         self.held.iter().flatten().filter(move |held| held.holds_in(window)).map(|held| &held.translation)
+    }
+
+    /// Those that held in the window, each with whether it is early.
+    pub(super) fn with_age(&self, window: Span) -> impl Iterator<Item = (&Translation, bool)> {
+        self.held.iter().flatten().filter(move |held| held.holds_in(window)).map(|held| (&held.translation, held.is_early))
     }
 
     /// What a client's connection really is: the real server, and the client as that sees it.

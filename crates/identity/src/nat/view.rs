@@ -55,7 +55,7 @@ type Pair = (IpAddr, Door, bool);
 pub struct View<'a> {
     table: &'a Table,
     window: Span,
-    /// By the pair as the client has it: the real server, and as what the client is seen there.
+    /// Of connections that may have counted before they were kept apart, by the pair as the client has it: the real server, and as what the client is seen there.
     servers: HashMap<Pair, Common<(Door, Option<IpAddr>)>>,
     /// By the real pair: as what clients that talk to the server's own address are seen, and those that talk to a virtual one.
     masks: HashMap<(Pair, bool), Common<IpAddr>>,
@@ -66,13 +66,14 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     pub fn new(table: &'a Table, window: Span) -> Self {
         let mut view = Self { table, window, servers: HashMap::new(), masks: HashMap::new(), behind: HashSet::new() };
-        for translation in table.of_window(window) {
+        for (translation, is_early) in table.with_age(window) {
             let original = translation.original;
             let Answer::One(real) = table.forward(original, window) else { continue };
             let (client, is_udp) = (original.client.ip(), original.is_udp);
             let mask = Some(real.client.ip()).filter(|mask| *mask != client);
             let is_redirected = real.server != original.server;
-            if is_redirected {
+            // All others are looked up by connection.
+            if is_redirected && is_early {
                 let common = (real.server, mask);
                 view.servers.entry((client, original.server, is_udp)).or_insert(Common::One(common)).join(&common);
             }

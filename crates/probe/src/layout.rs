@@ -246,3 +246,7 @@ impl From<&RawListener> for Listener {
 #[cfg(test)]
 #[path = "layout_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "layout_fuzz.rs"]
+mod fuzz;

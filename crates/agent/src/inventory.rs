@@ -7,7 +7,7 @@ use crate::naming::Naming;
 use crate::source::Area;
 use edgescope_identity::address::{is_node_local, to_bytes};
 use edgescope_identity::directory::Span;
-use edgescope_model::dims::EndDims;
+use edgescope_identity::local::Local;
 use edgescope_model::wire::Endpoint;
 use edgescope_probe::Listener;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -22,7 +22,7 @@ pub const ENDPOINTS_MAX: usize = 8_000;
 pub struct Claim {
     pub address: IpAddr,
     pub port: u16,
-    pub owner: Arc<EndDims>,
+    pub owner: Arc<Local>,
     pub shared: bool,
 }
 
@@ -78,7 +78,7 @@ impl Inventory {
     }
 
     /// The whole list, with owners by `number`.
-    pub fn list(&self, mut number: impl FnMut(&Arc<EndDims>) -> u32) -> Vec<Endpoint> {
+    pub fn list(&self, mut number: impl FnMut(&Arc<Local>) -> u32) -> Vec<Endpoint> {
         let endpoint = |(claim, held): (&Claim, &Held)| Endpoint {
             address: to_bytes(claim.address),
             port: claim.port.into(),
@@ -111,7 +111,7 @@ fn claims(areas: &[Area], listeners: &[Listener], naming: &mut Naming) -> Vec<Cl
                 claims.push(Claim { address, port: 0, owner: naming.owner_by_address(area.inode, address), shared: false });
                 continue;
             }
-            if let Some(holder) = naming.holder() {
+            if let Some(holder) = naming.holder(area.inode) {
                 claims.push(Claim { address, port: 0, owner: holder, shared: true });
             }
             let here = listeners.iter().filter(|listener| listener.netns == area.inode && listener.addr.is_none_or(|at| at == address));

@@ -6,9 +6,8 @@ use crate::inventory::{Claim, can_be_owned_whole};
 use crate::measures::{DNS_PORT, Spoken, Sum};
 use crate::naming::{Naming, is_unknown};
 use edgescope_identity::address::{is_group, to_bytes};
+use edgescope_identity::local::Local;
 use edgescope_identity::nat::{Far, Seen, View};
-use edgescope_identity::owner_of;
-use edgescope_model::dims::EndDims;
 use edgescope_model::wire::{self, Batch, Observation, Owner};
 use edgescope_probe::{FlowKey, Protocol, Role};
 use prost::Message;
@@ -26,7 +25,7 @@ const OWNERS_MAX: usize = 9_000;
 /// What names an observation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    owner: Arc<EndDims>,
+    owner: Arc<Local>,
     local: IpAddr,
     remote: IpAddr,
     service_port: u16,
@@ -86,7 +85,7 @@ impl Window {
     }
 
     /// What a socket does is the agent's to report, so its address is too, though the socket and its namespace may be gone by the time of the look around.
-    fn claim(&mut self, delta: &Delta, owner: &Arc<EndDims>, naming: &Naming) {
+    fn claim(&mut self, delta: &Delta, owner: &Arc<Local>, naming: &Naming) {
         let (address, key) = (delta.key.local, &delta.key);
         if address.is_unspecified() || is_group(address) {
             return;
@@ -100,7 +99,7 @@ impl Window {
             self.observed.push(Claim { address, port: 0, owner: Arc::clone(owner), shared: false });
             return;
         }
-        if let Some(holder) = naming.holder().filter(|_| speaks && can_be_owned_whole(address)) {
+        if let Some(holder) = naming.holder(key.netns).filter(|_| speaks && can_be_owned_whole(address)) {
             self.observed.push(Claim { address, port: 0, owner: holder, shared: true });
         }
         if key.role == Role::Server && key.service_port != 0 {
@@ -118,7 +117,7 @@ impl Window {
 
     /// The batches: at least one, since an idle agent is not a silent one. All but the observations are filled in by the caller, as is the first's list of endpoints.
     /// Returns also how many observations went to `other` for want of room for their owners.
-    pub fn into_batches(self, other: &Arc<EndDims>) -> (Vec<(Batch, Owners)>, u64) {
+    pub fn into_batches(self, other: &Arc<Local>) -> (Vec<(Batch, Owners)>, u64) {
         let fresh = || {
             let mut owners = Owners::default();
             // Number 0: whoever finds no room.
@@ -161,13 +160,13 @@ fn seen(key: &FlowKey) -> Seen {
 /// Owners of a batch, numbered as they come.
 #[derive(Debug, Default)]
 pub struct Owners {
-    numbers: HashMap<Arc<EndDims>, u32>,
+    numbers: HashMap<Arc<Local>, u32>,
     list: Vec<Owner>,
 }
 
 impl Owners {
     /// Number of an owner; `None` if there is no room for one more.
-    pub fn number(&mut self, owner: &Arc<EndDims>) -> Option<u32> {
+    pub fn number(&mut self, owner: &Arc<Local>) -> Option<u32> {
         if let Some(&number) = self.numbers.get(owner) {
             return Some(number);
         }
@@ -176,7 +175,7 @@ impl Owners {
         }
         let number = self.list.len() as u32;
         self.numbers.insert(Arc::clone(owner), number);
-        self.list.push(owner_of(owner));
+        self.list.push(owner.to_wire());
         Some(number)
     }
 
@@ -222,7 +221,7 @@ mod tests {
     fn claimed(local: &str, counter: Counter) -> Vec<IpAddr> {
         let rule = Rule { when: Match { netns: Some("web-1".into()), ..Match::default() }, workload: Some("web".into()), ..Rule::default() };
         let mut naming = Naming::new(Namer::new(Rules::new(vec![rule]).unwrap(), Place::default()), false);
-        naming.look(&[Area { inode: 1, name: Some("web-1".into()), addresses: Vec::new() }]);
+        naming.look(&[Area { inode: 1, name: Some("web-1".into()), addresses: Vec::new(), pod_uid: None }]);
         let mut totals = Totals::default();
         totals.0[counter as usize] = 1;
         let key = edgescope_probe::FlowKey { local: local.parse().unwrap(), protocol: Protocol::Udp, ..key(7) };

@@ -17,6 +17,8 @@ pub struct Area {
     pub inode: u32,
     pub name: Option<String>,
     pub addresses: Vec<IpAddr>,
+    /// The pod whose network it is.
+    pub pod_uid: Option<String>,
 }
 
 /// What the node looks like now.
@@ -193,8 +195,9 @@ impl Source for KernelSource {
             if now.keys().any(|inode| !self.known.contains_key(inode)) {
                 failed.extend(failures(self.probe.mark_existing()?));
             }
-            self.known = now;
         }
+        // Also where no namespace came or went: a pod's is there before the first process that tells whose it is.
+        self.known = now;
         self.follow_translations()?;
         let scope_missing = self.follow_cgroup(&mut failed)?;
         let Found { areas, failed: unreached, addresses_left_out } = addresses_in(self.known.values().cloned().collect());

@@ -59,11 +59,13 @@ pub struct Config {
     pub export: edgescope_server::ExportConfig,
 }
 
-/// Static names, for hosts and addresses that nothing else names.
+/// Where names come from, beside what agents see.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityConfig {
     pub rules: Vec<edgescope_identity::rules::Rule>,
+    #[cfg(feature = "server")]
+    pub kubernetes: edgescope_server::KubernetesConfig,
 }
 
 /// A key as it is written, and what it means.
@@ -153,6 +155,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
         config.server.check(&config.intake)?;
         config.detectors.check()?;
         config.export.check()?;
+        config.identity.kubernetes.check()?;
     }
     edgescope_identity::rules::Rules::new(config.identity.rules.clone())?;
     // The host's name is asked for when an agent starts; any will do here.

@@ -12,16 +12,20 @@
 
 mod agent;
 mod explain;
+mod kubernetes;
 mod stored;
 mod translated;
 
+use crate::cgroup::PodRef;
+use crate::kubernetes::Kubernetes;
 use crate::nat::Table;
 use crate::rules::Rules;
-use crate::{address, dims_of, found_by};
+use crate::{address, dims_of, found_by, pod_of};
 use agent::Agent;
 use edgescope_model::dims::EndDims;
 use edgescope_model::wire;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 pub use stored::Claimed;
@@ -91,8 +95,11 @@ pub struct Found {
     pub owned: bool,
     /// When the agent that owns it was first heard of after the window, if it was silent or unknown then; `i64::MIN` if it was there.
     pub returned_us: i64,
-    /// False where several workloads share the address and the port tells none of them: `dims` is then the node that holds the address.
+    /// False where several workloads share the address and the port tells none of them: `dims` is then the node that holds the address, if nobody
+    /// else told. By this is decided who stands for an edge.
     pub named: bool,
+    /// Kubernetes gave the name.
+    pub told: bool,
 }
 
 /// Events that cost a name, since the directory was made.
@@ -118,6 +125,8 @@ struct Claim {
     port: u16,
     shared: bool,
     owner: Arc<EndDims>,
+    /// The pod of its sockets, as the agent sees it.
+    pod: Option<Arc<PodRef>>,
     from_us: i64,
     until_us: i64,
 }
@@ -127,6 +136,7 @@ struct Claim {
 pub struct Directory {
     limits: Limits,
     rules: Rules,
+    kubernetes: Kubernetes,
     claims: HashMap<IpAddr, Vec<Claim>>,
     claims_count: usize,
     agents: Vec<Agent>,
@@ -143,6 +153,7 @@ impl Directory {
     /// `rules` name far ends that no agent owns, by address and port.
     pub fn new(limits: Limits, rules: Rules) -> Self {
         Self {
+            kubernetes: Kubernetes::default(),
             limits,
             rules,
             claims: HashMap::new(),
@@ -181,7 +192,7 @@ impl Directory {
             self.counters.claims_dropped += endpoints.len() as u64;
             return;
         };
-        let owners: Vec<Arc<EndDims>> = owners.iter().map(|owner| self.interned(number, owner)).collect();
+        let owners: Vec<(Arc<EndDims>, Option<Arc<PodRef>>)> = owners.iter().map(|owner| self.interned(number, owner)).collect();
         self.hear(number, at_us);
         let of = &mut self.agents[number as usize];
         let (listed_us, newest) = (of.listed_us, at_us > of.listed_us);
@@ -189,13 +200,13 @@ impl Directory {
         let former = if newest { std::mem::take(&mut of.addresses) } else { HashSet::new() };
         for endpoint in endpoints {
             let known = address::from_bytes(&endpoint.address).zip(u16::try_from(endpoint.port).ok()).zip(owners.get(endpoint.owner as usize));
-            let Some(((address, port), owner)) = known else {
+            let Some(((address, port), (owner, pod))) = known else {
                 self.counters.endpoints_invalid += 1;
                 continue;
             };
             let until_us = if endpoint.to_us > 0 { endpoint.to_us.min(at_us) } else { at_us };
             let from_us = endpoint.from_us.min(until_us);
-            let claim = Claim { agent: number, port, shared: endpoint.shared, owner: Arc::clone(owner), from_us, until_us };
+            let claim = Claim { agent: number, port, shared: endpoint.shared, owner: Arc::clone(owner), pod: pod.clone(), from_us, until_us };
             self.claim(address, claim, if newest { listed_us } else { i64::MAX });
             if newest {
                 self.agents[number as usize].addresses.insert(address);
@@ -230,14 +241,14 @@ impl Directory {
         }
     }
 
-    /// Whether anything is known of who has the address in the window: an agent's claim or a static rule.
-    pub fn knows(&self, asking: &str, end: End, window: Span) -> bool {
-        self.valid(self.by_id.get(asking).copied(), end.address, window).next().is_some() || self.rules.find_far(end.address, end.port).is_some()
-    }
-
     /// Who has the end in the window, as seen by an agent: its own word goes first for addresses that it holds itself, and alone for node-local ones.
     pub fn find(&self, asking: &str, end: End, window: Span) -> Found {
         let asking = self.by_id.get(asking).copied();
+        self.in_kubernetes(asking, end, window, self.find_claimed(asking, end, window)).0
+    }
+
+    /// Who has the end by agents' claims and static rules.
+    fn find_claimed(&self, asking: Option<u32>, end: End, window: Span) -> Found {
         let valid: Vec<&Claim> = self.valid(asking, end.address, window).collect();
         match self.holder_of(asking, &valid, window) {
             Some(agent) => {
@@ -260,6 +271,7 @@ impl Directory {
         self.counters.claims_expired += (before - self.claims_count) as u64;
         self.forget_agents(now_us);
         self.expire_translations(now_us);
+        self.kubernetes.expire(now_us);
     }
 
     /// Closes the claims of agents that have been silent for too long, and forgets those of which nothing is left.
@@ -267,6 +279,7 @@ impl Directory {
         let with_claims: HashSet<u32> = self.claims.values().flatten().map(|claim| claim.agent).collect();
         for (number, agent) in self.agents.iter_mut().enumerate() {
             agent.owners.retain(|owner| Arc::strong_count(owner) > 1);
+            agent.pods.retain(|pod| Arc::strong_count(pod) > 1);
             let closed_us = agent.closed_us(self.limits.silent_us_max);
             if closed_us <= now_us && !agent.silent {
                 agent.silent = true;
@@ -309,7 +322,7 @@ impl Directory {
 
     /// Looks among one agent's claims of the address: the port first, then the whole address.
     fn find_among(&self, claims: &[&Claim], end: End, window: Span, returned_us: i64) -> Found {
-        let owned = |owner: &Arc<EndDims>, named| Found { dims: Arc::clone(owner), owned: true, returned_us, named };
+        let owned = |owner: &Arc<EndDims>, named| Found { dims: Arc::clone(owner), owned: true, returned_us, named, told: false };
         let port = end.port.filter(|&port| port != 0);
         if let Some(claim) = port.and_then(|port| self.current(claims.iter().filter(|claim| claim.port == port), window).ok().flatten()) {
             return owned(&claim.owner, true);
@@ -367,7 +380,7 @@ impl Directory {
                 dims.ip.clear();
             }
         }
-        Found { dims: Arc::new(dims), owned: false, returned_us: i64::MIN, named: true }
+        Found { dims: Arc::new(dims), owned: false, returned_us: i64::MIN, named: true, told: false }
     }
 
     fn ends_us(&self, claim: &Claim) -> i64 {
@@ -379,7 +392,8 @@ impl Directory {
     fn claim(&mut self, address: IpAddr, new: Claim, listed_us: i64) {
         let (per_address_max, full) = (self.limits.claims_per_address_max, self.claims_count >= self.limits.claims_max);
         let claims = self.claims.entry(address).or_default();
-        let same = |old: &Claim| old.agent == new.agent && old.port == new.port && old.shared == new.shared && old.owner == new.owner;
+        let same =
+            |old: &Claim| old.agent == new.agent && old.port == new.port && old.shared == new.shared && old.owner == new.owner && old.pod == new.pod;
         let goes_on = |old: &Claim| old.until_us >= listed_us || (old.from_us <= new.until_us && new.from_us <= old.until_us);
         let mut joined = claims.iter().position(|old| same(old) && goes_on(old));
         if joined.is_none() && claims.iter().filter(|old| same(old)).count() >= SPANS_MAX {
@@ -432,10 +446,11 @@ impl Directory {
         Some(number)
     }
 
-    fn interned(&mut self, agent: u32, owner: &wire::Owner) -> Arc<EndDims> {
+    fn interned(&mut self, agent: u32, owner: &wire::Owner) -> (Arc<EndDims>, Option<Arc<PodRef>>) {
         let (dims, cut) = dims_of(owner);
         self.counters.texts_cut += cut;
-        intern(&mut self.agents[agent as usize].owners, Arc::new(dims))
+        let of = &mut self.agents[agent as usize];
+        (intern(&mut of.owners, Arc::new(dims)), pod_of(owner).map(|pod| intern(&mut of.pods, Arc::new(pod))))
     }
 }
 
@@ -444,10 +459,10 @@ fn ends_us(claim: &Claim, agent: &Agent, silent_us_max: i64) -> i64 {
     if claim.until_us >= agent.listed_us { agent.closed_us(silent_us_max).max(claim.until_us.saturating_add(silent_us_max)) } else { claim.until_us }
 }
 
-fn intern(owners: &mut HashSet<Arc<EndDims>>, owner: Arc<EndDims>) -> Arc<EndDims> {
-    if let Some(known) = owners.get(&owner) {
+fn intern<T: Eq + Hash>(all: &mut HashSet<Arc<T>>, one: Arc<T>) -> Arc<T> {
+    if let Some(known) = all.get(&one) {
         return Arc::clone(known);
     }
-    owners.insert(Arc::clone(&owner));
-    owner
+    all.insert(Arc::clone(&one));
+    one
 }

@@ -1,6 +1,7 @@
 //! Facts of this node, read from `/proc`, `/run/netns` and the cgroup file system. The only I/O of the crate; every listing has a bound, and says what was
 //! beyond it.
 
+use crate::cgroup::PodRef;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
@@ -30,6 +31,8 @@ pub struct Namespace {
     pub name: Option<String>,
     /// A file that opens it.
     pub path: PathBuf,
+    /// The uid of the pod whose network this is, by the cgroup of a process in it.
+    pub pod_uid: Option<String>,
 }
 
 /// The namespace of the calling thread.
@@ -38,7 +41,7 @@ pub struct Namespace {
 /// If `/proc/thread-self/ns/net` cannot be read.
 pub fn own_namespace() -> io::Result<Namespace> {
     let path = PathBuf::from("/proc/thread-self/ns/net");
-    Ok(Namespace { inode: inode_of(&path)?, name: None, path })
+    Ok(Namespace { inode: inode_of(&path)?, name: None, path, pod_uid: None })
 }
 
 /// The namespaces that are wanted, by their name if they have one: the named ones first, then those that a process is in. Processes that end meanwhile are
@@ -52,7 +55,7 @@ pub fn namespaces(is_wanted: impl Fn(Option<&str>) -> bool) -> Listing<Vec<Names
         if let Ok(inode) = inode_of(&path).and_then(|inode| is_namespace(&path).map(|yes| yes.then_some(inode))) {
             let Some(inode) = inode else { continue };
             if is_wanted(Some(&name)) {
-                distinct.take(Namespace { inode, name: Some(name), path });
+                distinct.take(Namespace { inode, name: Some(name), path, pod_uid: None });
             } else {
                 unwanted.push(inode);
             }
@@ -60,6 +63,7 @@ pub fn namespaces(is_wanted: impl Fn(Option<&str>) -> bool) -> Listing<Vec<Names
     }
     // Processes are in them, too: they do not come in by that door.
     distinct.seen.extend(unwanted);
+    let mut pods = Pods::new();
     let unnamed = if is_wanted(None) { entries(Path::new("/proc")) } else { Vec::new() };
     for entry in unnamed {
         if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
@@ -67,11 +71,44 @@ pub fn namespaces(is_wanted: impl Fn(Option<&str>) -> bool) -> Listing<Vec<Names
         }
         let path = entry.path().join("ns/net");
         if let Ok(inode) = inode_of(&path) {
-            distinct.take(Namespace { inode, name: None, path });
+            distinct.take(Namespace { inode, name: None, path, pod_uid: None });
+            pods.look(inode, &entry.path());
         }
+    }
+    for namespace in &mut distinct.kept.found {
+        namespace.pod_uid = pods.uids.remove(&namespace.inode).flatten();
     }
     distinct.kept.found.sort_by_key(|namespace| namespace.inode);
     distinct.kept
+}
+
+/// Finds out whose network a namespace is. All processes of a pod's own network are the pod's; the host's holds those of many.
+struct Pods {
+    /// Inode of the host's network namespace.
+    host: Option<u32>,
+    /// By inode; `None` where processes disagree, or are of no pod. As many as there are namespaces.
+    uids: HashMap<u32, Option<String>>,
+}
+
+impl Pods {
+    fn new() -> Self {
+        Self { host: inode_of(Path::new("/proc/1/ns/net")).ok(), uids: HashMap::new() }
+    }
+
+    /// Looks at one process of a namespace: the first tells, since it costs a read each. A debugger that entered a pod's network is in another cgroup, but
+    /// the pod's own first process is older and so has the lower number; after a wrap of numbers the address alone is left to name it.
+    fn look(&mut self, inode: u32, process: &Path) {
+        if Some(inode) != self.host {
+            self.uids.entry(inode).or_insert_with(|| pod_uid_of(process));
+        }
+    }
+}
+
+/// The line of version 2 comes last, as `0::/path`; with version 1 every hierarchy has the same path for a pod.
+fn pod_uid_of(process: &Path) -> Option<String> {
+    let text = fs::read_to_string(process.join("cgroup")).ok()?;
+    let uid_in = |line: &str| PodRef::of(line.splitn(3, ':').nth(2)?).map(|pod| pod.pod_uid).filter(|uid| !uid.is_empty());
+    text.lines().rev().find_map(uid_in)
 }
 
 /// Keeps each namespace once, up to a bound, and counts the others.
@@ -194,10 +231,28 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_is_the_pods_whose_process_is_in_it() {
+        let uid = "1b3c5d7e-0a2b-4c6d-8e0f-123456789abc";
+        let process = |lines: &str| {
+            let process = tempfile::tempdir().unwrap();
+            fs::write(process.path().join("cgroup"), lines).unwrap();
+            process
+        };
+        let (v2, v1) = (process(&format!("0::/kubepods/pod{uid}/x\n")), process(&format!("9:cpu:/kubepods/pod{uid}/x\n1:name=systemd:/\n0::/\n")));
+        let (host, other) = (process("0::/system.slice/kubelet.service\n"), process("0::/kubepods/podffffffff-0000-4000-8000-000000000000/x\n"));
+        let mut pods = Pods { host: Some(1), uids: HashMap::new() };
+        for (inode, process) in [(1, &v2), (2, &v2), (2, &other), (3, &v1), (4, &host)] {
+            pods.look(inode, process.path());
+        }
+        let uid_of = |inode| pods.uids.get(&inode).cloned().flatten();
+        assert_eq!([1, 2, 3, 4].map(uid_of), [None, Some(uid.to_owned()), Some(uid.to_owned()), None]);
+    }
+
+    #[test]
     fn namespaces_beyond_the_bound_are_counted_once_each() {
         let mut distinct = Distinct::new(2);
         for inode in [1, 2, 1, 3, 4, 3] {
-            distinct.take(Namespace { inode, name: None, path: PathBuf::new() });
+            distinct.take(Namespace { inode, name: None, path: PathBuf::new(), pod_uid: None });
         }
         assert_eq!((distinct.kept.found.len(), distinct.kept.left_out), (2, 2));
     }

@@ -3,24 +3,33 @@
 //! Two sides use this crate. An **agent** asks [`local`] who owns a socket on its node: static [`rules`] first, then the systemd unit, then the
 //! process; the answer says by which way it was found. A **server** keeps a [`directory`] of what every agent said of its addresses, with times, and
 //! lets [`resolve`] turn a batch of observations into rows of edges: both ends named as of the window, and the merged column of each signal
-//! filled exactly once, by the end that stands for the edge. In flow wire messages and facts read from `/proc`; out flow names and
-//! [`edgescope_model::fact::FactRow`]s. Both use [`nat`] where addresses are translated on
-//! the way. Everything but [`host`] is pure: data and time come as arguments.
+//! filled exactly once, by the end that stands for the edge. [`kubernetes`] names what the Kubernetes API tells of. In flow wire messages, objects and facts read
+//! from `/proc`; out flow names and [`edgescope_model::fact::FactRow`]s. Both sides use [`nat`] where addresses are translated on the way. Everything but
+//! [`host`] is pure: data and time come as arguments.
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod cgroup;
 pub mod directory;
 pub mod host;
+pub mod kubernetes;
 pub mod local;
 pub mod nat;
 pub mod resolve;
 pub mod rules;
 
+use cgroup::PodRef;
 use edgescope_model::dims::{EndDims, VALUE_BYTES_MAX, shortened};
 use edgescope_model::wire::Owner;
 
 /// How a name was found, as `resolution_type` says it.
 pub mod found_by {
+    /// A pod, by the Kubernetes API.
+    pub const KUBERNETES: &str = "kubernetes";
+    /// An address or node port of a Kubernetes service.
+    pub const KUBERNETES_SERVICE: &str = "kubernetes_service";
+    /// An address of a Kubernetes node.
+    pub const KUBERNETES_NODE: &str = "kubernetes_node";
     /// A static rule of the configuration.
     pub const RULE: &str = "rule";
     /// The systemd unit of the socket's cgroup.
@@ -64,7 +73,7 @@ pub fn dims_of(owner: &Owner) -> (EndDims, u64) {
     (dims, cut)
 }
 
-/// The wire form of an owner's dimensions.
+/// The wire form of an owner's dimensions, without its pod.
 pub fn owner_of(dims: &EndDims) -> Owner {
     Owner {
         workload: dims.workload.clone(),
@@ -77,5 +86,12 @@ pub fn owner_of(dims: &EndDims) -> Owner {
         environment: dims.environment.clone(),
         image: dims.image.clone(),
         resolution_type: dims.resolution_type.clone(),
+        ..Owner::default()
     }
+}
+
+/// The pod and container that an agent sees behind an owner.
+pub fn pod_of(owner: &Owner) -> Option<PodRef> {
+    let pod = PodRef { pod_uid: owner.pod_uid.clone(), container_id: owner.container_id.clone() };
+    (!pod.is_empty()).then_some(pod)
 }

@@ -1,8 +1,10 @@
 //! Who owns a socket on this node: the strongest source that knows, and by which way it was found.
 
-use crate::found_by;
+use crate::cgroup::{PodRef, container_id};
 use crate::rules::{Rules, Subject};
+use crate::{found_by, owner_of};
 use edgescope_model::dims::EndDims;
+use edgescope_model::wire::Owner;
 use std::net::IpAddr;
 
 /// Where an agent's node is; rules may say otherwise for single workloads.
@@ -26,6 +28,21 @@ pub struct Facts<'a> {
     pub process: &'a str,
     /// Path of its cgroup below the root of the hierarchy; empty if unknown.
     pub cgroup: &'a str,
+}
+
+/// Who owns a socket, as its node sees it: the names, and the pod by which a server may find better ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Local {
+    pub dims: EndDims,
+    /// Empty outside of pods and containers.
+    pub pod: PodRef,
+}
+
+impl Local {
+    /// As it goes over the wire.
+    pub fn to_wire(&self) -> Owner {
+        Owner { pod_uid: self.pod.pod_uid.clone(), container_id: self.pod.container_id.clone(), ..owner_of(&self.dims) }
+    }
 }
 
 /// Names local socket owners.
@@ -82,7 +99,7 @@ impl Namer {
             None if !facts.process.is_empty() => (facts.process.to_owned(), found_by::PROCESS),
             None => (found_by::UNKNOWN.to_owned(), found_by::UNKNOWN),
         };
-        let instance = unit.or(container_of(facts.cgroup)).unwrap_or(facts.process);
+        let instance = unit.or(container_id(facts.cgroup).map(|id| &id[..12])).unwrap_or(facts.process);
         dims.pod = if instance.is_empty() { String::new() } else { format!("{instance}@{}", self.place.node) };
         dims.workload = workload;
         dims.resolution_type = found.to_owned();
@@ -98,16 +115,6 @@ pub fn unit_of(cgroup: &str) -> Option<&str> {
 fn workload_of_unit(unit: &str) -> String {
     let name = unit.strip_suffix(".service").unwrap_or(unit);
     name.split_once('@').map_or(name, |(template, _)| template).to_owned()
-}
-
-/// The first twelve digits of the container id (64 hexadecimal digits) that a cgroup path leads through.
-fn container_of(cgroup: &str) -> Option<&str> {
-    const ID_DIGITS: usize = 64;
-    cgroup.rsplit('/').find_map(|part| {
-        let part = part.strip_suffix(".scope").unwrap_or(part);
-        let id = part.rsplit('-').next()?;
-        (id.len() == ID_DIGITS && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| &id[..12])
-    })
 }
 
 #[cfg(test)]
@@ -147,16 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_found_in_the_ways_runtimes_write_them() {
-        let id = "0123456789abcdef".repeat(4);
-        for path in [
-            format!("/docker/{id}"),
-            format!("/system.slice/docker-{id}.scope"),
-            format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
-        ] {
-            assert_eq!(container_of(&path), Some("0123456789ab"), "{path}");
-        }
-        assert_eq!(container_of("/system.slice/ssh.service"), None);
+    fn the_innermost_service_is_the_unit() {
         // A container below containerd.service is not that service: its own scope is not a unit, but the innermost service wins.
         assert_eq!(unit_of("/system.slice/a.service/b.service"), Some("b.service"));
         assert_eq!(unit_of("/.service"), None);

@@ -17,8 +17,9 @@
 
 mod ends;
 
+use crate::cgroup::PodRef;
 use crate::directory::{Directory, End, Found, Span};
-use crate::{address, dims_of};
+use crate::{address, dims_of, pod_of};
 use edgescope_model::dims::{EdgeDims, EndDims, Role};
 use edgescope_model::fact::{FactRow, column_of};
 use edgescope_model::histogram::Histogram;
@@ -100,25 +101,43 @@ impl Counters {
     }
 }
 
-/// Private far ends of a batch of which nothing is known yet, and those that stand for others of which the translating agent has not told yet: its batch may
-/// still be on its way, so waiting a little may bring the name.
-pub fn unknown_remotes(batch: &wire::Batch, directory: &Directory) -> Vec<IpAddr> {
+/// An end of which a name may still come.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Awaited {
+    /// The far end of an observation, by its place in the batch, with its address as known so far. It is private and nothing is known of it; or a pod's, of which
+    /// what is known may be old; or it stands for others, of which the translating agent has not told yet.
+    Far { observation: usize, address: IpAddr },
+    /// A local end in a pod whose object has not come yet.
+    Pod(PodRef),
+}
+
+/// Ends of a batch for whose names it is worth waiting a little: an agent's list, its batch, or an object may be on its way.
+pub fn awaited(batch: &wire::Batch, directory: &Directory) -> Vec<Awaited> {
     let window = Span::of(batch);
-    let mut unknown = HashSet::new();
     let mut seen = HashSet::new();
-    for observation in &batch.observations {
-        let Some(ends) = RealEnds::of(observation, directory, window) else { continue };
-        let far = ends.far;
-        if !seen.insert((far, ends.is_untranslated)) {
-            continue;
+    let far = batch.observations.iter().enumerate().filter_map(|(at, observation)| {
+        let ends = RealEnds::of(observation, directory, window)?;
+        seen.insert((ends.far, ends.is_untranslated)).then_some(Awaited::Far { observation: at, address: ends.far.address })
+    });
+    let mut pods = HashSet::new();
+    let near = batch.owners.iter().filter_map(pod_of).filter(|pod| pods.insert(pod.clone())).map(Awaited::Pod);
+    far.chain(near).filter(|end| is_awaited(end, batch, directory)).collect()
+}
+
+/// Whether a name may still come for an end of the batch.
+pub fn is_awaited(end: &Awaited, batch: &wire::Batch, directory: &Directory) -> bool {
+    let window = Span::of(batch);
+    match end {
+        Awaited::Far { observation, .. } => {
+            let ends = batch.observations.get(*observation).and_then(|observation| RealEnds::of(observation, directory, window));
+            let Some(RealEnds { far, is_untranslated, .. }) = ends else { return false };
+            let has_agent_or_pod = address::is_private(far.address) || directory.kubernetes().has_pod_at(far.address);
+            let waits = has_agent_or_pod && !address::is_node_local(far.address);
+            let stands_for_others = is_untranslated && directory.awaits_translations(&batch.agent_id, far.address, window);
+            stands_for_others || (waits && !directory.knows(&batch.agent_id, far, window))
         }
-        let waits = address::is_private(far.address) && !address::is_node_local(far.address);
-        let stands_for_others = ends.is_untranslated && directory.awaits_translations(&batch.agent_id, far.address, window);
-        if stands_for_others || (waits && !directory.knows(&batch.agent_id, far, window)) {
-            unknown.insert(far.address);
-        }
+        Awaited::Pod(pod) => directory.awaits(pod),
     }
-    unknown.into_iter().collect()
 }
 
 /// Turns a batch into rows, one an edge, all in the window that starts at `window_start_us`. The directory must have taken the batch's own endpoints before
@@ -140,8 +159,12 @@ struct Resolver<'a> {
     window: Span,
     /// The agent was away longer than its claims hold on.
     late: bool,
-    /// Dimensions of ends, by number: the batch's owners first.
+    /// Dimensions of ends, by number.
     ends: Vec<Arc<EndDims>>,
+    /// The batch's owners, as sent.
+    owners: Vec<(Arc<EndDims>, Option<PodRef>)>,
+    /// Numbers of local ends, by owner, address and served port.
+    local: HashMap<(u32, End), u32>,
     numbers: HashMap<Arc<EndDims>, u32>,
     found: HashMap<End, (u32, Found)>,
     public_addresses: HashSet<IpAddr>,
@@ -157,6 +180,8 @@ impl<'a> Resolver<'a> {
             window: Span::of(batch),
             late: batch.caught_up_us > directory.limits().silent_us_max,
             ends: Vec::new(),
+            owners: Vec::new(),
+            local: HashMap::new(),
             numbers: HashMap::new(),
             found: HashMap::new(),
             public_addresses: HashSet::new(),
@@ -166,23 +191,20 @@ impl<'a> Resolver<'a> {
         for owner in &batch.owners {
             let (dims, cut) = dims_of(owner);
             resolver.counters.texts_cut += cut;
-            // Pushed even if two are equal: observations count owners by position.
-            resolver.ends.push(Arc::new(dims));
-        }
-        for (number, dims) in resolver.ends.iter().enumerate() {
-            resolver.numbers.entry(Arc::clone(dims)).or_insert(number as u32);
+            resolver.owners.push((Arc::new(dims), pod_of(owner)));
         }
         resolver
     }
 
     fn take(&mut self, observation: &wire::Observation) {
         let ends = RealEnds::of(observation, self.directory, self.window);
-        let (Some(ends), Some(owner)) = (ends, self.batch.owners.get(observation.owner as usize).map(|_| observation.owner)) else {
+        let owner = Some(observation.owner).filter(|owner| (*owner as usize) < self.owners.len());
+        let (Some(ends), Some(owner)) = (ends, owner) else {
             self.counters.observations_invalid += 1;
             return;
         };
         let RealEnds { far, role, port, .. } = ends;
-        let local = self.numbers[&self.ends[owner as usize]];
+        let local = self.local(owner, ends.near);
         let near_found = self.find(ends.near).1;
         let (remote, far_found) = self.find(far);
         self.count(&far_found, &ends);
@@ -248,6 +270,18 @@ impl<'a> Resolver<'a> {
         (number, found)
     }
 
+    /// Number of a local end's dimensions.
+    fn local(&mut self, owner: u32, near: End) -> u32 {
+        if let Some(&known) = self.local.get(&(owner, near)) {
+            return known;
+        }
+        let (dims, pod) = &self.owners[owner as usize];
+        let named = self.directory.name_local(&self.batch.agent_id, near, dims, pod.as_ref(), self.window);
+        let number = self.number(&named);
+        self.local.insert((owner, near), number);
+        number
+    }
+
     fn number(&mut self, dims: &Arc<EndDims>) -> u32 {
         let next = self.ends.len() as u32;
         let number = *self.numbers.entry(Arc::clone(dims)).or_insert(next);
@@ -263,7 +297,7 @@ impl<'a> Resolver<'a> {
             counters.masked_clients += 1;
         }
         if !found.named {
-            counters.ambiguous_remote += 1;
+            counters.ambiguous_remote += u64::from(!found.told);
         } else if !found.owned && !found.dims.ip.is_empty() && !address::is_node_local(far.address) {
             if address::is_private(far.address) { counters.unnamed_private += 1 } else { counters.unnamed_public += 1 }
         }

@@ -2,7 +2,7 @@
 
 use edgescope_identity::address::to_bytes;
 use edgescope_identity::directory::{Directory, End, Limits, Span};
-use edgescope_identity::resolve::unknown_remotes;
+use edgescope_identity::resolve::{Awaited, awaited};
 use edgescope_identity::rules::{Match, Rule, Rules};
 use edgescope_model::wire::{Batch, Endpoint, Observation, Owner, Role};
 use proptest::prelude::*;
@@ -216,7 +216,7 @@ fn private_strangers_may_be_waited_for_public_ones_not() {
     };
     let observations = [ip(5), ip(7), ip(7), [8, 8, 8, 8].into(), [127, 0, 0, 1].into()].map(talk).to_vec();
     let batch = Batch { agent_id: "n2".into(), window_start_us: 0, window_end_us: 10 * SECOND_US, observations, ..Batch::default() };
-    assert_eq!(unknown_remotes(&batch, &directory), [ip(7)]);
+    assert_eq!(awaited(&batch, &directory), [Awaited::Far { observation: 1, address: ip(7) }]);
 }
 
 proptest! {

@@ -158,7 +158,7 @@ mod both_ends {
     use edgescope_identity::address::to_bytes;
     use edgescope_identity::directory::{Directory, Limits};
     use edgescope_identity::nat::{Connection, Door, Translation};
-    use edgescope_identity::resolve::{resolve, unknown_remotes};
+    use edgescope_identity::resolve::{Awaited, awaited, resolve};
     use edgescope_identity::rules::Rules;
     use edgescope_model::fact::column_of;
     use edgescope_model::signal::{Side, TCP_BYTES};
@@ -311,11 +311,11 @@ mod both_ends {
         directory.list_of_batch(&inside);
         assert_eq!(directory.apart("outside"), [ip(NODE)]);
         assert!(directory.apart("inside").is_empty(), "it knows itself");
-        assert!(unknown_remotes(&outside, &directory).is_empty());
+        assert!(awaited(&outside, &directory).is_empty());
         let next = Batch { window_start_us: 11_000_000, window_end_us: 21_000_000, ..outside.clone() };
-        assert_eq!(unknown_remotes(&next, &directory), [ip(NODE)], "the translator has not told of that window");
+        assert_eq!(awaited(&next, &directory), [Awaited::Far { observation: 0, address: ip(NODE) }], "the translator has not told of that window");
         directory.list_of_batch(&Batch { window_start_us: 11_000_000, window_end_us: 21_000_000, ..batch("inside") });
-        assert!(unknown_remotes(&next, &directory).is_empty(), "nothing was translated in it");
+        assert!(awaited(&next, &directory).is_empty(), "nothing was translated in it");
         directory.expire(10_000_000_000);
         assert!(directory.apart("outside").is_empty() && directory.translations() == 0);
         let nonsense = edgescope_model::wire::Translation::default();

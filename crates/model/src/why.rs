@@ -25,9 +25,10 @@ pub struct Why {
     pub claims_total: usize,
 }
 
-/// One agent's word on who has an address.
+/// The word of an agent, or of Kubernetes, on who has an address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Claim {
+    /// The agent's id; `kubernetes/UID` where the API told of a pod.
     pub agent: String,
     /// 0: the whole address.
     pub port: u16,
@@ -35,8 +36,8 @@ pub struct Claim {
     /// Several workloads share the address; `owner` is the node that holds it.
     pub shared: bool,
     pub from: DateTime<Utc>,
-    /// The last moment at which the agent said so.
+    /// The last moment at which it was said so.
     pub until: DateTime<Utc>,
-    /// It is in the agent's newest list.
+    /// It holds on, as far as is known.
     pub open: bool,
 }

@@ -3,7 +3,8 @@
 //! In flow batches of observations ([`intake`], gRPC): checked, named, committed through [`tables`] and acknowledged once durable. Out flow edges,
 //! alerts, incidents and the verdict ([`api`], HTTP and JSON, described by `openapi/server.json`), the embedded UI ([`ui`]) and the server's own numbers
 //! ([`metrics`]). Between them the detection loop runs the detectors on windows as they arrive and asks for the verdict while an incident is open
-//! ([`live`] is its state). [`export`] sends what is complete to others: OTLP, Prometheus, flow logs. [`access`] says who may call what; [`serve`] is the one loop that accepts connections for both doors. The tables themselves are behind
+//! ([`live`] is its state). [`export`] sends what is complete to others: OTLP, Prometheus, flow logs. [`kubernetes`] reads names from the Kubernetes API.
+//! [`access`] says who may call what; [`serve`] is the one loop that accepts connections for both doors. The tables themselves are behind
 //! a trait, so that everything here is tested in memory; [`delta`] ties it to the store.
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ pub mod detection;
 pub mod diagnosis;
 pub mod export;
 pub mod intake;
+pub mod kubernetes;
 pub mod live;
 pub mod metrics;
 mod seldom;
@@ -34,4 +36,5 @@ pub use auth::{Role, new_token};
 pub use config::{ConfigError, HttpConfig, IntakeConfig, TlsConfig};
 pub use edgescope_detect::DetectorsConfig;
 pub use export::ExportConfig;
+pub use kubernetes::{KubernetesConfig, KubernetesError};
 pub use server::{Listeners, Server, ServerConfig, ServerError};

@@ -6,6 +6,7 @@ use crate::config::{ConfigError, HttpConfig, IntakeConfig};
 use crate::detection::Detection;
 use crate::export::{self, ExportConfig, ExportConfigError, ExportError};
 use crate::intake::{Intake, Names};
+use crate::kubernetes::{self, Connection, KubernetesConfig, KubernetesError};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::serve::{Door, FIRST_TIMEOUT};
@@ -15,6 +16,7 @@ use crate::tls::{self, TlsError};
 use crate::{api, intake};
 use chrono::Utc;
 use edgescope_identity::directory::{Directory, Limits};
+use edgescope_identity::kubernetes::Kubernetes;
 use edgescope_identity::rules::{Rule, RuleError, Rules};
 use std::io;
 use std::net::SocketAddr;
@@ -39,6 +41,8 @@ pub struct ServerConfig {
     pub export: ExportConfig,
     /// Static names for far ends that no agent owns.
     pub rules: Vec<Rule>,
+    /// Names from the Kubernetes API.
+    pub kubernetes: KubernetesConfig,
 }
 
 /// Doors that are open already. What is absent is bound as configured.
@@ -67,6 +71,8 @@ pub enum ServerError {
     Tokens(#[from] TokenFileError),
     #[error("identity.rules: {0}")]
     Rules(#[from] RuleError),
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     #[error(transparent)]
     Tables(#[from] TablesError),
     #[cfg(feature = "store")]
@@ -103,6 +109,8 @@ impl Server {
         config.detectors.check()?;
         config.export.check()?;
         Rules::new(config.rules.clone())?;
+        config.kubernetes.check()?;
+        drop(kubernetes::connection(&config.kubernetes).await?);
         tls::acceptor(&config.server.tls)?;
         config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
         let listeners = Listeners {
@@ -122,6 +130,8 @@ impl Server {
     pub async fn start(config: ServerConfig, tables: Arc<dyn Tables>, listeners: Listeners) -> Result<Self, ServerError> {
         config.server.check(&config.intake)?;
         config.detectors.check()?;
+        config.kubernetes.check()?;
+        let connection = kubernetes::connection(&config.kubernetes).await?;
         let http = bound("server.listen", config.server.listen, listeners.http).await?;
         let intake = bound("intake.listen", config.intake.listen, listeners.intake).await?;
         let (http_at, intake_at) = (http.local_addr().map_err(ServerError::Listener)?, intake.local_addr().map_err(ServerError::Listener)?);
@@ -129,7 +139,8 @@ impl Server {
         if !listeners.intake_private {
             config.server.check_address("intake.listen", intake_at)?;
         }
-        let state = state(&config, tables, open_wide(&config, http_at, intake_at, listeners.intake_private)).await?;
+        let insecure = open_wide(&config, http_at, intake_at, listeners.intake_private);
+        let state = state(&config, tables, insecure, connection.as_ref()).await?;
         let tls = tls::acceptor(&config.server.tls)?;
         let connections_max = config.server.connections_max;
         let doors = [
@@ -174,6 +185,9 @@ impl Server {
         for task in export::tasks(&config.export, &state, &stop)? {
             tasks.spawn(task);
         }
+        if let Some(connection) = connection {
+            tasks.spawn(connection.run(Arc::clone(&state.intake.names), stop.subscribe()));
+        }
         tasks.spawn(expire_names(Arc::clone(&state.intake), stop.subscribe()));
         Ok(Self { http: http_at, intake: intake_at, state, stop, tasks })
     }
@@ -209,17 +223,31 @@ async fn bound(key: &'static str, listen: SocketAddr, given: Option<TcpListener>
 }
 
 /// Reads what is stored and makes what handlers share.
-async fn state(config: &ServerConfig, tables: Arc<dyn Tables>, insecure: bool) -> Result<Arc<AppState>, ServerError> {
+async fn state(
+    config: &ServerConfig,
+    tables: Arc<dyn Tables>,
+    insecure: bool,
+    connection: Option<&Connection>,
+) -> Result<Arc<AppState>, ServerError> {
     let tokens = config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
     // Agents that went linger here for an hour longer than where greetings are bounded.
     let limits = Limits { agents_max: config.intake.agents_max.saturating_mul(2), ..Limits::default() };
-    let mut directory = Directory::new(limits, Rules::new(config.rules.clone())?);
+    let cluster = Kubernetes::new(edgescope_identity::kubernetes::Limits::default(), &config.kubernetes.cluster);
+    let mut directory = Directory::new(limits, Rules::new(config.rules.clone())?).with_kubernetes(cluster);
     let now_us = Utc::now().timestamp_micros();
     directory.restore(tables.claims(now_us - limits.linger_us).await?, now_us);
     let agents = tables.agents().await?;
     let names = Arc::new(Names::new(directory));
-    let (counting, named) = (Arc::clone(&tables), Arc::clone(&names));
-    let metrics = Arc::new(Metrics::new(vec![Box::new(move || counting.readings()), Box::new(move || named.readings())]));
+    // Before the first batch comes: its names wait for the first list.
+    if let Some(connection) = connection {
+        connection.announce(&names);
+    }
+    let (counting, named, clustered) = (Arc::clone(&tables), Arc::clone(&names), Arc::clone(&names));
+    let metrics = Arc::new(Metrics::new(vec![
+        Box::new(move || counting.readings()),
+        Box::new(move || named.readings()),
+        Box::new(move || kubernetes::readings(&clustered)),
+    ]));
     let gate = Gate::new(tokens, config.server.insecure, config.server.hosts.clone(), Arc::clone(&metrics));
     let intake = Intake::new(&config.intake, Arc::clone(&tables), Arc::clone(&metrics), agents, names);
     Ok(Arc::new(AppState {

@@ -1237,12 +1237,13 @@ export interface components {
             symbol: string;
             unit: components["schemas"]["Unit"];
         };
-        /** @description One agent's word on who has an address. */
+        /** @description The word of an agent, or of Kubernetes, on who has an address. */
         Claim: {
+            /** @description The agent's id; `kubernetes/UID` where the API told of a pod. */
             agent: string;
             /** Format: date-time */
             from: string;
-            /** @description It is in the agent's newest list. */
+            /** @description It holds on, as far as is known. */
             open: boolean;
             owner: components["schemas"]["EndDims"];
             /**
@@ -1254,7 +1255,7 @@ export interface components {
             shared: boolean;
             /**
              * Format: date-time
-             * @description The last moment at which the agent said so.
+             * @description The last moment at which it was said so.
              */
             until: string;
         };

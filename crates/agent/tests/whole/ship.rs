@@ -21,7 +21,7 @@ fn world() -> (World, Vec<Area>) {
         rtt_us: 800,
         kept_open: 4,
     };
-    let areas = [1u8, 2].map(|n| Area { inode: u32::from(n), name: Some(format!("ns-{n}")), addresses: vec![[10, 0, 0, n].into()] });
+    let areas = [1u8, 2].map(|n| Area { inode: u32::from(n), name: Some(format!("ns-{n}")), addresses: vec![[10, 0, 0, n].into()], pod_uid: None });
     (World::new(vec![talk], 7), areas.to_vec())
 }
 

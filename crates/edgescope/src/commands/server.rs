@@ -31,8 +31,14 @@ pub fn run(_: &ServerArgs, config: Config) -> anyhow::Result<()> {
 /// Opens the store and starts a server on it.
 pub async fn start(config: Config, listeners: Listeners) -> anyhow::Result<Server> {
     let store = config.store;
-    let rules = config.identity.rules;
-    let config = ServerConfig { server: config.server, intake: config.intake, rules, detectors: config.detectors, export: config.export };
+    let config = ServerConfig {
+        server: config.server,
+        intake: config.intake,
+        rules: config.identity.rules,
+        kubernetes: config.identity.kubernetes,
+        detectors: config.detectors,
+        export: config.export,
+    };
     Ok(Server::open(config, &store, listeners).await?)
 }
 

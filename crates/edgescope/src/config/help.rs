@@ -57,6 +57,13 @@ const MEANINGS: &[(&str, &str)] = &[
     ("agent.limits.spool_bytes_max", "Most bytes of batches that wait for the server"),
     ("agent.limits.spool_windows_max", "Most windows that wait for the server"),
     ("agent.limits.idle_windows", "A flow without open sockets is forgotten after so many windows without a change"),
+    (
+        "identity.kubernetes.watch",
+        "Whether the server reads names from the Kubernetes API: auto (with a kubeconfig, or in a pod that has a service account), always or never",
+    ),
+    ("identity.kubernetes.kubeconfig", "File that says where the Kubernetes API is and how to log in; without it, the pod's own service account"),
+    ("identity.kubernetes.cluster", "Name of the cluster, as the environment of what runs in it; empty: what agents say"),
+    ("identity.kubernetes.page_size", "Objects of one page of a list from the Kubernetes API"),
     ("detectors.*.enabled", "Whether the detector runs"),
     ("detectors.*.floor", "Share that is too high whatever the past was"),
     ("detectors.*.events_min", "Fewest bad events"),

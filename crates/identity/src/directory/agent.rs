@@ -1,6 +1,7 @@
 //! What the directory remembers of an agent: when it was heard of, and what it listed.
 
 use super::Span;
+use crate::cgroup::PodRef;
 use edgescope_model::dims::EndDims;
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
@@ -21,13 +22,23 @@ pub(super) struct Agent {
     /// Spans `[from, to)` in which it was not heard of, and others' words stood for its edges; oldest first.
     gaps: VecDeque<(i64, i64)>,
     pub owners: HashSet<Arc<EndDims>>,
+    pub pods: HashSet<Arc<PodRef>>,
     /// Addresses of its newest list.
     pub addresses: HashSet<IpAddr>,
 }
 
 impl Agent {
     pub fn new(id: String) -> Self {
-        Self { id, listed_us: i64::MIN, heard_us: i64::MIN, silent: false, gaps: VecDeque::new(), owners: HashSet::new(), addresses: HashSet::new() }
+        Self {
+            id,
+            listed_us: i64::MIN,
+            heard_us: i64::MIN,
+            silent: false,
+            gaps: VecDeque::new(),
+            owners: HashSet::new(),
+            pods: HashSet::new(),
+            addresses: HashSet::new(),
+        }
     }
 
     /// Notes that it lives, and since when it had not been heard of. True if its claims had been closed meanwhile, and are open again.

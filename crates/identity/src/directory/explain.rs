@@ -1,16 +1,49 @@
 //! Why an end is called what it is called: the directory's answer in words, with all that was ever said of the address.
 
 use super::{Claimed, Directory, End, Found, Span};
+use crate::kubernetes::Kubernetes;
+use crate::kubernetes::held::Choice;
 use crate::{address, found_by};
+use edgescope_model::time::from_micros;
 
 impl Directory {
     /// Who has an end at a moment, why in a sentence, and every claim of its address that is remembered: open ones first, then the newest.
     pub fn explain(&self, end: End, at_us: i64) -> (Found, String, Vec<Claimed>) {
-        let found = self.find("", end, Span { from_us: at_us, to_us: at_us + 1 });
+        let window = Span { from_us: at_us, to_us: at_us + 1 };
+        let (found, about) = self.in_kubernetes(None, end, window, self.find_claimed(None, end, window));
         let mut claims: Vec<Claimed> = self.claimed(end.address).collect();
         claims.sort_by(|a, b| (b.open, b.from_us, a.port, &a.agent).cmp(&(a.open, a.from_us, b.port, &b.agent)));
-        let reason = reason(end, &found, &claims, at_us);
-        (found, reason, claims)
+        let reason = match about {
+            Some(about) => self.told_by(end, window, &about, &claims),
+            None => reason(end, &found, &claims, at_us),
+        };
+        let lack = if found.told { None } else { self.lack(end, window) };
+        (found, lack.map_or_else(|| reason.clone(), |lack| format!("{reason}; {lack}")), claims)
+    }
+
+    /// How Kubernetes came to name it.
+    fn told_by(&self, end: End, window: Span, about: &str, claims: &[Claimed]) -> String {
+        let agent = self.agent_that_saw(end, window).map(|agent| format!("agent {agent} sees its cgroup there, and "));
+        let since = claims
+            .iter()
+            .find(|claim| Kubernetes::is_claim(claim) && claim.from_us < window.to_us && (claim.open || claim.until_us > window.from_us));
+        let since =
+            since.filter(|_| agent.is_none()).map(|claim| format!(", which holds the address since {}", from_micros(claim.from_us).to_rfc3339()));
+        format!("{}Kubernetes names it: {about}{}", agent.unwrap_or_default(), since.unwrap_or_default())
+    }
+
+    /// Why Kubernetes has no name for it, where it might have one.
+    fn lack(&self, end: End, window: Span) -> Option<&'static str> {
+        if self.kubernetes().is_empty() {
+            return None;
+        }
+        match self.kubernetes().find(end, window) {
+            Choice::Several(_) => Some("Kubernetes had several pods of different workloads on it in that moment, and nothing tells which it was"),
+            Choice::Unsure if self.kubernetes().has_pod_at(end.address) => {
+                Some("a pod has or had the address, but what Kubernetes told does not cover that moment (edgescope_kubernetes_behind_seconds)")
+            }
+            _ => None,
+        }
     }
 }
 

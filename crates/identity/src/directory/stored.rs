@@ -1,6 +1,7 @@
 //! Claims on their way to the `endpoints` table and back.
 
 use super::{Claim, Directory, intern};
+use crate::kubernetes::Kubernetes;
 use edgescope_model::dims::EndDims;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +26,10 @@ impl Directory {
     /// Takes back what was stored, at a start. Open claims are taken as just heard of, until their agents speak again.
     pub fn restore(&mut self, stored: impl IntoIterator<Item = Claimed>, now_us: i64) {
         for claimed in stored {
+            if Kubernetes::is_claim(&claimed) {
+                self.kubernetes.restore(claimed, now_us);
+                continue;
+            }
             let Some(number) = self.agent_number(&claimed.agent) else {
                 self.counters.claims_dropped += 1;
                 continue;
@@ -39,7 +44,7 @@ impl Directory {
                 of.addresses.insert(claimed.address);
             }
             let owner = intern(&mut of.owners, claimed.owner);
-            let claim = Claim { agent: number, port: claimed.port, shared: claimed.shared, owner, from_us: claimed.from_us, until_us };
+            let claim = Claim { agent: number, port: claimed.port, shared: claimed.shared, owner, pod: None, from_us: claimed.from_us, until_us };
             self.claim(claimed.address, claim, i64::MAX);
         }
         // What came from the table need not go back into it.
@@ -48,13 +53,14 @@ impl Directory {
 
     /// All claims of the addresses for which a claim was made or closed since the last call, to be stored.
     pub fn take_changed(&mut self) -> Vec<Claimed> {
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.extend(self.kubernetes.take_changed());
         changed.iter().flat_map(|address| self.claimed(*address)).collect()
     }
 
     pub(super) fn claimed(&self, address: IpAddr) -> impl Iterator<Item = Claimed> {
         let claims = self.claims.get(&address).map(Vec::as_slice).unwrap_or_default();
-        claims.iter().map(move |claim| {
+        let of_agents = claims.iter().map(move |claim| {
             let agent = &self.agents[claim.agent as usize];
             let listed = claim.until_us >= agent.listed_us;
             Claimed {
@@ -67,6 +73,7 @@ impl Directory {
                 until_us: if listed && agent.silent { self.ends_us(claim) } else { claim.until_us },
                 open: listed && !agent.silent,
             }
-        })
+        });
+        of_agents.chain(self.kubernetes.claimed(address))
     }
 }

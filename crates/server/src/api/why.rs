@@ -40,7 +40,7 @@ pub async fn get(State(state): State<Arc<AppState>>, Params(params): Params<WhyP
         at,
         name: (*found.dims).clone(),
         owned: found.owned,
-        named: found.named,
+        named: found.named || found.told,
         reason,
         claims_total: claims.len(),
         claims: claims.into_iter().take(CLAIMS_MAX).map(shown).collect(),

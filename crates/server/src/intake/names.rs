@@ -2,19 +2,38 @@
 
 use crate::tables::{Reading, ReadingKind};
 use edgescope_identity::directory::{Claimed, Directory};
-use edgescope_identity::resolve::unknown_remotes;
+use edgescope_identity::kubernetes::Kubernetes;
+use edgescope_identity::resolve::{Awaited, awaited, is_awaited};
 use edgescope_model::wire::{Batch, HelloRequest};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Addresses that are known to have no name; when full, the next is waited for again.
+/// Ends that are known to have no name; when full, the next is waited for again.
 const NAMELESS_MAX: usize = 100_000;
-/// How long an address that got no name is not waited for again.
+/// How long an end that got no name is not waited for again.
 const NAMELESS_FOR: Duration = Duration::from_secs(600);
+/// How often it is looked whether names have come: many agents speak within one second, and every word may bring one.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What was waited for in vain: an address, whatever its port, or a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Nameless {
+    Address(IpAddr),
+    Pod(String),
+}
+
+impl Nameless {
+    fn of(end: &Awaited) -> Self {
+        match end {
+            Awaited::Far { address, .. } => Self::Address(*address),
+            Awaited::Pod(pod) => Self::Pod(pod.pod_uid.clone()),
+        }
+    }
+}
 
 /// The directory and what hangs on it.
 #[derive(Debug)]
@@ -23,7 +42,7 @@ pub struct Names {
     /// Changes with every list.
     changes: watch::Sender<u64>,
     /// Waited for in vain, until when.
-    nameless: Mutex<HashMap<IpAddr, Instant>>,
+    nameless: Mutex<HashMap<Nameless, Instant>>,
     /// All claims of the addresses that changed and are not known to be durable.
     unsaved: Mutex<HashMap<IpAddr, Vec<Claimed>>>,
 }
@@ -39,18 +58,20 @@ impl Names {
     }
 
     fn write(&self, change: impl FnOnce(&mut Directory)) {
-        let changed = {
+        {
             let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
             change(&mut directory);
             let changed = directory.take_changed();
-            let any = !changed.is_empty();
             // Before another may change the directory: what was taken from it first must not come last.
             self.unsaved().extend(by_address(changed));
-            any
-        };
-        if changed {
-            self.changes.send_modify(|n| *n += 1);
         }
+        // Also where nothing changed: that an agent still holds its addresses is what its far ends may wait for.
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Takes what Kubernetes tells.
+    pub fn in_kubernetes(&self, change: impl FnOnce(&mut Kubernetes)) {
+        self.write(|directory| change(directory.kubernetes_mut()));
     }
 
     /// Takes an agent's whole list from its greeting.
@@ -115,43 +136,47 @@ impl Names {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until all private far ends of a batch are known, or `longest`. Returns how many stayed without a name; `waits` is called if it waits at all.
+    /// Waits until the names of a batch are there, or `longest`. Returns how many did not come; `waits` is called if it waits at all.
     pub async fn wait(&self, batch: &Batch, longest: Duration, waits: impl FnOnce()) -> usize {
         let deadline = Instant::now() + longest;
         let mut changes = self.changes.subscribe();
-        let mut waits = Some(waits);
+        let mut missing = self.worth_waiting(batch);
+        if missing.is_empty() {
+            return 0;
+        }
+        waits();
         loop {
-            changes.mark_unchanged();
-            let unknown = self.worth_waiting(batch);
-            if unknown.is_empty() {
-                return 0;
-            }
-            if let Some(waits) = waits.take() {
-                waits();
-            }
             // The sender lives as long as `self`, so a change or the deadline ends this.
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
-                return self.give_up(&unknown);
+                return self.give_up(&missing);
+            }
+            tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_EVERY)).await;
+            changes.mark_unchanged();
+            self.read(|directory| missing.retain(|end| is_awaited(end, batch, directory)));
+            if missing.is_empty() {
+                return 0;
             }
         }
     }
 
-    fn worth_waiting(&self, batch: &Batch) -> Vec<IpAddr> {
-        let unknown = self.read(|directory| unknown_remotes(batch, directory));
-        if unknown.is_empty() {
-            return unknown;
+    fn worth_waiting(&self, batch: &Batch) -> Vec<Awaited> {
+        let missing = self.read(|directory| awaited(batch, directory));
+        if missing.is_empty() {
+            return missing;
         }
         let now = Instant::now();
         let nameless = self.nameless.lock().unwrap_or_else(PoisonError::into_inner);
-        unknown.into_iter().filter(|ip| nameless.get(ip).is_none_or(|until| *until <= now)).collect()
+        missing.into_iter().filter(|end| nameless.get(&Nameless::of(end)).is_none_or(|until| *until <= now)).collect()
     }
 
-    fn give_up(&self, unknown: &[IpAddr]) -> usize {
+    fn give_up(&self, missing: &[Awaited]) -> usize {
         let until = Instant::now() + NAMELESS_FOR;
         let mut nameless = self.nameless.lock().unwrap_or_else(PoisonError::into_inner);
         let room = NAMELESS_MAX.saturating_sub(nameless.len());
-        nameless.extend(unknown.iter().take(room).map(|ip| (*ip, until)));
-        unknown.len()
+        let given_up: HashSet<Nameless> = missing.iter().map(Nameless::of).collect();
+        let count = given_up.len();
+        nameless.extend(given_up.into_iter().take(room).map(|end| (end, until)));
+        count
     }
 }
 

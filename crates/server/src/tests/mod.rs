@@ -8,6 +8,8 @@ mod detection;
 mod doors;
 mod export;
 mod intake;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod memory;
 
 use crate::access::Gate;

@@ -77,6 +77,8 @@ async fn it_lists_all_chunks_one_object_tables_and_raw_paths() {
     let table = bench.run(&["get", "nodes"]).await;
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.starts_with("NAME") && table.contains("\nn1 "), "{table}");
+    // It looks for the namespace before it says what is missing.
+    bench.cluster.put(serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
     let missing = bench.run(&["get", "pod", "nowhere", "-n", "shop"]).await;
     assert!(String::from_utf8_lossy(&missing.stderr).contains("(NotFound): pods \"nowhere\" not found"), "{missing:?}");
     let version = bench.json(&["version", "-o", "json"]).await;

@@ -10,7 +10,10 @@ use edgescope_identity::directory::{Directory, End, Limits, Span};
 use edgescope_identity::kubernetes::Kubernetes;
 use edgescope_identity::kubernetes::object::Kind;
 use edgescope_identity::rules::Rules;
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -22,7 +25,6 @@ const BYTES_MAX: u64 = 100 << 20;
 
 /// Names that are read from a cluster.
 struct Reading {
-    cluster: Cluster,
     names: Arc<Names>,
     stop: watch::Sender<bool>,
 }
@@ -30,17 +32,22 @@ struct Reading {
 impl Reading {
     /// Starts to read, `page_size` objects at a time.
     async fn of(cluster: &Cluster, page_size: u32) -> Self {
-        let directory = Directory::new(Limits::default(), Rules::default()).with_kubernetes(Kubernetes::new(Default::default(), "prod"));
-        let names = Arc::new(Names::new(directory));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeconfig");
         std::fs::write(&path, cluster.kubeconfig()).unwrap();
+        Self::by(path, page_size).await
+    }
+
+    /// The same, as a kubeconfig says.
+    async fn by(path: PathBuf, page_size: u32) -> Self {
+        let directory = Directory::new(Limits::default(), Rules::default()).with_kubernetes(Kubernetes::new(Default::default(), "prod"));
+        let names = Arc::new(Names::new(directory));
         let config = KubernetesConfig { kubeconfig: Some(path), page_size, ..KubernetesConfig::default() };
         let connection = connection(&config).await.unwrap().unwrap();
         connection.announce(&names);
         let stop = watch::Sender::new(false);
         tokio::spawn(connection.run(Arc::clone(&names), stop.subscribe()));
-        Self { cluster: cluster.clone(), names, stop }
+        Self { names, stop }
     }
 
     /// The workload of a pod, by its uid.
@@ -69,12 +76,12 @@ impl Reading {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
 
-    /// Lists of pods asked for since the last look.
-    fn lists_of_pods(&self) -> usize {
-        let requests = self.cluster.take_requests();
-        requests.iter().filter(|path| path.starts_with("/api/v1/pods?") && !path.contains("watch=true")).count()
-    }
+/// Lists of pods asked for since the last look.
+fn lists_of_pods(cluster: &Cluster) -> usize {
+    let requests = cluster.take_requests();
+    requests.iter().filter(|path| path.starts_with("/api/v1/pods?") && !path.contains("watch=true")).count()
 }
 
 impl Drop for Reading {
@@ -126,7 +133,7 @@ async fn all_owners_services_and_nodes_are_read() {
     let pod = PodRef { pod_uid: String::new(), container_id: objects::container_id(&uid(0)) };
     let dims = reading.names.read(|directory| directory.kubernetes().name_of(&pod, None)).unwrap().dims;
     assert_eq!((dims.zone.as_str(), dims.region.as_str(), dims.environment.as_str()), ("zone-a", "region-1", "prod"));
-    let requests = reading.cluster.take_requests();
+    let requests = cluster.take_requests();
     assert!(requests.iter().any(|path| path.starts_with("/api/v1/pods") && path.contains("continue=")), "two a page: {requests:?}");
 }
 
@@ -136,7 +143,7 @@ async fn a_watch_goes_on_where_it_ended_and_lists_again_where_it_cannot() {
     (0..3).for_each(|n| cluster.put(pod(n, None)));
     let reading = Reading::of(&cluster, 500).await;
     reading.until("the first list", |reading| reading.workload(&uid(2)).is_some()).await;
-    assert_eq!(reading.lists_of_pods(), 1);
+    assert_eq!(lists_of_pods(&cluster), 1);
     // A watch that ends goes on from the last version, which a bookmark made young: what was forgotten before does not matter.
     cluster.put(objects::node("other", "192.168.0.9", "", ""));
     let watches = |reading: &Reading| reading.names.read(|directory| directory.kubernetes().heard_us(Kind::Pod));
@@ -154,7 +161,7 @@ async fn a_watch_goes_on_where_it_ended_and_lists_again_where_it_cannot() {
     }
     assert!(requests.iter().all(|path| path.contains("watch=true")), "nothing is listed again: {requests:?}");
     for gone in [Gone::Event, Gone::Status] {
-        reading.cluster.take_requests();
+        cluster.take_requests();
         let (stays, goes, comes) = if gone == Gone::Event { (0, 1, 10) } else { (0, 2, 11) };
         cluster.hold("Pod", true);
         cluster.remove("Pod", "shop", &format!("pod-{goes}"));
@@ -163,7 +170,7 @@ async fn a_watch_goes_on_where_it_ended_and_lists_again_where_it_cannot() {
         cluster.cut_watches();
         cluster.hold("Pod", false);
         reading.until("the new pod, by a new list", |reading| reading.workload(&uid(comes)).is_some()).await;
-        assert!(reading.lists_of_pods() >= 1);
+        assert!(lists_of_pods(&cluster) >= 1);
         assert!(reading.workload(&uid(stays)).is_some() && reading.workload(&uid(goes)).is_some(), "what is gone is remembered");
         reading.until("it is known to be gone", |reading| reading.names.read(|directory| !is_open(directory, goes))).await;
     }
@@ -211,7 +218,7 @@ async fn what_may_not_be_read_or_fails_costs_only_its_own_names() {
     owned["metadata"]["creationTimestamp"] = objects::time(objects::now_s()).into();
     cluster.put(owned);
     let reading = Reading::of(&cluster, 500).await;
-    reading.until("pods were asked for", |reading| reading.lists_of_pods() > 0).await;
+    reading.until("pods were asked for", |_| lists_of_pods(&cluster) > 0).await;
     cluster.refuse("Pod", None);
     reading.until("the pod, by its direct owner", |reading| reading.workload(&uid(0)).as_deref() == Some("cart-7d9f")).await;
 }
@@ -235,22 +242,57 @@ fn resident_bytes() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
 }
 
-/// Measured in this process, where the API server lives, too: what it takes to answer counts as well, so the names themselves cost less.
+/// Where the cluster of another process writes how to reach it.
+const KUBECONFIG_TO: &str = "EDGESCOPE_TEST_KUBECONFIG_TO";
+
+/// A cluster of ten thousand pods is listed in pages. Told where to write its kubeconfig, this lends the cluster to the test below, in a process of its own, until
+/// that closes its input.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_pods_fit_into_a_hundred_mebibytes() {
+async fn ten_thousand_pods_come_in_pages() {
     let cluster = Cluster::start().await;
     cluster.put(objects::controller("ReplicaSet", "shop", "cart-7d9f", "rs-1", Some(("Deployment", "cart", "d-1"))));
     (0..PODS).for_each(|n| cluster.put(pod(n, Some(("ReplicaSet", "cart-7d9f", "rs-1")))));
+    if let Some(path) = std::env::var_os(KUBECONFIG_TO) {
+        let path = PathBuf::from(path);
+        std::fs::write(path.with_extension("new"), cluster.kubeconfig()).unwrap();
+        std::fs::rename(path.with_extension("new"), path).unwrap();
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await.unwrap().unwrap();
+        return;
+    }
+    let reading = Reading::of(&cluster, 1_000).await;
+    reading.until("all pods", |reading| reading.count(Kind::Pod) == PODS).await;
+    assert_eq!(lists_of_pods(&cluster), 10);
+}
+
+#[tokio::test]
+async fn ten_thousand_pods_fit_into_a_hundred_mebibytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kubeconfig");
+    let mut lender = std::process::Command::new(std::env::current_exe().unwrap());
+    lender
+        .args(["--exact", "tests::kubernetes::ten_thousand_pods_come_in_pages"])
+        .env(KUBECONFIG_TO, &path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    let mut lender = lender.spawn().unwrap();
+    let until = Instant::now() + PATIENCE;
+    while !path.exists() {
+        assert!(Instant::now() < until, "the cluster's process does not start");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let before = resident_bytes();
-    let reading = Reading::of(&cluster, KubernetesConfig::default().page_size).await;
-    let most = std::sync::atomic::AtomicU64::new(0);
+    let reading = Reading::by(path, KubernetesConfig::default().page_size).await;
+    let most = AtomicU64::new(0);
     reading
         .until("all pods", |reading| {
-            most.fetch_max(resident_bytes(), std::sync::atomic::Ordering::Relaxed);
+            most.fetch_max(resident_bytes(), Ordering::Relaxed);
             reading.workload(&uid(PODS - 1)).is_some() && reading.count(Kind::Pod) == PODS
         })
         .await;
     let (peak, after) = (most.into_inner().saturating_sub(before), resident_bytes().saturating_sub(before));
+    // Its end of input ends it; it is waited for whatever comes of the numbers.
+    drop(lender.stdin.take());
+    assert!(lender.wait().unwrap().success());
     println!("{PODS} pods: {} MiB at most, {} MiB in the end", peak >> 20, after >> 20);
     assert!(peak <= BYTES_MAX, "{} MiB", peak >> 20);
     assert_eq!(reading.workload(&uid(1)).as_deref(), Some("cart"));

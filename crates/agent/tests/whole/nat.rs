@@ -131,6 +131,20 @@ async fn wait_told(fakes: &[&Fake], signal: &Signal, truth: &Truth) {
     }
 }
 
+/// An agent hears of an address by its first connection. Several that are over before that are a known gap (decision 004) and not looked at here: so the first stay
+/// open until they are told.
+async fn hear_of_addresses(lab: &NatLab, fake: &Fake, truth: &mut Truth) {
+    let mut first = Vec::new();
+    for is_ipv6 in [false, true] {
+        for host in ["pod", "one", "two"] {
+            first.push(open(lab, host, lab.service(is_ipv6), truth).0);
+        }
+        first.push(open(lab, "client", lab.node_port(is_ipv6), truth).0);
+    }
+    wait_told(&[fake], &TCP_BYTES, truth).await;
+    first.into_iter().for_each(close);
+}
+
 async fn one_agent_sees_all(form: Form) {
     let lab = NatLab::new(form);
     let fake = Fake::default();
@@ -141,6 +155,7 @@ async fn one_agent_sees_all(form: Form) {
     let mut datagrams = Truth::default();
     run_while(&config, async {
         wait(|| !fake.book().hellos.is_empty()).await;
+        hear_of_addresses(&lab, &fake, &mut truth).await;
         for is_ipv6 in [false, true] {
             ask_service(&lab, "pod", lab.service(is_ipv6), &mut truth);
             // From each backend: in turn, so that some reach themselves.

@@ -264,6 +264,7 @@ async fn ten_thousand_pods_come_in_pages() {
     assert_eq!(lists_of_pods(&cluster), 10);
 }
 
+/// Measured on this process: nextest gives each test one of its own.
 #[tokio::test]
 async fn ten_thousand_pods_fit_into_a_hundred_mebibytes() {
     let dir = tempfile::tempdir().unwrap();

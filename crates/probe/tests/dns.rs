@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use edgescope_probe::{Counters, HookState, Pass, Probe, ProbeConfig, Protocol, Role};
-use support::{CLIENT4, Net, SERVER4, SERVER6, addr, read_until, sum};
+use support::{CLIENT4, Net, SERVER4, SERVER6, addr, answers, read_until, sum, times};
 
 const DNS: u16 = 53;
 const SERVFAIL: u8 = 2;
@@ -79,19 +79,6 @@ fn client(net: &Net, to: &str) -> UdpSocket {
 fn told(net: &Net, pass: &Pass, protocol: Protocol) -> [Counters; 2] {
     [(net.client.inode, Role::Client), (net.server.inode, Role::Server)].map(|(netns, role)| {
         sum(pass, |flow| flow.key.netns == netns && flow.key.role == role && flow.key.protocol == protocol && flow.key.service_port == DNS)
-    })
-}
-
-fn answers(of: &Counters) -> [u64; 5] {
-    [of.answers_0, of.answers_1, of.answers_2, of.answers_3, of.answers_4]
-}
-
-/// How many times were taken at the client and at the server, and the longest of each.
-fn times(net: &Net, pass: &Pass) -> [(u64, Duration); 2] {
-    [net.client.inode, net.server.inode].map(|netns| {
-        let all = pass.flows.iter().filter(|flow| flow.key.netns == netns).filter_map(|flow| flow.duration.as_ref());
-        let longest = all.clone().filter_map(|hist| hist.max_us).max().unwrap_or(0);
-        (all.flat_map(|hist| &hist.buckets).map(|(_, count)| count).sum(), Duration::from_micros(longest.into()))
     })
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use edgescope_probe::{Counters, HookState, Pass, Probe, ProbeConfig};
-use support::{Net, SERVER4, SERVER6, addr};
+use support::{Net, SERVER4, SERVER6, addr, answers, times};
 
 const PORT: u16 = 8080;
 
@@ -61,18 +61,6 @@ fn get(path: &str) -> String {
 
 fn told(net: &Net, pass: &Pass) -> [Counters; 2] {
     [net.client_sum(pass, PORT), net.server_sum(pass, PORT)]
-}
-
-fn answers(of: &Counters) -> [u64; 5] {
-    [of.answers_0, of.answers_1, of.answers_2, of.answers_3, of.answers_4]
-}
-
-fn times(net: &Net, pass: &Pass) -> [(u64, Duration); 2] {
-    [net.client.inode, net.server.inode].map(|netns| {
-        let all = pass.flows.iter().filter(|flow| flow.key.netns == netns).filter_map(|flow| flow.duration.as_ref());
-        let longest = all.clone().filter_map(|hist| hist.max_us).max().unwrap_or(0);
-        (all.flat_map(|hist| &hist.buckets).map(|(_, count)| count).sum(), Duration::from_micros(longest.into()))
-    })
 }
 
 #[test]

@@ -266,6 +266,20 @@ pub fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool) -> Counters {
     total
 }
 
+/// Answers by outcome.
+pub fn answers(of: &Counters) -> [u64; 5] {
+    [of.answers_0, of.answers_1, of.answers_2, of.answers_3, of.answers_4]
+}
+
+/// How many times were taken at the client and at the server, and the longest of each.
+pub fn times(net: &Net, pass: &Pass) -> [(u64, Duration); 2] {
+    [net.client.inode, net.server.inode].map(|netns| {
+        let all = pass.flows.iter().filter(|flow| flow.key.netns == netns).filter_map(|flow| flow.duration.as_ref());
+        let longest = all.clone().filter_map(|hist| hist.max_us).max().unwrap_or(0);
+        (all.flat_map(|hist| &hist.buckets).map(|(_, count)| count).sum(), Duration::from_micros(longest.into()))
+    })
+}
+
 /// Reads passes until `done`; panics with the last pass after 15 s.
 pub fn read_until(probe: &mut Probe, what: &str, done: impl Fn(&Pass) -> bool) -> Pass {
     let deadline = Instant::now() + Duration::from_secs(15);

@@ -35,6 +35,7 @@ const SHOTS = [
   { name: 'edge', path: edge, state: 'network', full: true },
   { name: 'edge-dark', path: edge, state: 'network', dark: true, full: true },
   { name: 'edge-phone', path: edge, state: 'network', width: 360, height: 740, full: true },
+  { name: 'edge-dns', path: '/edges/checkoutservice/emailservice', state: 'quiet', full: true },
   { name: 'map', path: '/map', state: 'network' },
   { name: 'map-dark', path: '/map?metric=loss', state: 'network', dark: true },
   { name: 'map-workload', path: '/map?workload=checkoutservice', state: 'network' },

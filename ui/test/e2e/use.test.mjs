@@ -226,14 +226,18 @@ test('an alert leads to its edges at its time', async () => {
   await page.close();
 });
 
-test('UDP is drawn where there is some', async () => {
+test('UDP, DNS and HTTP are drawn where there is some', async () => {
   const { page } = await at('/edges/checkoutservice/emailservice');
-  const udp = page.locator('section[aria-label=UDP]');
-  const titles = await udp.locator('section').evaluateAll((list) => list.map((s) => s.getAttribute('aria-label')));
-  assert.deepEqual(titles, ['UDP traffic (bytes)', '# UDP datagrams', 'UDP conversations']);
-  await page.goto(`${fake.url}/edges/frontend/cartservice`);
+  const drawn = async (about) =>
+    page.locator(`section[aria-label=${about}] section`).evaluateAll((list) => list.map((s) => s.getAttribute('aria-label')));
+  assert.deepEqual(await drawn('UDP'), ['UDP traffic (bytes)', '# UDP datagrams', 'UDP conversations']);
+  assert.deepEqual(await drawn('DNS'), ['# DNS questions', '# DNS errors', 'DNS time to answer']);
+  assert.deepEqual(await drawn('HTTP'), []);
+  await page.goto(`${fake.url}/edges/frontend/checkoutservice`);
   await settled(page);
-  assert.equal(await udp.count(), 0);
+  assert.deepEqual(await drawn('UDP'), []);
+  assert.deepEqual(await drawn('DNS'), []);
+  assert.deepEqual(await drawn('HTTP'), ['# HTTP answers', 'HTTP time to answer']);
   await page.close();
 });
 

@@ -1,4 +1,6 @@
 // A made-up shop for tests and screenshots of the interface alone: every number here is generated, none was measured.
+import { tellExchanges } from './exchanges.mjs';
+import { histogram } from './histogram.mjs';
 
 const CALLS = [
   ['loadgenerator', 'frontend', 8080],
@@ -122,36 +124,6 @@ function trouble(scenario, edge) {
   return {};
 }
 
-/** One edge has UDP too. */
-function datagrams(bytes, sees) {
-  const count = Math.round(bytes / 4000);
-  const [sent, received] = [sees.source, sees.dest].map((is) => (is ? count : null));
-  return {
-    'udp.bytes.sent': sees.source ? count * 180 : null,
-    'udp.bytes.received': sees.dest ? count * 180 : null,
-    'udp.bytes': count * 180,
-    'udp.datagrams.sent': sent,
-    'udp.datagrams.received': received,
-    'udp.datagrams': count,
-    'udp.drops': sees.dest ? 0 : null,
-    'udp.active': sees.source ? 10 : null,
-  };
-}
-
-const BUCKETS = 72;
-const bucketOf = (seconds) => Math.max(0, Math.min(BUCKETS - 1, Math.round(4 * Math.log2(seconds / 50e-6))));
-export const bucketValue = (bucket) => 50e-6 * 2 ** (bucket / 4);
-const SPREAD = [0.08, 0.3, 0.34, 0.17, 0.07, 0.04];
-
-function histogram(seconds, samples) {
-  const counts = new Float64Array(BUCKETS);
-  const middle = bucketOf(seconds);
-  SPREAD.forEach((share, i) => {
-    counts[Math.min(BUCKETS - 1, middle + i - 1)] += Math.round(share * samples);
-  });
-  return counts;
-}
-
 /** One ten-second row of an edge; null if no agent saw it. */
 export function fact(scenario, edge, windowS) {
   if (windowS < scenario.startS) return null;
@@ -199,7 +171,7 @@ export function fact(scenario, edge, windowS) {
     v['tcp.accepts'] = client ? (attempts ?? 0) - (timeouts ?? 0) : 0;
     v['tcp.accept_overflow'] = 0;
   }
-  if (edge.source.workload === 'checkoutservice' && edge.dest.workload === 'emailservice') Object.assign(v, datagrams(bytes, sees));
+  tellExchanges(row, edge, requests, bytes, rtt, sees);
   if (!sees.source) return row;
   const syn = client ? Math.round((timeouts ?? 0) * 1.4) : 0;
   v['tcp.retrans'] = lost + syn;

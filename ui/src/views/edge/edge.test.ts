@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import type { EdgesAnswer } from '~/api/types';
 import { items } from '~/lib/edges';
@@ -58,4 +59,9 @@ it('time is shared out without remainder, and not without an agent', () => {
   expect(parts?.map((p) => p.seconds)).toEqual([24, 5, 1, 70]);
   const [blind] = items(answer({ 'tcp.bytes': [1, 2] }), []);
   expect(blind && timeParts(blind)).toBeUndefined();
+});
+
+it('asks for measures that the catalogue has, all of them', () => {
+  const page = readFileSync('../docs/signals.md', 'utf8');
+  expect(EDGE_MEASURES.filter((m) => !page.includes(`\`${m}\``))).toEqual([]);
 });

@@ -216,7 +216,7 @@ export const PLANS: Plan[] = [
   {
     about: 'DNS',
     title: '# DNS errors',
-    subtitle: 'Answers by code; NXDOMAIN is one that says there is no such name',
+    subtitle: 'By code; NXDOMAIN: there is no such name',
     kind: 'columns',
     unit: 'count',
     lines: [
@@ -241,7 +241,7 @@ export const PLANS: Plan[] = [
   {
     about: 'HTTP',
     title: '# HTTP answers',
-    subtitle: 'By status, and requests whose connection ended before their answer',
+    subtitle: 'By status; no answer: the connection ended before it',
     kind: 'columns',
     unit: 'count',
     lines: [

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* DNS (RFC 1035), by its port: questions and answers, at both ends. Its names are looked at in user space, not here. */
+/* DNS (RFC 1035), by its port: questions and answers, at both ends. Its names are looked at in user space (heard.bpf.h), not here. */
 #ifndef DNS_BPF_H
 #define DNS_BPF_H
 
@@ -51,6 +51,7 @@ static __always_inline void heed_message(struct __sk_buff *ctx, const struct con
 		return;
 	}
 	answer(flow, dns_outcome(header[3] & DNS_CODE));
+	hear_answer(ctx, ctl, key, at, ctx->len - at);
 	settle_question(ctl, key, client_port, id);
 }
 

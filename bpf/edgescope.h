@@ -7,7 +7,7 @@
 #define EDGESCOPE_H
 
 /* Raise with every change of a struct below or of a counter's meaning: pinned maps of another layout are replaced. */
-#define EDGESCOPE_LAYOUT 7
+#define EDGESCOPE_LAYOUT 10
 
 #define COMM_LEN 16
 #define ADDRESS_LEN 16
@@ -115,6 +115,8 @@ enum packets {
 	PACKETS_UDP = 1,
 	PACKETS_DNS = 2,
 	PACKETS_HTTP = 4,
+	/* answers and greetings that name far ends, where DNS and HTTP are looked for */
+	PACKETS_NAMES = 8,
 };
 
 enum scope_mode {
@@ -178,6 +180,7 @@ enum loss {
 	LOSS_DATAGRAMS_FULL,	/* as LOSS_FLOWS_FULL, of UDP */
 	LOSS_QUESTIONS_FULL,	/* a question that no time is taken of, nor whether it is answered: too many wait */
 	LOSS_DURATIONS_FULL,	/* time to an answer lost */
+	LOSS_NAMES_FULL,	/* an answer or greeting not passed on: its names may go unknown */
 	LOSS_COUNT,
 };
 
@@ -228,6 +231,22 @@ struct real_end {
 enum split_for {
 	SPLIT_FOR_CLIENTS = 1,
 	SPLIT_FOR_SERVERS = 2,
+};
+
+enum heard_kind {
+	/* A message of DNS, as it reached who asked. */
+	HEARD_ANSWER = 1,
+	/* The beginning of a TLS connection, as its client sent it. */
+	HEARD_GREETING = 2,
+};
+
+/* Before what is passed on of a packet. */
+struct heard {
+	/* The socket's own. */
+	struct flow_key flow;
+	__u32 kind;
+	/* Of the packet's data, beginning with the first; what is behind them in the record means nothing. */
+	__u32 bytes;
 };
 
 struct drop_key {

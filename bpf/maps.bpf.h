@@ -12,6 +12,8 @@
 
 #define QUESTIONS_MAX 16384 /* 88 B each, when used: 3,000 questions a second that wait for 5 s */
 
+#define NAMES_BYTES (2 << 20) /* 1,800 answers between two looks of user space, a second apart */
+
 /* The default of `flows` and the histograms; user space sets its own before loading. */
 #define FLOWS_MAX 65536
 #define DATAGRAMS_MAX 16384
@@ -153,6 +155,11 @@ struct {
 	__type(key, struct question);
 	__type(value, struct asked);
 } questions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, NAMES_BYTES);
+} names SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -66,6 +66,8 @@ static __always_inline void heed_request_or_answer(struct __sk_buff *ctx, const 
 	if (bpf_skb_load_bytes(ctx, g->payload, head, sizeof(head)))
 		return;
 	if (by_client && !is_request(head)) {
+		if (sent && !s->http && head[0] == TLS_HANDSHAKE)
+			hear_greeting(ctx, ctl, &s->key, g->payload, g->bytes);
 		if (s->http != HTTP_SPOKEN)
 			is_no_http(s, head);
 		return;

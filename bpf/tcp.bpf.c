@@ -19,6 +19,7 @@
 #include "flush.bpf.h"
 #include "header.bpf.h"
 #include "exchange.bpf.h"
+#include "heard.bpf.h"
 #include "http.bpf.h"
 #include "state.bpf.h"
 #include "sweep.bpf.h"
@@ -36,3 +37,4 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* No map holds these; named here so that the object's BTF has them, for the check of user space's mirror. */
 const struct listener_record *unused_listener_record;
 const enum loss *unused_loss;
+const struct heard *unused_heard;

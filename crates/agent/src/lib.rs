@@ -7,6 +7,7 @@
 //! committed. An agent that is killed anywhere loses nothing and tells nothing twice; whatever is lost otherwise is counted by reason ([`metrics`]).
 #![forbid(unsafe_code)]
 
+mod asked;
 mod backoff;
 mod baseline_file;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod counters;
 mod crash_tests;
 pub mod delta;
 mod exchanges;
+mod heard;
 pub mod inventory;
 pub mod measures;
 pub mod metrics;

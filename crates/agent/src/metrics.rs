@@ -40,6 +40,7 @@ numbers! {
         Sockets = "edgescope_agent_sockets", "established sockets in scope";
         Endpoints = "edgescope_agent_endpoints", "addresses and ports told to the server";
         Translations = "edgescope_agent_translations", "connections that the node translates, as far as known";
+        Names = "edgescope_agent_names", "addresses and ports of which a name was heard";
         SpoolBatches = "edgescope_agent_spool_batches", "batches that wait for their acknowledgement";
         SpoolBytes = "edgescope_agent_spool_bytes", "bytes of the spool";
         ReadMicroseconds = "edgescope_agent_read_microseconds", "time that the last reading took";

@@ -2,10 +2,12 @@
 
 use crate::counters::Counter;
 use crate::delta::Delta;
+use crate::heard::{FarName, Names};
 use crate::inventory::{Claim, can_be_owned_whole};
 use crate::measures::{DNS_PORT, Spoken, Sum};
 use crate::naming::{Naming, is_unknown};
 use edgescope_identity::address::{is_group, to_bytes};
+use edgescope_identity::directory::Span;
 use edgescope_identity::local::Local;
 use edgescope_identity::nat::{Far, Seen, View};
 use edgescope_model::wire::{self, Batch, Observation, Owner};
@@ -35,6 +37,8 @@ struct Key {
     client_seen_as: Option<IpAddr>,
     /// By the port that the socket talks to.
     is_dns: bool,
+    /// As heard in the socket's namespace.
+    far_name: Option<FarName>,
 }
 
 /// Observations of one window, before they are put into batches.
@@ -51,8 +55,8 @@ pub struct Window {
 
 impl Window {
     /// Names the local end of every flow, finds its real far end, and adds up what belongs together. The server tells apart who is behind the addresses of
-    /// `split`.
-    pub fn of(deltas: &[Delta], naming: &mut Naming, nat: &View<'_>, split: &HashSet<IpAddr>) -> Self {
+    /// `split`; `names` are what this node has heard of far ends.
+    pub fn of(deltas: &[Delta], naming: &mut Naming, nat: &View<'_>, split: &HashSet<IpAddr>, names: &mut Names, now: Span) -> Self {
         let mut window = Self::default();
         for delta in deltas {
             let key = &delta.key;
@@ -74,6 +78,7 @@ impl Window {
                 protocol: key.protocol,
                 client_seen_as,
                 is_dns: key.is_dns || key.service_port == DNS_PORT,
+                far_name: names.far(key, now.to_us),
             };
             let (sum, inferred) = window.sums.entry(place).or_default();
             sum.add(delta);
@@ -204,6 +209,8 @@ fn observation(key: &Key, sum: &Sum, role_inferred: bool) -> Observation {
         sent: sum.sent(spoken, key.server),
         received: sum.received(spoken, key.server),
         client_seen_as: key.client_seen_as.map(to_bytes).unwrap_or_default(),
+        far_name: key.far_name.as_ref().map(|far| far.name.to_string()).unwrap_or_default(),
+        far_name_heard: key.far_name.as_ref().map_or(wire::Heard::Unspecified, |far| far.heard).into(),
     }
 }
 
@@ -213,7 +220,6 @@ mod tests {
     use crate::counters::{Cumulative, Totals};
     use crate::source::Area;
     use crate::testing::key;
-    use edgescope_identity::directory::Span;
     use edgescope_identity::local::{Namer, Place};
     use edgescope_identity::rules::{Match, Rule, Rules};
 
@@ -227,7 +233,8 @@ mod tests {
         let key = edgescope_probe::FlowKey { local: local.parse().unwrap(), protocol: Protocol::Udp, ..key(7) };
         let delta = Delta { key, counted: Cumulative { totals, ..Cumulative::default() }, rtt_us_max: None, rtt_us_min: None };
         let ledger = crate::nat::Ledger::default();
-        let window = Window::of(&[delta], &mut naming, &ledger.view(Span { from_us: 0, to_us: 1 }), &HashSet::new());
+        let now = Span { from_us: 0, to_us: 1 };
+        let window = Window::of(&[delta], &mut naming, &ledger.view(now), &HashSet::new(), &mut Names::default(), now);
         assert_eq!(window.sums.keys().map(|key| key.protocol).collect::<Vec<_>>(), [Protocol::Udp]);
         window.observed.iter().map(|claim| claim.address).collect()
     }

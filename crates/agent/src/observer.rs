@@ -1,6 +1,8 @@
 //! One window after the other: read, look around, subtract, name, store. Blocking; time comes as an argument.
 
+use crate::asked::{Asked, Question};
 use crate::delta::{Baseline, Delta, deltas};
+use crate::heard::Names;
 use crate::inventory::Inventory;
 use crate::metrics::{Gauge, Metrics, Total};
 use crate::naming::Naming;
@@ -9,7 +11,7 @@ use crate::observe::{Owners, Window};
 use crate::source::{Areas, Source};
 use crate::spool::{Checkpoint, Spool, SpoolError};
 use edgescope_identity::directory::Span;
-use edgescope_model::wire::{Drops, Endpoint, Owner};
+use edgescope_model::wire::{self, Drops, Endpoint, Owner};
 use edgescope_probe::{FlowKey, Losses, Pass, ProbeError};
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -66,6 +68,8 @@ pub struct Observer<S> {
     unlisted: bool,
     split: Vec<IpAddr>,
     nat: Ledger,
+    names: Names,
+    asked: Asked,
     /// Damaged files of the spool that a batch has told of.
     corrupt_told: u64,
     /// Cgroups that the look for this window's names left out; 0 where all names were known without one.
@@ -105,6 +109,8 @@ impl<S: Source> Observer<S> {
             unlisted: true,
             split: Vec::new(),
             nat: Ledger::default(),
+            names: Names::default(),
+            asked: Asked::default(),
             corrupt_told: 0,
             cgroups_left_out: 0,
         };
@@ -172,12 +178,21 @@ impl<S: Source> Observer<S> {
         }
     }
 
-    /// Takes in namespaces that have come since the window began, so that their sockets count from then on.
-    pub fn refresh(&mut self) {
+    /// Takes in what has happened since the window began: names that were heard, before their ring is full, and namespaces that have come, so that their sockets
+    /// count from then on. `now` is the running window.
+    pub fn refresh(&mut self, now: Span) {
+        self.hear(now);
         if self.source.has_moved()
             && let Err(error) = self.source.look_around()
         {
             tracing::warn!(%error, "cannot look around: the end of the window tries again");
+        }
+    }
+
+    fn hear(&mut self, now: Span) {
+        match self.source.heard() {
+            Ok(heard) => self.names.learn(&heard, now.to_us, &mut self.asked),
+            Err(error) => tracing::warn!(%error, "cannot hear names: the next second tries again"),
         }
     }
 
@@ -196,14 +211,20 @@ impl<S: Source> Observer<S> {
         let reach = Span { from_us: self.checkpoint.window_end_us.min(now.from_us), ..now };
         // After the reading: of every connection that it holds the beginning has been heard.
         let nat_losses = self.nat.take(self.source.translations(), now);
-        let window = Window::of(&told.flows, &mut self.naming, &self.nat.view(reach), &self.split.iter().copied().collect());
+        self.hear(now);
+        let split = self.split.iter().copied().collect();
+        let window = Window::of(&told.flows, &mut self.naming, &self.nat.view(reach), &split, &mut self.names, now);
+        self.names.expire(now.to_us);
         let changed = self.inventory.look(&areas.areas, &pass.listeners, &window.observed, &mut self.naming, now);
         self.unlisted |= changed;
         let corrupt = self.lock_spool().corrupt();
         let mut lost = self.lost(&pass, &areas, told.restarted, window.unnamed);
         count(&mut lost, "spool_files_damaged", corrupt - self.corrupt_told);
         nat_losses.into_iter().for_each(|(reason, more)| count(&mut lost, reason, more));
+        self.names.lost().into_iter().for_each(|(reason, more)| count(&mut lost, reason, more));
         count(&mut lost, "nat_ambiguous", window.ambiguous);
+        let (questions, questions_left_out) = self.asked.take(&mut self.naming);
+        count(&mut lost, "questions_left_out", questions_left_out);
         let local: HashSet<IpAddr> = areas.areas.iter().flat_map(|area| &area.addresses).copied().collect();
         let (translations, translations_cut) = self.nat.for_others(reach, &local);
         count(&mut lost, "nat_translations_cut", translations_cut);
@@ -222,6 +243,7 @@ impl<S: Source> Observer<S> {
                 }
                 batch.losses = tells.clone().into_iter().collect();
                 batch.translations.clone_from(&translations);
+                batch.questions = questions.iter().map(|asked| question(asked, &mut owners)).collect();
                 batch.drops = dropped.iter().map(|(reason, count)| Drops { reason: reason.clone(), count: *count }).collect();
             }
             batch.owners = owners.into_list();
@@ -253,6 +275,7 @@ impl<S: Source> Observer<S> {
         self.metrics.set(Gauge::Flows, pass.flows.len() as u64);
         self.metrics.set(Gauge::Sockets, pass.sockets);
         self.metrics.set(Gauge::Translations, self.nat.known() as u64);
+        self.metrics.set(Gauge::Names, self.names.len() as u64);
         self.metrics.set(Gauge::Endpoints, self.inventory.len() as u64);
         self.metrics.set(Gauge::ReadMicroseconds, u64::try_from(pass.took.as_micros()).unwrap_or(u64::MAX));
         self.forget_idle()
@@ -319,6 +342,12 @@ impl<S: Source> Observer<S> {
     }
 }
 
+fn question(asked: &Question, owners: &mut Owners) -> wire::Question {
+    let Question { owner, name, answers } = asked;
+    let owner = owners.number(owner).unwrap_or(0);
+    wire::Question { owner, name: name.to_string(), answers: answers.all, nxdomain: answers.nxdomain, failures: answers.failed }
+}
+
 fn count(lost: &mut BTreeMap<String, u64>, reason: &str, count: u64) {
     if count > 0 {
         *lost.entry(reason.to_owned()).or_default() += count;
@@ -351,6 +380,7 @@ fn losses(pass: &Pass) -> BTreeMap<String, u64> {
         datagrams_full,
         questions_full,
         durations_full,
+        names_full,
     } = pass.losses;
     let named = [
         ("kernel_storage", storage),
@@ -364,6 +394,7 @@ fn losses(pass: &Pass) -> BTreeMap<String, u64> {
         ("kernel_datagrams_full", datagrams_full),
         ("kernel_questions_full", questions_full),
         ("kernel_durations_full", durations_full),
+        ("kernel_names_full", names_full),
         ("kernel_missed_runs", pass.missed_runs.unwrap_or(0)),
     ];
     named.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect()

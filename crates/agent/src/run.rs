@@ -173,7 +173,7 @@ async fn observe(mut observer: Observer<impl Source>, shared: Arc<Shared>, inter
                 () = tokio::time::sleep(left.min(REFRESH)) => {}
             }
             observer = blocking(move || {
-                observer.refresh();
+                observer.refresh(window);
                 observer
             })
             .await;

@@ -4,7 +4,7 @@ use crate::config::{AgentConfig, ScopeConfig};
 use crate::nat::{Changes, Watch};
 use crate::netns::{Found, addresses_in};
 use edgescope_identity::host::{self, Listing, Namespace};
-use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, KeptBound, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
+use edgescope_probe::{FlowKey, FlowReading, Heard, HookState, HookStatus, KeptBound, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
@@ -75,6 +75,13 @@ pub trait Source: Send + 'static {
     fn translations(&mut self) -> Changes {
         Changes::default()
     }
+    /// What clients have heard and said of names since the last time; asked every second.
+    ///
+    /// # Errors
+    /// If the source has failed; nothing but names is lost then.
+    fn heard(&mut self) -> Result<Vec<Heard>, ProbeError> {
+        Ok(Vec::new())
+    }
     /// Paths of cgroups by id, as they are now.
     fn cgroups(&mut self) -> Listing<HashMap<u64, String>>;
 }
@@ -112,6 +119,7 @@ impl KernelSource {
             udp: config.udp,
             dns: config.dns,
             http: config.http,
+            names: config.names,
         };
         let mut probe = Probe::load(&probe_config)?;
         for bound in probe.kept_bounds() {
@@ -219,6 +227,10 @@ impl Source for KernelSource {
 
     fn translations(&mut self) -> Changes {
         self.nat.as_mut().map(Watch::changes).unwrap_or_default()
+    }
+
+    fn heard(&mut self) -> Result<Vec<Heard>, ProbeError> {
+        self.probe.heard()
     }
 
     fn cgroups(&mut self) -> Listing<HashMap<u64, String>> {

@@ -12,6 +12,7 @@
 
 mod agent;
 mod explain;
+mod heard;
 mod kubernetes;
 mod stored;
 mod translated;
@@ -22,6 +23,7 @@ use crate::nat::Table;
 use crate::rules::Rules;
 use crate::{address, dims_of, found_by, pod_of};
 use agent::Agent;
+use heard::Words;
 use edgescope_model::dims::EndDims;
 use edgescope_model::wire;
 use std::collections::{HashMap, HashSet};
@@ -147,6 +149,7 @@ pub struct Directory {
     counters: Counters,
     translations: Table,
     apart: Apart,
+    words: Words,
 }
 
 impl Directory {
@@ -165,6 +168,7 @@ impl Directory {
             counters: Counters::default(),
             translations: Table::new(limits.translations_max),
             apart: Apart::new(),
+            words: Words::default(),
         }
     }
 
@@ -225,6 +229,7 @@ impl Directory {
             self.list(&batch.agent_id, &batch.owners, &batch.endpoints, batch.window_end_us);
         }
         self.take_translations(batch, Span::of(batch));
+        self.take_words(batch, Span::of(batch));
     }
 
     /// The agent lives, and its last list still holds.
@@ -271,6 +276,7 @@ impl Directory {
         self.counters.claims_expired += (before - self.claims_count) as u64;
         self.forget_agents(now_us);
         self.expire_translations(now_us);
+        self.expire_words(now_us.saturating_sub(self.limits.linger_us));
         self.kubernetes.expire(now_us);
     }
 

@@ -36,6 +36,10 @@ pub mod found_by {
     pub const UNIT: &str = "systemd";
     /// The name of the process.
     pub const PROCESS: &str = "process";
+    /// The name that was asked for, in an answer of DNS that led to the address.
+    pub const DNS: &str = "dns";
+    /// The server's name in the greeting of TLS.
+    pub const TLS_SNI: &str = "tls_sni";
     /// The node that holds an address which several workloads share.
     pub const NODE: &str = "node";
     /// A public address, grouped by its prefix.

@@ -16,6 +16,7 @@
 //! twice, and nothing is lost where one of them has an agent. Proven against a naive model in the tests.
 
 mod ends;
+mod heard;
 
 use crate::cgroup::PodRef;
 use crate::directory::{Directory, End, Found, Span};
@@ -26,6 +27,8 @@ use edgescope_model::histogram::Histogram;
 use edgescope_model::signal::{self, Ends, Kind, Side, Signal};
 use edgescope_model::wire;
 use ends::RealEnds;
+pub(crate) use heard::Heard;
+use heard::is_heard;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -166,7 +169,8 @@ struct Resolver<'a> {
     /// Numbers of local ends, by owner, address and served port.
     local: HashMap<(u32, End), u32>,
     numbers: HashMap<Arc<EndDims>, u32>,
-    found: HashMap<End, (u32, Found)>,
+    /// By end, and what the observing side calls it.
+    found: HashMap<(End, Option<Heard<'a>>), (u32, Found)>,
     public_addresses: HashSet<IpAddr>,
     rows: HashMap<EdgeNumbers, FactRow>,
     counters: Counters,
@@ -196,7 +200,7 @@ impl<'a> Resolver<'a> {
         resolver
     }
 
-    fn take(&mut self, observation: &wire::Observation) {
+    fn take(&mut self, observation: &'a wire::Observation) {
         let ends = RealEnds::of(observation, self.directory, self.window);
         let owner = Some(observation.owner).filter(|owner| (*owner as usize) < self.owners.len());
         let (Some(ends), Some(owner)) = (ends, owner) else {
@@ -205,8 +209,8 @@ impl<'a> Resolver<'a> {
         };
         let RealEnds { far, role, port, .. } = ends;
         let local = self.local(owner, ends.near);
-        let near_found = self.find(ends.near).1;
-        let (remote, far_found) = self.find(far);
+        let near_found = self.find(ends.near, None).1;
+        let (remote, far_found) = self.find(far, Heard::of(observation));
         self.count(&far_found, &ends);
         let (near_named, far_named) = self.can_name(&ends, &near_found, &far_found);
         self.counters.returned_late += u64::from(self.late || near_found.returned_us > i64::MIN);
@@ -225,7 +229,7 @@ impl<'a> Resolver<'a> {
     /// so it is judged by the address that the server sees, which both know. Where no agent speaks for the client, the server's always may.
     fn can_name(&mut self, ends: &RealEnds, near: &Found, far: &Found) -> (bool, bool) {
         let Some(mask) = ends.client_seen_as else { return (near.named, far.named) };
-        let mask_named = self.find(mask).1.named;
+        let mask_named = self.find(mask, None).1.named;
         match ends.role {
             Role::Client => (mask_named || !near.owned, far.named),
             Role::Server => (near.named, mask_named || !far.owned),
@@ -250,12 +254,15 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// What the directory says of an end, asked once a batch.
-    fn find(&mut self, end: End) -> (u32, Found) {
-        if let Some(known) = self.found.get(&end) {
+    /// What the directory says of an end, or who talks to it, asked once a batch.
+    fn find(&mut self, end: End, heard: Option<Heard<'a>>) -> (u32, Found) {
+        if let Some(known) = self.found.get(&(end, heard)) {
             return known.clone();
         }
         let mut found = self.directory.find(&self.batch.agent_id, end, self.window);
+        if let Some(heard) = heard {
+            heard.name(&mut found);
+        }
         let public = !found.owned && !found.dims.ip.is_empty() && !address::is_private(end.address);
         if public && !self.public_addresses.contains(&end.address) {
             if self.public_addresses.len() < PUBLIC_ADDRESSES_MAX {
@@ -266,7 +273,7 @@ impl<'a> Resolver<'a> {
             }
         }
         let number = self.number(&found.dims);
-        self.found.insert(end, (number, found.clone()));
+        self.found.insert((end, heard), (number, found.clone()));
         (number, found)
     }
 
@@ -298,7 +305,7 @@ impl<'a> Resolver<'a> {
         }
         if !found.named {
             counters.ambiguous_remote += u64::from(!found.told);
-        } else if !found.owned && !found.dims.ip.is_empty() && !address::is_node_local(far.address) {
+        } else if !found.owned && !found.dims.ip.is_empty() && !address::is_node_local(far.address) && !is_heard(found) {
             if address::is_private(far.address) { counters.unnamed_private += 1 } else { counters.unnamed_public += 1 }
         }
     }

@@ -1,6 +1,6 @@
 //! How messages of the wire are read: as protocol buffers, but only if they do not grow beyond measure when decoded.
 //!
-//! An empty part of a message takes two bytes on the wire and up to 264 in memory, so a bound on bytes alone lets 8 MiB become a gigabyte. The parts are
+//! An empty part of a message takes two bytes on the wire and up to 288 in memory, so a bound on bytes alone lets 8 MiB become a gigabyte. The parts are
 //! counted before they are decoded.
 
 mod parts;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod asked;
 pub mod codec;
 pub mod dims;
 pub mod fact;

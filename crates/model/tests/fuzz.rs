@@ -3,7 +3,7 @@
 use edgescope_fuzz::{Campaign, Source, hex_lines};
 use edgescope_model::codec::{HEAP_PER_BYTE_MAX, read};
 use edgescope_model::histogram::Histogram;
-use edgescope_model::wire::{Batch, Drops, Endpoint, HelloRequest, Measure, Observation, Owner, Translation};
+use edgescope_model::wire::{Batch, Drops, Endpoint, HelloRequest, Measure, Observation, Owner, Question, Translation};
 use prost::Message;
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/wire.txt");
@@ -72,6 +72,8 @@ fn observation(source: &mut Source) -> Observation {
         protocol: source.below(4) as i32,
         sent: (0..source.length(8)).map(|_| measure(source)).collect(),
         received: (0..source.length(4)).map(|_| measure(source)).collect(),
+        far_name: text(source),
+        far_name_heard: source.below(4) as i32,
         ..Observation::default()
     }
 }
@@ -85,6 +87,10 @@ fn translation(source: &mut Source) -> Translation {
     }
 }
 
+fn question(source: &mut Source) -> Question {
+    Question { owner: source.below(5) as u32, name: text(source), answers: source.number(), nxdomain: source.number(), failures: source.below(9) as u64 }
+}
+
 fn batch(source: &mut Source) -> Batch {
     Batch {
         agent_id: text(source),
@@ -96,6 +102,7 @@ fn batch(source: &mut Source) -> Batch {
         losses: (0..source.length(3)).map(|_| (text(source), source.number())).collect(),
         drops: (0..source.length(3)).map(|_| Drops { reason: text(source), count: source.number() }).collect(),
         translations: (0..source.length(4)).map(|_| translation(source)).collect(),
+        questions: (0..source.length(4)).map(|_| question(source)).collect(),
         ..Batch::default()
     }
 }

@@ -213,6 +213,7 @@ fn start(connections: usize) -> (Vec<Holder>, Probe) {
         udp: true,
         dns: true,
         http: true,
+        names: true,
         ..ProbeConfig::default()
     };
     let probe = Probe::load(&config).unwrap();

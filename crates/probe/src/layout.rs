@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Protocol, Role};
+use crate::types::{Comm, Counters, FlowKey, Heard, Hist, Listener, Losses, Protocol, Role, Said};
 
 /// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 10;
 pub const BUCKETS: usize = 200;
 
 const ROLE_CLIENT: u8 = 1;
@@ -20,6 +20,10 @@ const IPPROTO_UDP: u8 = 17;
 pub const PACKETS_UDP: u32 = 1;
 pub const PACKETS_DNS: u32 = 2;
 pub const PACKETS_HTTP: u32 = 4;
+pub const PACKETS_NAMES: u32 = 8;
+
+const HEARD_ANSWER: u32 = 1;
+const HEARD_GREETING: u32 = 2;
 
 /// Plain data shared with the kernel: any bytes are a value, no padding.
 ///
@@ -44,7 +48,7 @@ macro_rules! plain {
         unsafe impl Plain for $t {}
     )* };
 }
-plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, RawConnection, RawRealEnd, Losses);
+plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, RawConnection, RawRealEnd, RawHeard, Losses);
 
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,6 +131,15 @@ pub struct RawRealEnd {
     pub service_port: u16,
     pub masked: u8,
     pub unused: [u8; 5],
+}
+
+/// What stands before a packet's data.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawHeard {
+    pub flow: RawKey,
+    pub kind: u32,
+    pub bytes: u32,
 }
 
 #[repr(C)]
@@ -240,6 +253,20 @@ impl From<&RawListener> for Listener {
             cgroup: raw.owner.cgroup,
             tgid: raw.owner.tgid,
         }
+    }
+}
+
+impl Heard {
+    /// From a record of the ring; `None` if it is none.
+    pub(crate) fn from_record(record: &[u8]) -> Option<Self> {
+        let raw = RawHeard::from_bytes(record)?;
+        let said = match raw.kind {
+            HEARD_ANSWER => Said::Answer,
+            HEARD_GREETING => Said::Greeting,
+            _ => return None,
+        };
+        let payload = record.get(size_of::<RawHeard>()..)?.get(..raw.bytes as usize)?;
+        Some(Self { flow: (&raw.flow).into(), said, payload: payload.into() })
     }
 }
 

@@ -41,7 +41,7 @@ fn histogram(source: &mut Source) -> RawHistogram {
 }
 
 fn record(source: &mut Source) -> Vec<u8> {
-    match source.below(4) {
+    match source.below(5) {
         0 => histogram(source).bytes().to_vec(),
         1 => RawListener {
             owner: RawOwner { cgroup: 1, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0", tgid: 7, unused: 0 },
@@ -51,6 +51,11 @@ fn record(source: &mut Source) -> Vec<u8> {
         }
         .bytes()
         .to_vec(),
+        3 => {
+            let payload = source.bytes(source.length(64));
+            let raw = RawHeard { flow: key(source), kind: source.below(4) as u32, bytes: source.below(96) as u32 };
+            [raw.bytes(), &payload].concat()
+        }
         2 => RawDrop { netns: 3, reason: source.number() as u32 }.bytes().to_vec(),
         _ => key(source).bytes().to_vec(),
     }
@@ -83,6 +88,9 @@ fn records() {
         if let Some(raw) = RawListener::from_bytes(input) {
             let listener = Listener::from(&raw);
             assert!(listener.addr.is_none_or(|address| !address.is_unspecified()));
+        }
+        if let Some(heard) = Heard::from_record(input) {
+            assert!(heard.payload.len() + size_of::<RawHeard>() <= input.len());
         }
         if let Some(raw) = RawDrop::from_bytes(input) {
             assert_eq!(raw.bytes(), &input[..size_of::<RawDrop>()]);

@@ -130,6 +130,7 @@ fn mirrors_match_the_object() {
     compare!(btf, "drop_key", RawDrop { netns, reason });
     compare!(btf, "connection", RawConnection { client, server, client_port, server_port, role, protocol, unused });
     compare!(btf, "real_end", RawRealEnd { address, service_port, masked, unused });
+    compare!(btf, "heard", RawHeard { flow, kind, bytes });
     compare!(btf, "owner", RawOwner { cgroup, comm, tgid, unused });
     compare!(btf, "listener_record", RawListener { owner, netns, port, local });
 }

@@ -30,6 +30,6 @@ pub use probe::Probe;
 pub use report::{KernelReport, Tier, hook_report, kernel_report};
 pub use translate::{RealEnd, SocketSide, Translator};
 pub use types::{
-    Comm, Counters, Drops, FlowKey, FlowReading, Hist, HookState, HookStatus, KeptBound, Listener, Losses, MarkReport, Pass, ProbeConfig,
-    ProgramCost, Protocol, Role, Scope,
+    Comm, Counters, Drops, FlowKey, FlowReading, Heard, Hist, HookState, HookStatus, KeptBound, Listener, Losses, MarkReport, Pass, ProbeConfig,
+    ProgramCost, Protocol, Role, Said, Scope,
 };

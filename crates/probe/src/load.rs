@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramMut};
 
-use crate::layout::{LAYOUT, PACKETS_DNS, PACKETS_HTTP, PACKETS_UDP, RawControl};
+use crate::layout::{LAYOUT, PACKETS_DNS, PACKETS_HTTP, PACKETS_NAMES, PACKETS_UDP, RawControl};
 use crate::maps::{Maps, PINNED};
 use crate::pins::Pins;
 use crate::scope::{self, cgroup_root};
@@ -55,7 +55,8 @@ fn asks(config: &ProbeConfig) -> bool {
 
 /// What the programs look for in packets.
 fn packets(config: &ProbeConfig) -> u32 {
-    let wanted = [(config.udp, PACKETS_UDP), (config.dns, PACKETS_DNS), (config.http, PACKETS_HTTP)];
+    let names = config.names && (config.dns || config.http);
+    let wanted = [(config.udp, PACKETS_UDP), (config.dns, PACKETS_DNS), (config.http, PACKETS_HTTP), (names, PACKETS_NAMES)];
     wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, packets)| packets).sum()
 }
 
@@ -267,6 +268,7 @@ fn take_maps(object: &Object) -> Result<Maps, ProbeError> {
         handshakes: take("handshakes")?,
         durations: take("durations")?,
         questions: take("questions")?,
+        names: take("names")?,
         socks: take("socks")?,
         datagram_socks: take("datagram_socks")?,
         services: take("services")?,

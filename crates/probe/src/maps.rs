@@ -22,6 +22,7 @@ pub struct Maps {
     pub handshakes: MapHandle,
     pub durations: MapHandle,
     pub questions: MapHandle,
+    pub names: MapHandle,
     pub socks: MapHandle,
     pub datagram_socks: MapHandle,
     pub services: MapHandle,
@@ -35,7 +36,7 @@ pub struct Maps {
 }
 
 /// What outlives the process, by name in the object and in the pin directory.
-pub const PINNED: [&str; 16] = [
+pub const PINNED: [&str; 17] = [
     "flows",
     "datagrams",
     "others",
@@ -43,6 +44,7 @@ pub const PINNED: [&str; 16] = [
     "handshakes",
     "durations",
     "questions",
+    "names",
     "socks",
     "datagram_socks",
     "services",
@@ -65,6 +67,7 @@ impl Maps {
             &self.handshakes,
             &self.durations,
             &self.questions,
+            &self.names,
             &self.socks,
             &self.datagram_socks,
             &self.services,

@@ -1,17 +1,18 @@
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use libbpf_rs::MapHandle;
+use libbpf_rs::{MapHandle, RingBufferBuilder};
 
 use crate::layout::{Plain, RawDrop, RawHistogram, RawKey, RawListener};
 use crate::load::{self, Loaded, MARKERS, SWEEP_QUESTIONS};
 use crate::maps::{self, Maps};
 use crate::reasons::Reasons;
 use crate::{
-    Counters, Drops, FlowKey, FlowReading, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, Protocol,
+    Counters, Drops, FlowKey, FlowReading, Heard, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, Protocol,
     RemoveReport, Scope, Translator, mark, pins, report, scope,
 };
 
@@ -172,6 +173,21 @@ impl Probe {
             }
         }
         Ok(forgotten)
+    }
+
+    /// What clients in scope have heard and said of names since the last call, or since the ring was full ([`Losses::names_full`]); empty unless
+    /// [`ProbeConfig::names`] is set.
+    pub fn heard(&mut self) -> Result<Vec<Heard>, ProbeError> {
+        let failed = |what| move |error: libbpf_rs::Error| ProbeError::Map { map: "names", what, source: std::io::Error::other(error.to_string()) };
+        let all = RefCell::new(Vec::new());
+        let mut ring = RingBufferBuilder::new();
+        let take = |record: &[u8]| {
+            all.borrow_mut().extend(Heard::from_record(record));
+            0
+        };
+        ring.add(&self.maps().names, take).map_err(failed("map"))?;
+        ring.build().and_then(|ring| ring.consume()).map_err(failed("read"))?;
+        Ok(all.into_inner())
     }
 
     /// Detaches all that is pinned under `agent_id` and frees its maps.

@@ -70,7 +70,7 @@ pub fn kernel_report() -> KernelReport {
 /// As [`crate::Probe::load`].
 pub fn hook_report() -> Result<Vec<HookStatus>, ProbeError> {
     let config =
-        ProbeConfig { scope: Scope::Namespaces(Vec::new()), pin: false, drops: true, udp: true, dns: true, http: true, ..ProbeConfig::default() };
+        ProbeConfig { scope: Scope::Namespaces(Vec::new()), pin: false, drops: true, udp: true, dns: true, http: true, names: true, ..ProbeConfig::default() };
     Ok(crate::Probe::load(&config)?.hooks().to_vec())
 }
 

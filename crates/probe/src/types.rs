@@ -38,6 +38,8 @@ pub struct ProbeConfig {
     pub dns: bool,
     /// Count requests and answers of HTTP/1 in clear text, at the same place.
     pub http: bool,
+    /// Pass answers of DNS on, and greetings of TLS, as clients hear and send them: where DNS and HTTP are counted. See [`crate::Probe::heard`].
+    pub names: bool,
     /// Count the kernel's packet drops by reason.
     pub drops: bool,
 }
@@ -55,6 +57,7 @@ impl Default for ProbeConfig {
             datagrams_max: 16_384,
             dns: false,
             http: false,
+            names: false,
             drops: false,
         }
     }
@@ -268,6 +271,27 @@ pub struct Losses {
     pub questions_full: u64,
     /// Times to an answer lost.
     pub durations_full: u64,
+    /// Answers and greetings not passed on.
+    pub names_full: u64,
+}
+
+/// What was said, of which a far end's name can be learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A message of DNS (RFC 1035), as it reached who asked.
+    Answer,
+    /// The beginning of a TLS connection (RFC 8446), as its client sent it.
+    Greeting,
+}
+
+/// What a client heard or said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The socket's own flow: the far end is whom it talks to, before any translation.
+    pub flow: FlowKey,
+    pub said: Said,
+    /// The first bytes of it: up to 1 KiB of an answer, 2 KiB of a greeting.
+    pub payload: Box<[u8]>,
 }
 
 /// Packets dropped by the kernel in one namespace for one reason, cumulative.

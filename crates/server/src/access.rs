@@ -40,6 +40,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/api/v1/incidents/{id}", Needs(Role::Viewer)),
     ("GET", "/api/v1/diagnose", Needs(Role::Viewer)),
     ("GET", "/api/v1/why", Needs(Role::Viewer)),
+    ("GET", "/api/v1/dns/names", Needs(Role::Viewer)),
     ("GET", "/api/v1/status", Needs(Role::Viewer)),
     ("GET", "/api/v1/agents", Needs(Role::Viewer)),
     ("GET", "/api/v1/coverage", Needs(Role::Viewer)),

@@ -75,6 +75,8 @@ export const api = {
     data(client.GET('/api/v1/incidents', { params: { query: { from, to } }, ...abort(signal) }), signal),
   incident: (id: string, signal?: Signal) =>
     data(client.GET('/api/v1/incidents/{id}', { params: { path: { id } }, ...abort(signal) }), signal),
+  asked: (from: string, to: string, workload: string, limit: number, signal?: Signal) =>
+    data(client.GET('/api/v1/dns/names', { params: { query: { from, to, workload, limit } }, ...abort(signal) }), signal),
   diagnose: (from: string, to: string, workload?: string, signal?: Signal) =>
     data(client.GET('/api/v1/diagnose', { params: { query: { from, to, ...(workload ? { workload } : {}) } }, ...abort(signal) }), signal),
 };

@@ -112,6 +112,16 @@ export const useIncident = (id: string | undefined) =>
     refetchInterval: (q) => (q.state.data?.closed_at ? false : STATUS_EVERY_MS),
   });
 
+/** Names that a workload asked DNS for, the most asked first. */
+export function useAsked(range: Range, workload: string, limit: number) {
+  const [from, to] = span(range);
+  return useQuery({
+    queryKey: ['asked', from, to, workload, limit],
+    placeholderData: whileRangeMoves(from, to, workload, String(limit)),
+    queryFn: ({ signal }) => api.asked(from, to, workload, limit, signal),
+  });
+}
+
 export function useDiagnosis(range: Range, workload: string | undefined, enabled: boolean) {
   const [from, to] = span(range);
   return useQuery({

@@ -19,6 +19,9 @@ export type Culprit = Schemas['Culprit'];
 export type Hypothesis = Schemas['Hypothesis'];
 export type Verdict = Schemas['Verdict'];
 
+export type Asked = Schemas['Asked'];
+export type AskedName = Schemas['AskedName'];
+
 export type Alert = Schemas['Alert'];
 export type Incident = Schemas['Incident'];
 export type Status = Schemas['Status'];

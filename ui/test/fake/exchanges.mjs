@@ -68,3 +68,17 @@ function tellTimes(row, protocol, rtt, serves, answered, sees) {
   if (sees.source) row.hists[`${protocol}.client.duration`] = histogram(serves + rtt, answered);
   if (sees.dest) row.hists[`${protocol}.server.duration`] = histogram(serves, answered);
 }
+
+const ASKED = [
+  ['emailservice.shop.svc.cluster.local', 4812, 0, 0],
+  ['smtp.example.com', 377, 0, 12],
+  ['smtp.example.com.shop.svc.cluster.local', 377, 377, 0],
+  ['', 64, 3, 0],
+];
+
+/** What `/dns/names` says: the same of every workload and time. */
+export function asked(parameters) {
+  const [from, to, workload] = ['from', 'to', 'workload'].map((name) => parameters.get(name));
+  const names = ASKED.map(([name, answers, nxdomain, failures]) => ({ namespace: 'shop', workload, name, answers, nxdomain, failures }));
+  return { from, to, kept_from: from, names, names_total: names.length + 3 };
+}

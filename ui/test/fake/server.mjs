@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { catalogue } from './catalogue.mjs';
+import { asked } from './exchanges.mjs';
 import { BadQuery } from './query.mjs';
 import { scenario } from './scenarios.mjs';
 
@@ -71,6 +72,8 @@ async function handle(request, response, state, current) {
   switch (kind) {
     case 'edges':
       return json(response, 200, { ...s.edgesAnswer(JSON.parse(await body(request))), coverage: s.coverage(), own_hidden: true });
+    case 'dns':
+      return json(response, 200, asked(url.searchParams));
     case 'catalogue':
       return json(response, 200, catalogue);
     case 'status':

@@ -5,6 +5,7 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod diagnose;
+pub mod dns;
 pub mod doctor;
 pub mod edges;
 pub mod replay;

@@ -44,10 +44,14 @@ const MEANINGS: &[(&str, &str)] = &[
     ("agent.rtt", "One raw round-trip sample a round trip; else the smoothed one, once a window"),
     ("agent.drops", "Count the packets that the kernel drops, by its reason; costs something for a dropped packet only"),
     ("agent.udp", "Count UDP, by its packets; costs a little for each packet of any protocol"),
-    ("agent.dns", "Count questions and answers of DNS, at both ends; at the same place as UDP, and without the names that are asked for"),
+    ("agent.dns", "Count questions and answers of DNS, at both ends; at the same place as UDP, counted without the names that are asked for"),
     (
         "agent.http",
         "Count requests and answers of HTTP/1 in clear text, by status class, with their times; at the same place, and nothing of their content",
+    ),
+    (
+        "agent.names",
+        "Learn names of far ends from the answers of DNS and the greetings of TLS that this node's clients get and send; where agent.dns and agent.http look",
     ),
     ("agent.nat", "Name the real ends of connections whose addresses this node translates, as its connection tracking tells"),
     ("agent.metrics_listen", "Loopback address of a page with the agent's own numbers (/metrics); default: none"),

@@ -1,8 +1,10 @@
 //! Why an end is called what it is called: the directory's answer in words, with all that was ever said of the address.
 
+use super::heard::Word;
 use super::{Claimed, Directory, End, Found, Span};
 use crate::kubernetes::Kubernetes;
 use crate::kubernetes::held::Choice;
+use crate::resolve::Heard;
 use crate::{address, found_by};
 use edgescope_model::time::from_micros;
 
@@ -10,12 +12,14 @@ impl Directory {
     /// Who has an end at a moment, why in a sentence, and every claim of its address that is remembered: open ones first, then the newest.
     pub fn explain(&self, end: End, at_us: i64) -> (Found, String, Vec<Claimed>) {
         let window = Span { from_us: at_us, to_us: at_us + 1 };
-        let (found, about) = self.in_kubernetes(None, end, window, self.find_claimed(None, end, window));
+        let (mut found, about) = self.in_kubernetes(None, end, window, self.find_claimed(None, end, window));
         let mut claims: Vec<Claimed> = self.claimed(end.address).collect();
         claims.sort_by(|a, b| (b.open, b.from_us, a.port, &a.agent).cmp(&(a.open, a.from_us, b.port, &b.agent)));
-        let reason = match about {
-            Some(about) => self.told_by(end, window, &about, &claims),
-            None => reason(end, &found, &claims, at_us),
+        let word = self.word_on(end, at_us).filter(|word| Heard { name: &word.name, resolution_type: word.resolution_type }.name(&mut found));
+        let reason = match (about, word) {
+            (Some(about), _) => self.told_by(end, window, &about, &claims),
+            (None, Some(word)) => heard(word),
+            (None, None) => reason(end, &found, &claims, at_us),
         };
         let lack = if found.told { None } else { self.lack(end, window) };
         (found, lack.map_or_else(|| reason.clone(), |lack| format!("{reason}; {lack}")), claims)
@@ -45,6 +49,15 @@ impl Directory {
             _ => None,
         }
     }
+}
+
+/// How an agent came to call it so.
+fn heard(word: &Word) -> String {
+    let how = match word.resolution_type {
+        found_by::TLS_SNI => "its clients greet it by this name in TLS",
+        _ => "it is in the answer that its clients got when they asked DNS for this name",
+    };
+    format!("no agent holds it and no rule names it; agent {} hears what it is called: {how}", word.agent)
 }
 
 fn reason(end: End, found: &Found, claims: &[Claimed], at_us: i64) -> String {

@@ -1,18 +1,19 @@
 //! The parts of a message, counted before it is decoded.
 
+use crate::wire::Owner;
 use prost::Message;
 use prost::bytes::Buf;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use tonic::Status;
 
-/// Most parts of a message: as many owners, endpoints, observations and translations as a batch may have (`server::intake::bounds`); 264 bytes each are 76 MB.
+/// Most parts of a message: as many owners, endpoints, observations and translations as a batch may have (`server::intake::bounds`); 288 bytes each are 84 MB.
 const PARTS_MAX: usize = 290_000;
 /// Most parts of those parts: 10,000 observations of 40 measures, 10,000 owners of ten names, and as much again; 72 bytes each are 72 MB.
 const PARTS_OF_PARTS_MAX: usize = 1_000_000;
 
-/// What a message may take of the heap, for each byte on the wire: an empty part of two bytes becomes 264, in a list that doubles and is copied as
+/// What a message may take of the heap, for each byte on the wire: an empty part of two bytes becomes an owner, the largest of them, in a list that doubles and is copied as
 /// it grows.
-pub const HEAP_PER_BYTE_MAX: usize = 264 / 2 * 3;
+pub const HEAP_PER_BYTE_MAX: usize = size_of::<Owner>() / 2 * 3;
 
 /// Reads a message as the intake does.
 ///
@@ -66,7 +67,7 @@ impl<'a> Iterator for Parts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Batch, Endpoint, Measure, Observation, Owner};
+    use crate::wire::{Batch, Endpoint, Measure, Observation};
     use proptest::prelude::*;
 
     fn refused(batch: &Batch) -> bool {

@@ -7,6 +7,7 @@ pub mod edges;
 pub mod error;
 pub mod health;
 pub mod map;
+pub mod questions;
 pub mod range;
 pub mod sql;
 pub mod status;
@@ -61,6 +62,7 @@ fn routes() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(alerts::incident))
         .routes(routes!(diagnose::get))
         .routes(routes!(why::get))
+        .routes(routes!(questions::get))
         .routes(routes!(status::status))
         .routes(routes!(status::agents))
         .routes(routes!(status::coverage))

@@ -16,6 +16,8 @@ const ENDPOINTS_MAX: usize = 50_000;
 const OBSERVATIONS_MAX: usize = 200_000;
 /// Translated connections of one node in one window that concern others; an agent tells of 8,000.
 const TRANSLATIONS_MAX: usize = 20_000;
+/// Names asked for by a node's clients in one window; an agent tells of some 300.
+const QUESTIONS_MAX: usize = 5_000;
 const HOOKS_MAX: usize = 128;
 const LOSSES_MAX: usize = 64;
 const LOSS_REASON_BYTES_MAX: usize = 64;
@@ -102,8 +104,11 @@ pub fn batch(batch: &mut Batch, now_us: i64, late_us_max: i64) -> Result<u64, Re
     at_most("endpoints", batch.endpoints.len(), ENDPOINTS_MAX)?;
     at_most("observations", batch.observations.len(), OBSERVATIONS_MAX)?;
     at_most("translations", batch.translations.len(), TRANSLATIONS_MAX)?;
+    at_most("questions", batch.questions.len(), QUESTIONS_MAX)?;
     let lost = batch.losses.values_mut().chain(batch.drops.iter_mut().map(|drops| &mut drops.count));
-    let cut = owners(&mut batch.owners) + shorten(&mut batch.boot_id, VALUE_BYTES_MAX) + lost.map(lower).sum::<u64>();
+    let texts = batch.observations.iter_mut().map(|of| &mut of.far_name).chain(batch.questions.iter_mut().map(|of| &mut of.name));
+    let names: u64 = texts.map(|text| shorten(text, VALUE_BYTES_MAX)).sum();
+    let cut = names + owners(&mut batch.owners) + shorten(&mut batch.boot_id, VALUE_BYTES_MAX) + lost.map(lower).sum::<u64>();
     Ok(cut + batch.observations.iter_mut().map(measures).sum::<u64>())
 }
 

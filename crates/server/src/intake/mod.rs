@@ -4,6 +4,7 @@ pub mod agents;
 pub mod bounds;
 mod names;
 pub mod own;
+pub mod questions;
 pub mod service;
 
 pub use names::Names;
@@ -22,6 +23,7 @@ use edgescope_model::fact::FactRow;
 use edgescope_model::time::from_micros;
 use edgescope_model::wire::{Batch, HelloRequest, LeaveRequest};
 use own::OwnAddresses;
+use questions::Questions;
 use prost::Message;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +47,7 @@ pub struct Intake {
     pub agents: Agents,
     pub names: Arc<Names>,
     pub own: OwnAddresses,
+    pub questions: Questions,
     /// Bytes of batches at work.
     pending: Arc<Semaphore>,
     pending_bytes_max: usize,
@@ -109,6 +112,7 @@ impl Intake {
             agents: Agents::new(config.agents_max, stored),
             names,
             own: OwnAddresses::default(),
+            questions: Questions::default(),
             pending: Arc::new(Semaphore::new(pending_bytes_max)),
             pending_bytes_max,
             batch_bytes_max: config.batch_bytes_max,
@@ -253,7 +257,13 @@ impl Intake {
         let apart = self.own.take_apart(&mut batch);
         let names = Arc::clone(&self.names);
         // Up to hundreds of thousands of observations: not on a thread that serves connections.
-        let (batch, rows, counters) = tokio::task::spawn_blocking(move || names.read(|directory| resolved(batch, &apart, directory))).await?;
+        let named = move || {
+            names.read(|directory| {
+                let asked = questions::of_batch(&batch, directory);
+                (resolved(batch, &apart, directory), asked)
+            })
+        };
+        let ((batch, rows, counters), asked) = tokio::task::spawn_blocking(named).await?;
         for (reason, count) in lost(&counters, &told) {
             let sum = losses.entry(reason).or_default();
             *sum = sum.saturating_add(count);
@@ -271,7 +281,7 @@ impl Intake {
             caught_up_us: batch.caught_up_us,
         };
         let (agent_id, sequence, window_end_us, sockets) = (ready.agent_id.clone(), ready.sequence, ready.window_end_us, ready.sockets);
-        let (rows, claims, clock_offset_us) = (ready.rows.len() as u64, ready.claims.clone(), ready.clock_offset_us);
+        let (rows, claims, clock_offset_us, window_start_us) = (ready.rows.len() as u64, ready.claims.clone(), ready.clock_offset_us, ready.window_start_us);
         let started = Instant::now();
         let committed = self.tables.commit(ready).await.inspect_err(|_| self.names.put_back(claims.clone()))?;
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
@@ -296,6 +306,7 @@ impl Intake {
             self.metrics.batch("duplicate");
             return Ok(sequence);
         }
+        self.questions.take(asked, window_start_us, now);
         self.metrics.batch("committed");
         self.metrics.rows.inc_by(rows);
         self.metrics.observations.inc_by(observations);

@@ -88,6 +88,7 @@ impl Names {
     pub fn readings(&self) -> Vec<Reading> {
         let (counters, claims) = self.read(|directory| (directory.counters(), directory.len()));
         let (translations, evicted) = self.read(|directory| (directory.translations() as u64, directory.translations_evicted()));
+        let (heard, unheard) = self.read(Directory::names_heard);
         let reading = |name: &str, help: &str, kind, value: u64| Reading {
             name: format!("directory_{name}"),
             help: help.to_owned(),
@@ -103,6 +104,8 @@ impl Names {
             reading("translations", "Connections whose addresses a node translates and another's agent sees", ReadingKind::Gauge, translations),
             reading("translations_evicted", "Translated connections forgotten for want of room", ReadingKind::Counter, evicted),
             reading("translations_invalid", "Translated connections that made no sense", ReadingKind::Counter, counters.translations_invalid),
+            reading("names_heard", "Names that agents heard of ends of which nobody speaks, kept to explain them", ReadingKind::Gauge, heard as u64),
+            reading("names_heard_dropped", "Such names for which there was no room", ReadingKind::Counter, unheard),
             reading(
                 "apart_dropped",
                 "Addresses beyond those that an agent can keep apart by connection",

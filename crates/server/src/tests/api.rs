@@ -228,3 +228,14 @@ async fn a_name_is_explained() {
         assert_eq!((status, body["field"].as_str()), (StatusCode::BAD_REQUEST, Some(field)), "{body}");
     }
 }
+
+#[tokio::test]
+async fn what_was_asked_of_dns_is_told_and_wrong_parameters_are_named() {
+    let bench = bench_with_edges();
+    let (status, asked) = bench.get("/api/v1/dns/names").await;
+    assert_eq!((status, &asked["names"], &asked["names_total"]), (StatusCode::OK, &json!([]), &json!(0)), "{asked}");
+    for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("from=soon", "from")] {
+        let (status, body) = bench.get(&format!("/api/v1/dns/names?{query}")).await;
+        assert_eq!((status, body["field"].as_str()), (StatusCode::BAD_REQUEST, Some(field)), "{body}");
+    }
+}

@@ -17,6 +17,7 @@ import { PAIR } from '~/parts/groups';
 import { HealthMark, Name, Tag } from '~/parts/marks';
 import { useShades } from '~/parts/shades';
 import { Busy, Failure, Nothing } from '~/parts/states';
+import { Asked } from './Asked';
 import { BothEnds } from './BothEnds';
 import { Breakdown } from './Breakdown';
 import css from './Edge.module.css';
@@ -92,7 +93,7 @@ export function Edge() {
             <BothEnds item={item} />
             <TimeBar item={item} />
           </div>
-          <Charts view={view} query={query} table={answer.data} shades={shades} />
+          <Charts view={view} query={query} table={answer.data} shades={shades} workload={source} />
         </>
       )}
       <Breakdown view={view} filter={filter} />
@@ -100,8 +101,17 @@ export function Edge() {
   );
 }
 
+interface ChartsProps {
+  view: View;
+  query: EdgeQuery;
+  table: EdgesAnswer;
+  shades: Shade[];
+  /** The edge's source. */
+  workload: string;
+}
+
 /** All charts by what they are about; those that would show nothing are named only. */
-function Charts({ view, query, table, shades }: { view: View; query: EdgeQuery; table: EdgesAnswer; shades: Shade[] }) {
+function Charts({ view, query, table, shades, workload }: ChartsProps) {
   const { compare } = view;
   const shifted = compare && { ...query, from: instant(compare.from), to: instant(compare.to), compare_from: null, compare_to: null };
   const before = useEdges(shifted).data;
@@ -143,6 +153,7 @@ function Charts({ view, query, table, shades }: { view: View; query: EdgeQuery; 
                   );
                 })}
               </div>
+              {about === 'DNS' && <Asked view={view} workload={workload} />}
             </section>
           )
         );

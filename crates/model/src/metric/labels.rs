@@ -98,13 +98,13 @@ pub fn resolution_type(found_by: &str) -> String {
     let word = match found_by {
         "" | "unknown" => "NONE",
         "ip" | "prefix" => "IP",
-        "dns" | "sni" => "DNS",
+        "dns" | "tls_sni" => "DNS",
         "cloud" | "cloud_range" | "aws" => "AWS",
         "metadata" | "instance_metadata" => "INSTANCE_METADATA",
         "process" | "systemd" => "PROCESS",
         "loopback" => "LOCALHOST",
-        "k8s" | "kubernetes" | "pod" => "K8S_CONTAINER",
-        "container" | "docker" | "containerd" | "cri" | "ecs" => "CONTAINER",
+        "kubernetes" => "K8S_CONTAINER",
+        "docker" | "podman" | "containerd" | "cri" | "ecs" => "CONTAINER",
         "nomad" => "NOMAD",
         other => return other.to_uppercase(),
     };

@@ -111,7 +111,8 @@ fn ends_without_an_agent_are_called_what_clients_call_them() {
         if names == 2 { Ok(()) } else { Err(format!("{names} greetings")) }
     });
     drop(capture.stop());
-    let question = Question { group_by: "source.workload,dest.workload,dest.resolution_type,port,role".to_owned(), ..Question::since(from, &["tcp.connects"]) };
+    let question =
+        Question { group_by: "source.workload,dest.workload,dest.resolution_type,port,role".to_owned(), ..Question::since(from, &["tcp.connects"]) };
     until("edges by the names that were heard", STORED, || {
         let edges = pair.server.api().edges(&question)?;
         for (name, found_by, port) in [("db.example.com", "dns", PLAIN), ("api.example.com", "tls_sni", TLS)] {

@@ -66,11 +66,8 @@ impl Asked {
     /// Counts an answer that reached a client.
     pub fn count(&mut self, flow: &FlowKey, message: &Message) {
         let Some(question) = message.question.as_ref().filter(|_| message.response && message.opcode == 0) else { return };
-        let answers = Answers {
-            all: 1,
-            nxdomain: u64::from(message.rcode == NX_DOMAIN),
-            failed: u64::from(!matches!(message.rcode, NO_ERROR | NX_DOMAIN)),
-        };
+        let answers =
+            Answers { all: 1, nxdomain: u64::from(message.rcode == NX_DOMAIN), failed: u64::from(!matches!(message.rcode, NO_ERROR | NX_DOMAIN)) };
         let client = Client { netns: flow.netns, local: flow.local, comm: flow.comm, cgroup: flow.cgroup };
         let mut pair = (client, Arc::<str>::from(question.name.as_str()));
         if self.counts.len() >= PAIRS_MAX && !self.counts.contains_key(&pair) {

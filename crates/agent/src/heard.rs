@@ -222,7 +222,11 @@ mod tests {
     #[test]
     fn what_was_asked_for_names_every_address_of_the_answer() {
         let mut names = Names::default();
-        learn(&mut names, &[answer("DB.example.com", 0, &[(ip("10.9.0.1"), 60), (ip("10.9.0.2"), 60)]), answer("v6.test", 0, &[(ip("fd00::9"), 60)])], 0);
+        learn(
+            &mut names,
+            &[answer("DB.example.com", 0, &[(ip("10.9.0.1"), 60), (ip("10.9.0.2"), 60)]), answer("v6.test", 0, &[(ip("fd00::9"), 60)])],
+            0,
+        );
         assert_eq!(called(&mut names, "10.9.0.1", 5432, 1).unwrap(), "db.example.com by HEARD_DNS");
         assert_eq!(called(&mut names, "10.9.0.2", 80, 1).unwrap(), "db.example.com by HEARD_DNS");
         assert_eq!(called(&mut names, "fd00::9", 80, 1).unwrap(), "v6.test by HEARD_DNS");

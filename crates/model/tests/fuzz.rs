@@ -88,7 +88,13 @@ fn translation(source: &mut Source) -> Translation {
 }
 
 fn question(source: &mut Source) -> Question {
-    Question { owner: source.below(5) as u32, name: text(source), answers: source.number(), nxdomain: source.number(), failures: source.below(9) as u64 }
+    Question {
+        owner: source.below(5) as u32,
+        name: text(source),
+        answers: source.number(),
+        nxdomain: source.number(),
+        failures: source.below(9) as u64,
+    }
 }
 
 fn batch(source: &mut Source) -> Batch {

@@ -52,7 +52,8 @@ fn record(source: &mut Source) -> Vec<u8> {
         .bytes()
         .to_vec(),
         3 => {
-            let payload = source.bytes(source.length(64));
+            let length = source.length(64);
+            let payload = source.bytes(length);
             let raw = RawHeard { flow: key(source), kind: source.below(4) as u32, bytes: source.below(96) as u32 };
             [raw.bytes(), &payload].concat()
         }

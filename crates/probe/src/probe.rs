@@ -12,8 +12,8 @@ use crate::load::{self, Loaded, MARKERS, SWEEP_QUESTIONS};
 use crate::maps::{self, Maps};
 use crate::reasons::Reasons;
 use crate::{
-    Counters, Drops, FlowKey, FlowReading, Heard, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost, Protocol,
-    RemoveReport, Scope, Translator, mark, pins, report, scope,
+    Counters, Drops, FlowKey, FlowReading, Heard, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost,
+    Protocol, RemoveReport, Scope, Translator, mark, pins, report, scope,
 };
 
 /// The kernel side, loaded and attached. Dropping it detaches everything unless it is pinned; pinned, it counts on.

@@ -42,7 +42,9 @@ pub fn run(args: &DnsArgs) -> anyhow::Result<()> {
 fn as_text(asked: &Asked) -> String {
     if asked.names.is_empty() {
         let from = asked.kept_from.format("%H:%M:%S");
-        return format!("no answer of DNS was seen in this range; what is remembered begins at {from} UTC, and agents count DNS where agent.dns and agent.names are on\n");
+        return format!(
+            "no answer of DNS was seen in this range; what is remembered begins at {from} UTC, and agents count DNS where agent.dns and agent.names are on\n"
+        );
     }
     let heads = ["workload", "name", "answers", "no such name", "errors"].map(str::to_owned);
     let mut out = show::table(&heads, &asked.names.iter().map(row).collect::<Vec<_>>(), 2);

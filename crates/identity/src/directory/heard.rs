@@ -38,7 +38,8 @@ impl Words {
         }
         let words = self.ends.entry(end).or_default();
         let same = |word: &&mut Word| word.agent == agent && word.name == heard.name && word.resolution_type == heard.resolution_type;
-        let goes_on = |word: &&mut Word| window.from_us <= word.until_us.saturating_add(GAP_US) && window.to_us.saturating_add(GAP_US) >= word.from_us;
+        let goes_on =
+            |word: &&mut Word| window.from_us <= word.until_us.saturating_add(GAP_US) && window.to_us.saturating_add(GAP_US) >= word.from_us;
         if let Some(word) = words.iter_mut().filter(same).find(goes_on) {
             (word.from_us, word.until_us) = (word.from_us.min(window.from_us), word.until_us.max(window.to_us));
             return;

@@ -23,8 +23,8 @@ use edgescope_model::fact::FactRow;
 use edgescope_model::time::from_micros;
 use edgescope_model::wire::{Batch, HelloRequest, LeaveRequest};
 use own::OwnAddresses;
-use questions::Questions;
 use prost::Message;
+use questions::Questions;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
@@ -281,7 +281,8 @@ impl Intake {
             caught_up_us: batch.caught_up_us,
         };
         let (agent_id, sequence, window_end_us, sockets) = (ready.agent_id.clone(), ready.sequence, ready.window_end_us, ready.sockets);
-        let (rows, claims, clock_offset_us, window_start_us) = (ready.rows.len() as u64, ready.claims.clone(), ready.clock_offset_us, ready.window_start_us);
+        let (rows, claims, clock_offset_us, window_start_us) =
+            (ready.rows.len() as u64, ready.claims.clone(), ready.clock_offset_us, ready.window_start_us);
         let started = Instant::now();
         let committed = self.tables.commit(ready).await.inspect_err(|_| self.names.put_back(claims.clone()))?;
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());

@@ -140,9 +140,13 @@ mod tests {
 
     fn batch(questions: &[(u32, &str, u64)]) -> Batch {
         let owners = ["web", "cart"].map(|workload| Owner { workload: workload.into(), namespace: "shop".into(), ..Owner::default() });
-        let questions = questions
-            .iter()
-            .map(|(owner, name, answers)| Question { owner: *owner, name: (*name).into(), answers: *answers, nxdomain: 1, failures: 2 });
+        let questions = questions.iter().map(|(owner, name, answers)| Question {
+            owner: *owner,
+            name: (*name).into(),
+            answers: *answers,
+            nxdomain: 1,
+            failures: 2,
+        });
         Batch { owners: owners.into(), questions: questions.collect(), ..Batch::default() }
     }
 

@@ -381,6 +381,82 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dns/names": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Names that clients had answers of DNS about, the most asked first, and what came of them. */
+        get: {
+            parameters: {
+                query?: {
+                    /**
+                     * @description Start: RFC 3339, `now` or a distance from now such as `-15m`, which it is if absent. Minutes are taken whole.
+                     * @example -15m
+                     */
+                    from?: string;
+                    /** @description So many names at most: 50 if absent, at most 1,000. */
+                    limit?: number;
+                    /**
+                     * @description End; now if absent.
+                     * @example now
+                     */
+                    to?: string;
+                    /** @description Of this workload alone. */
+                    workload?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Asked"];
+                    };
+                };
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description no token, or one that is not known */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+                /** @description the token's role may not: it needs viewer */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/edges": {
         parameters: {
             query?: never;
@@ -1209,6 +1285,45 @@ export interface components {
          * @enum {string}
          */
         Answer: "network" | "not_network" | "ambiguous" | "insufficient_evidence";
+        /** @description Names that clients had answers about in a range of time. */
+        Asked: {
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: date-time
+             * @description Nothing is remembered of before; this server remembers an hour, of the agents that speak to it.
+             */
+            kept_from: string;
+            /** @description The most answers first. */
+            names: components["schemas"]["AskedName"][];
+            /** @description Of how many these are the first. */
+            names_total: number;
+            /** Format: date-time */
+            to: string;
+        };
+        /** @description Answers about one name that reached one workload. */
+        AskedName: {
+            /**
+             * Format: int64
+             * @description Answers of any code.
+             */
+            answers: number;
+            /**
+             * Format: int64
+             * @description Answers with any other error.
+             */
+            failures: number;
+            /** @description In lower case, without the final dot; empty: all that are not told apart, since there were too many. */
+            name: string;
+            namespace: string;
+            /**
+             * Format: int64
+             * @description Answers that there is no such name.
+             */
+            nxdomain: number;
+            /** @description Who asked. */
+            workload: string;
+        };
         /** @description Every dimension, signal and derived measure. */
         Catalogue: {
             derived: components["schemas"]["CatalogueDerived"][];

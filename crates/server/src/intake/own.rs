@@ -75,6 +75,7 @@ impl OwnAddresses {
             agent_id: batch.agent_id.clone(),
             losses: Default::default(),
             drops: Vec::new(),
+            questions: Vec::new(),
             endpoints: Vec::new(),
             // The directory has them.
             translations: Vec::new(),

@@ -5,7 +5,7 @@ use edgescope_identity::cgroup::PodRef;
 use edgescope_identity::directory::{Directory, End, Span};
 use edgescope_identity::{dims_of, pod_of};
 use edgescope_model::asked::{Asked, AskedName};
-use edgescope_model::time::{from_micros, from_seconds};
+use edgescope_model::time::from_seconds;
 use edgescope_model::wire::Batch;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};

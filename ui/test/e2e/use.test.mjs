@@ -233,6 +233,8 @@ test('UDP, DNS and HTTP are drawn where there is some', async () => {
   assert.deepEqual(await drawn('UDP'), ['UDP traffic (bytes)', '# UDP datagrams', 'UDP conversations']);
   assert.deepEqual(await drawn('DNS'), ['# DNS questions', '# DNS errors', 'DNS time to answer']);
   assert.deepEqual(await drawn('HTTP'), []);
+  const asked = page.getByRole('row').filter({ hasText: 'smtp.example.com.shop.svc.cluster.local' });
+  assert.match(await asked.textContent(), /377\s*377\s*0$/);
   await page.goto(`${fake.url}/edges/frontend/checkoutservice`);
   await settled(page);
   assert.deepEqual(await drawn('UDP'), []);

@@ -13,7 +13,8 @@ const NAMES_MAX = 12;
 export function Asked({ view, workload }: { view: View; workload: string }) {
   const { data, error } = useAsked(view.range, workload, NAMES_MAX);
   const more = data ? data.names_total - data.names.length : 0;
-  const begins = data && Date.parse(data.kept_from) > view.range.from.getTime() ? `; remembered since ${clock(new Date(data.kept_from))}` : '';
+  const begins =
+    data && Date.parse(data.kept_from) > view.range.from.getTime() ? `; remembered since ${clock(new Date(data.kept_from))}` : '';
   return (
     <Card flush title="Names asked for" subtitle={`By the source, of any resolver: answers that reached it${begins}`}>
       {error ? (
@@ -63,7 +64,6 @@ function Row({ asked }: { asked: AskedName }) {
         <bdi>{asked.name || '(others)'}</bdi>
       </th>
       {[asked.answers, asked.nxdomain, asked.failures].map((count, at) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: three columns that stay where they are
         <td key={at} className="right">
           <Value unit="count" value={count} />
         </td>

@@ -1,7 +1,7 @@
 import { Button } from '@mantine/core';
 import { IconArrowsExchange } from '@tabler/icons-react';
 import { Link, useParams } from '@tanstack/react-router';
-import { useMemo } from 'react';
+import { Fragment, useMemo } from 'react';
 import { useAlerts, useEdges } from '~/api/queries';
 import type { Alert, EdgeQuery, EdgesAnswer } from '~/api/types';
 import { carry } from '~/app/search';
@@ -124,37 +124,39 @@ function Charts({ view, query, table, shades, workload }: ChartsProps) {
         const shown = drawn.filter((d) => d.plan.about === about && !quiet.includes(d));
         return (
           shown.length > 0 && (
-            <section key={about} className={css.about} aria-label={about}>
-              <h2>{about}</h2>
-              <div className={css.charts}>
-                {shown.map(({ plan, series }) => {
-                  const own = { ...query, measures: [...new Set(plan.lines.flatMap((l) => [l.measure, ...(l.less ?? [])]))] };
-                  return (
-                    <ChartCard
-                      key={plan.title}
-                      title={plan.title}
-                      subtitle={plan.subtitle}
-                      queries={[own]}
-                      data={{
-                        kind: plan.kind,
-                        unit: plan.unit,
-                        times: table.steps.map((s) => Date.parse(s)),
-                        stepS: table.step_s ?? view.step,
-                        from: view.range.from.getTime(),
-                        to: view.range.to.getTime(),
-                        series: [...series, ...beforeOf(plan, table, before)],
-                        shades,
-                      }}
-                      sync="edge"
-                      height={132}
-                      legend={6}
-                      onZoom={zoom}
-                    />
-                  );
-                })}
-              </div>
+            <Fragment key={about}>
+              <section className={css.about} aria-label={about}>
+                <h2>{about}</h2>
+                <div className={css.charts}>
+                  {shown.map(({ plan, series }) => {
+                    const own = { ...query, measures: [...new Set(plan.lines.flatMap((l) => [l.measure, ...(l.less ?? [])]))] };
+                    return (
+                      <ChartCard
+                        key={plan.title}
+                        title={plan.title}
+                        subtitle={plan.subtitle}
+                        queries={[own]}
+                        data={{
+                          kind: plan.kind,
+                          unit: plan.unit,
+                          times: table.steps.map((s) => Date.parse(s)),
+                          stepS: table.step_s ?? view.step,
+                          from: view.range.from.getTime(),
+                          to: view.range.to.getTime(),
+                          series: [...series, ...beforeOf(plan, table, before)],
+                          shades,
+                        }}
+                        sync="edge"
+                        height={132}
+                        legend={6}
+                        onZoom={zoom}
+                      />
+                    );
+                  })}
+                </div>
+              </section>
               {about === 'DNS' && <Asked view={view} workload={workload} />}
-            </section>
+            </Fragment>
           )
         );
       })}

@@ -99,7 +99,7 @@ fn ends_without_an_agent_are_called_what_clients_call_them() {
     let pair = Pair::new(TRAFFIC, "names", None, &[("left", 0)], &[]);
     let from = Utc::now();
     let netns = pair.lab.netns("left").expect("the lab has the host");
-    let capture = Capture::start(&netns, "eth0", pair.scene.dir(), "left.pcap", "tcp port 443");
+    let capture = Capture::whole(&netns, "eth0", pair.scene.dir(), "left.pcap", "tcp port 443");
     for is_ipv6 in [false, true] {
         resolve(&pair, "db.example.com", is_ipv6, 0);
         resolve(&pair, SECRET, is_ipv6, 3);
@@ -107,8 +107,8 @@ fn ends_without_an_agent_are_called_what_clients_call_them() {
         talk(&pair, is_ipv6, TLS, &greeting("api.example.com"));
     }
     until("both greetings in the capture", Duration::from_secs(20), || {
-        let names = capture::fields(capture.file(), "tls.handshake.type == 1", "frame.number").len();
-        if names == 2 { Ok(()) } else { Err(format!("{names} greetings")) }
+        let names = capture::texts(capture.file(), "tls.handshake.type == 1", "tls.handshake.extensions_server_name");
+        if names == ["api.example.com", "api.example.com"] { Ok(()) } else { Err(format!("{names:?}")) }
     });
     drop(capture.stop());
     let question =

@@ -18,13 +18,22 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts it and waits until it listens. The file is `name` in `dir`; `protocol` is `tcp` or `udp`.
+    /// Starts it and waits until it listens. The file is `name` in `dir`; `protocol` is `tcp` or `udp`. Of packets the headers.
     pub fn start(netns: &Path, interface: &str, dir: &Path, name: &str, protocol: &str) -> Capture {
+        Self::of_bytes(netns, interface, dir, name, protocol, "200")
+    }
+
+    /// The same of whole packets.
+    pub fn whole(netns: &Path, interface: &str, dir: &Path, name: &str, protocol: &str) -> Capture {
+        Self::of_bytes(netns, interface, dir, name, protocol, "65535")
+    }
+
+    fn of_bytes(netns: &Path, interface: &str, dir: &Path, name: &str, protocol: &str, bytes: &str) -> Capture {
         let file = dir.join(name);
         let mut command = Command::new("tcpdump");
-        // Headers are enough; packets are taken and written as they come, so that nothing is lost at the end.
+        // Packets are taken and written as they come, so that nothing is lost at the end.
         command
-            .args(["-n", "-p", "-U", "--immediate-mode", "-s", "200", "-B", "65536", "-Z", "root", "-i", interface, "-w"])
+            .args(["-n", "-p", "-U", "--immediate-mode", "-s", bytes, "-B", "65536", "-Z", "root", "-i", interface, "-w"])
             .arg(&file)
             .arg(protocol);
         let process = Process::start("tcpdump", command, &dir.join(format!("{name}.log")), Some(netns));
@@ -74,13 +83,15 @@ pub fn datagrams(capture: &Path, sources: &[String], port: u16) -> (u64, u64) {
 
 /// A number of each packet that passes a display filter of `tshark`.
 pub fn fields(capture: &Path, filter: &str, field: &str) -> Vec<f64> {
+    let number = |text: &String| text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok().map(f64::from));
+    texts(capture, filter, field).iter().filter_map(number).collect()
+}
+
+/// A text of each packet that passes a display filter of `tshark`.
+pub fn texts(capture: &Path, filter: &str, field: &str) -> Vec<String> {
     let mut command = Command::new("tshark");
     command.args(["-n", "-T", "fields", "-e", field, "-r"]).arg(capture).arg(filter);
-    let number = |line: &str| {
-        let text = line.trim();
-        text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok().map(f64::from))
-    };
-    run(command).lines().filter_map(number).collect()
+    run(command).lines().map(|line| line.trim().to_owned()).collect()
 }
 
 fn run(command: Command) -> String {

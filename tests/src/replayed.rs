@@ -47,13 +47,17 @@ struct Causes {
     ambiguous: u64,
     retrans: u64,
     resets_of_receiver: u64,
+    /// SYNs and SYN-ACKs sent again in connections with a reset.
+    syns_about_reset: u64,
+    /// SYNs that passed after their answer.
+    syns_missed: u64,
     /// Of tcptrace: data that it takes for probes of a closed window, in segments and bytes.
     probes: u64,
     probe_bytes: u64,
 }
 
 /// Why the three may differ. The names stand in the printed table; the decision about the witnesses has the reasons.
-pub const CAUSES: [&str; 7] = ["tail", "probe", "karn", "crossed", "two-of-three", "reset-rtt", "coarse"];
+pub const CAUSES: [&str; 9] = ["tail", "probe", "karn", "crossed", "two-of-three", "reset-rtt", "reset-syn", "missed-syn", "coarse"];
 
 /// One quantity of one capture, summed over its directions.
 #[derive(Debug, Clone)]
@@ -83,8 +87,16 @@ pub fn compare(name: &str, file: &Path) -> Comparison {
     let mut ours: BTreeMap<Direction, (Said, Causes)> = BTreeMap::new();
     for report in &connections {
         let (client, server) = (report.client, report.server);
-        add_ours(ours.entry((client, server)).or_default(), &report.client_to_server, report.server_to_client.resets);
-        add_ours(ours.entry((server, client)).or_default(), &report.server_to_client, report.client_to_server.resets);
+        let resets = report.client_to_server.resets + report.server_to_client.resets;
+        for (direction, said, other) in [
+            ((client, server), &report.client_to_server, &report.server_to_client),
+            ((server, client), &report.server_to_client, &report.client_to_server),
+        ] {
+            let entry = ours.entry(direction).or_default();
+            add_ours(entry, said, other.resets);
+            entry.1.syns_about_reset += if resets > 0 { said.retrans_syn + said.retrans_synack } else { 0 };
+        }
+        ours.entry((client, server)).or_default().1.syns_missed += u64::from(report.syn_missed);
     }
     let (tcptrace, probes) = tcptrace(file);
     let tshark = tshark(file);
@@ -162,8 +174,9 @@ fn one_direction(said: &Said, causes: &Causes, trace: &Said, shark: &Said, sums:
     equal("3 data packets", said.data_packets, Some(trace.data_packets), Some(shark.data_packets), [nothing, nothing]);
     equal("5 resets", said.resets, Some(trace.resets), Some(shark.resets), [nothing, nothing]);
     equal("6 zero windows", said.zero_windows, Some(trace.zero_windows), Some(shark.zero_windows), [nothing, nothing]);
-    let tail = [("tail", (0, causes.unseen_tail + causes.probes)), nothing];
-    equal("4 again or late", said.disordered, Some(trace.disordered), Some(shark.disordered), tail);
+    let tail = causes.unseen_tail + causes.probes;
+    let of_trace = if tail == 0 { ("reset-syn", (0, causes.syns_about_reset)) } else { ("tail", (0, tail + causes.syns_about_reset)) };
+    equal("4 again or late", said.disordered, Some(trace.disordered), Some(shark.disordered), [of_trace, nothing]);
     if let Err(what) = round_trips(said, causes, trace, shark, sums) {
         wrong.push(what);
     }
@@ -175,7 +188,8 @@ fn round_trips(said: &Said, causes: &Causes, trace: &Said, shark: &Said, sums: &
     let line = |quantity| Line { quantity, ours: 0.0, tcptrace: None, tshark: None, causes: BTreeMap::new() };
     let samples = sums.entry("7 rtt samples").or_insert_with(|| line("7 rtt samples"));
     samples.add(said.rtt_samples as f64, Some(trace.rtt_samples as f64), Some(shark.rtt_samples as f64));
-    let is_plain = said.rtt_samples == shark.rtt_samples && causes.held_back + causes.ambiguous + causes.retrans + causes.resets_of_receiver == 0;
+    let is_plain = said.rtt_samples == shark.rtt_samples
+        && causes.held_back + causes.ambiguous + causes.retrans + causes.resets_of_receiver + causes.syns_missed == 0;
     let mut because = |cause, count: u64| {
         if count > 0 {
             *samples.causes.entry(cause).or_default() += count;
@@ -185,12 +199,18 @@ fn round_trips(said: &Said, causes: &Causes, trace: &Said, shark: &Said, sums: &
     because("crossed", causes.crossed.0);
     // What tcptrace takes of the same.
     let taken = (said.rtt_samples - causes.crossed.0, said.rtt_sum_s - causes.crossed.1);
-    let of_resets = trace.rtt_samples.checked_sub(taken.0).filter(|of_resets| *of_resets <= causes.resets_of_receiver);
-    let Some(of_resets) = of_resets else {
+    // A sample that tcptrace takes and we do not has one of these causes, by turns.
+    let mut more = trace.rtt_samples.checked_sub(taken.0);
+    for (cause, share) in [("reset-rtt", causes.resets_of_receiver), ("missed-syn", causes.syns_missed), ("probe", causes.probes)] {
+        let explained = more.unwrap_or(0).min(share);
+        because(cause, explained);
+        more = more.map(|more| more - explained);
+    }
+    if more != Some(0) {
         return Err(format!("tcptrace has {} round trips, replay {}, with {causes:?}", trace.rtt_samples, said.rtt_samples));
-    };
-    because("reset-rtt", of_resets);
-    let forbidden = causes.held_back + causes.ambiguous + causes.retrans + causes.resets_of_receiver;
+    }
+    let of_resets = trace.rtt_samples - taken.0;
+    let forbidden = causes.held_back + causes.ambiguous + causes.retrans + causes.resets_of_receiver + causes.syns_missed;
     let missing = said.rtt_samples.saturating_sub(shark.rtt_samples);
     because("two-of-three", missing);
     if (missing > 0 && trace.rtt_samples != said.rtt_samples) || shark.rtt_samples > said.rtt_samples + forbidden {

@@ -70,6 +70,10 @@ pub struct Connection {
     syn_ns: Option<u64>,
     syn_last_ns: u64,
     syn_ack_ns: Option<u64>,
+    /// The number of the SYN that was answered.
+    answered: Option<u32>,
+    /// Its SYN passed after the answer: the capture lacks a copy of it.
+    pub is_syn_missed: bool,
     established_ns: Option<u64>,
     /// Of the first reset: who sent it, and whether the connection was established.
     reset: Option<(Side, bool)>,
@@ -100,6 +104,8 @@ impl Connection {
             syn_ns: None,
             syn_last_ns: 0,
             syn_ack_ns: None,
+            answered: None,
+            is_syn_missed: false,
             established_ns: None,
             reset: None,
             is_unreachable: false,
@@ -118,6 +124,8 @@ impl Connection {
         let from = self.side_of(segment);
         match self.senders[from].isn() {
             Some(isn) => isn != segment.sequence,
+            // The SYN that was answered before it passed: the capture missed the first copy.
+            None if from == 0 && self.answered == Some(segment.sequence) => false,
             // A SYN-ACK whose SYN was seen belongs here; a SYN in the midst of one that was joined does not.
             None => from == 0 || !segment.ack() || (self.syn_ns.is_none() && self.packets() > 0),
         }
@@ -175,9 +183,15 @@ impl Connection {
         let is_again = self.senders[from].synchronises(segment, now_ns);
         self.window_scales[from] = segment.options.window_scale;
         self.mss[from] = segment.options.mss;
+        if segment.ack() {
+            self.answered = Some(segment.acknowledgement.wrapping_sub(1));
+        }
         if !is_again {
             match segment.ack() {
-                false => self.syn_ns = Some(now_ns),
+                false => {
+                    self.syn_ns = Some(now_ns);
+                    self.is_syn_missed = self.syn_ack_ns.is_some();
+                }
                 true => self.syn_ack_ns = Some(now_ns),
             }
         }

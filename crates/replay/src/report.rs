@@ -28,6 +28,8 @@ pub struct TcpReport {
     pub server: SocketAddr,
     /// No SYN was captured: who is the client was concluded from the ports.
     pub client_inferred: bool,
+    /// The SYN passed after its own answer: the capture lacks a copy of it.
+    pub syn_missed: bool,
     pub start: DateTime<Utc>,
     pub end: DateTime<Utc>,
     pub first_packet: u64,
@@ -259,6 +261,7 @@ impl TcpReport {
             client: connection.ends[0],
             server: connection.ends[1],
             client_inferred: connection.is_inferred,
+            syn_missed: connection.is_syn_missed,
             start: time(connection.first_ns),
             end: time(connection.last_ns),
             first_packet: connection.first_packet,

@@ -38,6 +38,22 @@ fn a_whole_connection() {
 }
 
 #[test]
+fn a_syn_whose_answer_passed_first_begins_nothing_new() {
+    // The capture missed the first copy: its answer comes, then the second copy, then the answer again.
+    let begins = [(0, server(SYN | ACK, 0, 1, 0)), (2, client(SYN, 0, 0, 0)), (3, server(SYN | ACK, 0, 1, 0)), (5, client(ACK, 1, 1, 0))];
+    let mut story = begins.to_vec();
+    story.extend([(20, client(ACK, 1, 1, 700)), (28, server(ACK, 1, 701, 0))]);
+    let report = only(&story);
+    assert_eq!((report.server_to_client.retrans_synack, report.server_to_client.retrans, report.client_to_server.bytes_unique), (1, 1, 700));
+    assert_eq!((report.connect.established, report.client.port()), (1, 40_000));
+    // One with another number is another connection.
+    let (mut other, mut another) = (begins.to_vec(), client(SYN, 9_000, 0, 0));
+    another.from_client = true;
+    other[1] = (2, another);
+    assert_eq!(told(&other).tcp.len(), 2);
+}
+
+#[test]
 fn attempts_end_in_what_the_catalogue_names() {
     let syn = || client(SYN, 0, 0, 0);
     let outcome = |story: &[(u64, Seg)]| {

@@ -228,7 +228,8 @@ fn load_what_works(config: &ProbeConfig, place: &Place<'_>) -> Result<(Object, R
     Ok((object, refused))
 }
 
-fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u64) -> Result<OpenObject, ProbeError> {
+/// Opens the object with these programs alone, ready to be loaded.
+pub fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u64) -> Result<OpenObject, ProbeError> {
     let failed = |error: libbpf_rs::Error| ProbeError::Load(reason(&error));
     MESSAGES.with_borrow_mut(String::clear);
     let mut object = ObjectBuilder::default().open_memory(OBJECT).map_err(failed)?;
@@ -414,7 +415,7 @@ thread_local! {
 /// A verifier's log can be megabytes; its end says why.
 const MESSAGES_MAX: usize = 256 * 1024;
 
-fn capture_messages() {
+pub fn capture_messages() {
     libbpf_rs::set_print(Some((PrintLevel::Info, |_, message| {
         tracing::debug!(target: "libbpf", "{}", message.trim_end());
         MESSAGES.with_borrow_mut(|messages| {
@@ -426,7 +427,7 @@ fn capture_messages() {
 }
 
 /// The error and the last thing the verifier complained of.
-fn reason(error: &libbpf_rs::Error) -> String {
+pub fn reason(error: &libbpf_rs::Error) -> String {
     let complaint = MESSAGES.with_borrow(|messages| {
         let log = messages.split("-- END PROG LOAD LOG --").next().unwrap_or_default();
         let mut lines = log.lines().rev().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("processed "));

@@ -89,6 +89,7 @@ fn counters_are_exact() -> bool {
         server.read_exact(&mut [0; 1000]).unwrap();
     }
     drop((old, new));
+    let closed = refuse();
     let udp_port = send_a_datagram();
     ask_a_name();
     let http_port = ask_a_page();
@@ -104,6 +105,8 @@ fn counters_are_exact() -> bool {
         ("bytes sent", tcp(Role::Client, |of| of.bytes_sent), 2000),
         ("bytes received", tcp(Role::Server, |of| of.bytes_received), 2000),
         ("closes", tcp(Role::Client, |of| of.closes), 2),
+        ("resets", sum(&pass, |flow| flow.key.service_port == closed, |of| of.resets_sent), u64::from(tells_all_resets())),
+        ("without a listener", sum(&pass, |flow| flow.key.service_port == closed, |of| of.resets_no_listener), u64::from(tells_all_resets())),
     ];
     if sees_packets {
         let at = |port: u16, of: fn(&Counters) -> u64| sum(&pass, |flow| flow.key.service_port == port, of);
@@ -125,6 +128,19 @@ fn counters_are_exact() -> bool {
 
 fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool, of: fn(&Counters) -> u64) -> u64 {
     pass.flows.iter().filter(|flow| wanted(flow)).map(|flow| of(&flow.counters)).sum()
+}
+
+/// Knocks where someone listened just now; returns the port.
+fn refuse() -> u16 {
+    let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert!(TcpStream::connect(at).is_err());
+    at.port()
+}
+
+/// Linux 6.10: before, only those that a socket sends, and never why.
+fn tells_all_resets() -> bool {
+    let numbers: Vec<u32> = kernel_report().release.split(['.', '-']).take(2).filter_map(|number| number.parse().ok()).collect();
+    numbers >= vec![6, 10]
 }
 
 /// Returns the port that it went to.

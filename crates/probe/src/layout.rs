@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Protocol, Role};
 
 /// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 9;
 pub const BUCKETS: usize = 200;
 
 const ROLE_CLIENT: u8 = 1;
@@ -44,7 +44,7 @@ macro_rules! plain {
         unsafe impl Plain for $t {}
     )* };
 }
-plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, RawConnection, RawRealEnd, Losses);
+plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, RawClasses, RawConnection, RawRealEnd, Losses);
 
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +89,20 @@ pub struct RawControl {
     pub packets: u32,
     pub programs: u64,
     pub pass_us: u64,
+    pub drops: u32,
+    pub unused: u32,
+}
+
+/// Lengths of the tables in `struct reason_classes`.
+pub const DROP_REASONS: usize = 256;
+pub const RESET_REASONS: usize = 64;
+
+/// `struct reason_classes`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawClasses {
+    pub drops: [u8; DROP_REASONS],
+    pub resets: [u8; RESET_REASONS],
 }
 
 #[repr(C)]

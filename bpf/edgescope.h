@@ -79,9 +79,22 @@ struct flow {
 	__u64 closes;
 	__u64 resets_sent;
 	__u64 resets_received;
+	/* Of resets_sent: those that the kernel gave a reason for (Linux 6.10), and which of them it gave some reasons. */
+	__u64 resets_explained;
+	__u64 resets_no_listener;
+	__u64 resets_aborted;
 	__u64 accept_overflow;
 	/* Of UDP: datagrams that found their socket's queue full. Its segments are datagrams. */
 	__u64 receive_drops;
+	/* Packets that this host's kernel dropped, as it has them, in the order of enum drop_class: what the socket sent, and what was on its way to it. */
+	__u64 sent_drops_other;
+	__u64 sent_drops_policy;
+	__u64 sent_drops_queue;
+	__u64 sent_drops_invalid;
+	__u64 received_drops_other;
+	__u64 received_drops_policy;
+	__u64 received_drops_queue;
+	__u64 received_drops_invalid;
 	/* Of protocols that ask and answer. A client sends the requests, a server gets them. */
 	__u64 requests;
 	/* By outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes. HTTP: 2xx, 3xx, 4xx, 5xx, other. */
@@ -125,6 +138,38 @@ enum scope_mode {
 	SCOPE_CGROUP = 2,
 };
 
+/* What the kernel's reasons for a drop are sorted into; user space does when it loads the programs, since their numbers change between kernels. */
+enum drop_class {
+	DROP_OTHER = 0, /* of every reason that nobody has sorted */
+	DROP_POLICY,	/* someone wants it dropped: a filter, a program, a security rule */
+	DROP_QUEUE,	/* no room: a full queue, a full buffer, no memory */
+	DROP_INVALID,	/* the packet is broken, or does not belong to its connection */
+	DROP_CLASSES,
+	/* Nothing is lost by it, or another counter has it. */
+	DROP_NO_LOSS = DROP_CLASSES,
+	DROP_CLASS_MASK = 7,
+	/* Flags beside the class: a listener's own counter of drops has none of these, nor these if the packet is an acknowledgement. */
+	DROP_BESIDE_LISTENER = 8,
+	DROP_BESIDE_LISTENER_IF_ACK = 16,
+};
+
+/* The same for reasons of resets. */
+enum reset_class {
+	RESET_UNEXPLAINED = 0,
+	RESET_NO_LISTENER, /* nobody listens there */
+	RESET_ABORTED,	   /* this end gave the connection up: closed with unread data, gave up waiting, ran out of memory */
+	RESET_INVALID,	   /* the segment does not belong to its connection, or is too old */
+};
+
+/* Reasons have 128 numbers (Linux 6.18), of resets 25; those of modules lie above 65,535 and are not sorted. */
+#define DROP_REASONS 256
+#define RESET_REASONS 64
+
+struct reason_classes {
+	__u8 drops[DROP_REASONS];
+	__u8 resets[RESET_REASONS];
+};
+
 /* One per probe, written by user space only. */
 struct control {
 	/* Drawn at random when the maps are made: tells one set of counters from its successor. */
@@ -156,6 +201,9 @@ struct control {
 	__u64 programs;
 	/* When the pass that runs now, or ran last, was started; CLOCK_MONOTONIC. */
 	__u64 pass_us;
+	/* `on_drop` is attached: it takes from a listener's drops what was no overflow. */
+	__u32 drops;
+	__u32 unused;
 };
 
 /* What the iterators did, each since user space last set it to 0. */

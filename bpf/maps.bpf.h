@@ -265,6 +265,9 @@ static __always_inline void lose(u32 reason)
 /* Names this build of the programs; user space sets it before loading. */
 const volatile u64 this_build SEC(".rodata.build");
 
+/* What this kernel's reasons mean; user space sets it before loading. All zeros: nothing is known of any. */
+const volatile struct reason_classes classes SEC(".rodata.classes");
+
 /*
  * NULL for programs of a build that is not the one in charge: they stand still. While one build replaces another both are
  * attached, and one write to `control` hands over, so that every event has exactly one of them.

@@ -37,8 +37,11 @@ struct ports {
 	__be16 dest;
 };
 
-/* The flow that the segment `skb`, just received, would belong to if somebody listened; its owner left open. */
-static __always_inline bool key_of_segment(struct flow_key *key, struct sk_buff *skb)
+/*
+ * The flow that the segment `skb`, just received, would belong to if somebody listened; its owner left open. A listener that knows no
+ * connection of it is given: TCP has taken the device from such a segment.
+ */
+static __always_inline bool key_of_segment(struct flow_key *key, struct sk_buff *skb, const struct sock *listener)
 {
 	unsigned char *ip = skb->head + skb->network_header;
 	unsigned char *tcp = skb->head + skb->transport_header;
@@ -62,7 +65,7 @@ static __always_inline bool key_of_segment(struct flow_key *key, struct sk_buff 
 	default:
 		return false;
 	}
-	key->netns = skb->dev->nd_net.net->ns.inum;
+	key->netns = listener ? netns_of(listener) : skb->dev->nd_net.net->ns.inum;
 	key->service_port = bpf_ntohs(ports.dest);
 	key->role = ROLE_SERVER;
 	key->protocol = IPPROTO_TCP;
@@ -73,14 +76,14 @@ static __always_inline bool key_of_segment(struct flow_key *key, struct sk_buff 
  * No socket: somebody knocked where nobody listens. It tells a dead service from a network that resets, so it is counted for the
  * service that listened there last. Anyone can knock on any port: no known service, no flow.
  */
-static __always_inline struct flow *flow_of_segment(const struct control *ctl, struct sk_buff *skb)
+static __always_inline struct flow *flow_of_segment(const struct control *ctl, struct sk_buff *skb, const struct sock *listener)
 {
 	struct service_key at = {};
 	struct flow_key key = {};
 	struct service *service;
 	struct flow *flow;
 
-	if (!key_of_segment(&key, skb))
+	if (!key_of_segment(&key, skb, listener))
 		return NULL;
 	at.netns = key.netns;
 	at.port = key.service_port;
@@ -95,6 +98,29 @@ static __always_inline struct flow *flow_of_segment(const struct control *ctl, s
 	return flow ?: other_flow(&key);
 }
 
+/* Its being there says that the tracepoint has a third argument; both came with Linux 6.10. */
+enum sk_rst_reason {
+	SK_RST_REASON_NOT_SPECIFIED,
+};
+
+/* By the reason that the kernel gave, if it did. */
+static __always_inline void explain_reset(struct flow *flow, u32 reason)
+{
+	u8 class;
+
+	if (reason >= RESET_REASONS)
+		return;
+	barrier_var(reason); /* as in class_of_drop() */
+	class = classes.resets[reason & (RESET_REASONS - 1)];
+	if (class == RESET_UNEXPLAINED)
+		return;
+	add(flow, resets_explained, 1);
+	if (class == RESET_NO_LISTENER)
+		add(flow, resets_no_listener, 1);
+	else if (class == RESET_ABORTED)
+		add(flow, resets_aborted, 1);
+}
+
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(on_send_reset, struct sock *sk, struct sk_buff *skb)
 {
@@ -106,16 +132,18 @@ int BPF_PROG(on_send_reset, struct sock *sk, struct sk_buff *skb)
 	if (sk) {
 		/* May be a mini socket without more than its common part; the look-up of a record then finds none. */
 		flow = flow_of_socket(ctl, known(sk));
-		if (flow && !in_scope(ctl, sk))
-			return 0;
 		if (!flow && sk->__sk_common.skc_state != TCP_LISTEN)
+			return 0;
+		if (!in_scope(ctl, sk))
 			return 0;
 	}
 	if (!flow && skb)
-		flow = flow_of_segment(ctl, skb);
+		flow = flow_of_segment(ctl, skb, sk);
 	if (!flow)
 		return 0;
 	add(flow, resets_sent, 1);
+	if (bpf_core_type_exists(enum sk_rst_reason))
+		explain_reset(flow, ctx[2]);
 	touch(flow, now_ms(), 0);
 	return 0;
 }

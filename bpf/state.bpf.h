@@ -402,8 +402,12 @@ int BPF_PROG(on_retransmit_synack, struct sock *sk, struct request_sock *req)
 	s = known(sk);
 	if (!s || !still_in_scope(ctl, s, sk))
 		return 0;
-	/* The SYN that made it repeat is a drop to the kernel (`discard_and_relse` of tcp_v4_rcv), but no overflow: it was answered. */
-	__sync_fetch_and_add(&s->flushed.drops, 1);
+	/*
+	 * The SYN that made it repeat is a drop to the kernel (`discard_and_relse` of tcp_v4_rcv), but no overflow: it was answered. Where
+	 * `on_drop` sees the drop itself, this would count it twice.
+	 */
+	if (!ctl->drops)
+		__sync_fetch_and_add(&s->flushed.drops, 1);
 	key = s->key;
 	fill_key(&key, &req->__req_common, ROLE_SERVER);
 	key.flags = 0;

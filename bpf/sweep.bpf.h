@@ -164,8 +164,8 @@ static __always_inline void learn_port(struct socket_state *s, const struct sock
 }
 
 /*
- * What the listener dropped since the last pass beyond SYNs that it answered again. SYN-ACKs that a timer repeats have no drop: they
- * must not hide one of the next window.
+ * What the listener dropped since the last pass beyond what is known to be no overflow (drops.bpf.h; without it, SYNs that it answered
+ * again). SYN-ACKs that a timer repeats have no drop: they must not hide one of the next window.
  */
 static __always_inline u32 overflows(struct socket_state *s, const struct sock *sk)
 {

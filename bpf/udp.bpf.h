@@ -28,7 +28,9 @@ struct datagram {
 
 struct ipv4_header {
 	u8 words_and_version;
-	u8 unused[8];
+	u8 unused[5];
+	u8 fragment[2];
+	u8 ttl;
 	u8 protocol;
 	u16 checksum;
 	u32 from;

@@ -63,6 +63,8 @@ struct in6_addr {
 	} in6_u;
 };
 
+typedef unsigned int sk_buff_data_t;
+
 struct qspinlock {
 	union {
 		atomic_t val;
@@ -375,10 +377,15 @@ struct sock_exterr_skb {
 struct sk_buff {
 	struct sock *sk;
 	struct net_device *dev;
+	sk_buff_data_t end;
 	unsigned char *head;
 	__u16 network_header;
 	__u16 transport_header;
 	char cb[48];
+};
+
+struct skb_shared_info {
+	short unsigned int gso_segs;
 };
 
 struct sock_common {

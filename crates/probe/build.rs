@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use libbpf_cargo::SkeletonBuilder;
 
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let arguments = ["-mcpu=v3", "-Wall", "-Werror", "-Wno-unused-function"];
     println!("cargo:rerun-if-changed={}", sources.display());
     println!("cargo:rerun-if-env-changed={SKIP}");
+    println!("cargo:rustc-env=EDGESCOPE_CLANG={}", clang());
     if env::var_os(SKIP).is_some() {
         std::fs::write(&object, []).expect("cargo's output directory can be written");
         return ExitCode::SUCCESS;
@@ -26,4 +27,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// Major version of the compiler, which decides how many instructions a program has; empty if it does not say.
+fn clang() -> String {
+    let said = Command::new("clang").arg("--version").output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let version = said.split("version ").nth(1).unwrap_or_default();
+    version.chars().take_while(char::is_ascii_digit).collect()
 }

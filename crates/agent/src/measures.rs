@@ -60,6 +60,24 @@ const SENT: &[Row] = &[
     row(signal::TCP_CONNECTS_RESET, Counter::connect_reset, With::Any(Counter::connect_attempts)),
     row(signal::TCP_CLOSES, Counter::closes, With::Nothing),
     row(signal::TCP_RESETS, Counter::resets_sent, With::Always),
+    row(signal::TCP_RESETS_NO_LISTENER, Counter::resets_no_listener, With::Any(Counter::resets_explained)),
+    row(signal::TCP_RESETS_ABORTED, Counter::resets_aborted, With::Any(Counter::resets_explained)),
+];
+
+/// What the local kernel dropped of what the local end sent. Not every kernel tells: no zeros.
+const SENT_DROPS: &[Row] = &[
+    row(signal::KERNEL_DROPS_POLICY, Counter::sent_drops_policy, With::Nothing),
+    row(signal::KERNEL_DROPS_QUEUE, Counter::sent_drops_queue, With::Nothing),
+    row(signal::KERNEL_DROPS_INVALID, Counter::sent_drops_invalid, With::Nothing),
+    row(signal::KERNEL_DROPS_OTHER, Counter::sent_drops_other, With::Nothing),
+];
+
+/// And of what was on its way to the local end.
+const RECEIVED_DROPS: &[Row] = &[
+    row(signal::KERNEL_DROPS_POLICY, Counter::received_drops_policy, With::Nothing),
+    row(signal::KERNEL_DROPS_QUEUE, Counter::received_drops_queue, With::Nothing),
+    row(signal::KERNEL_DROPS_INVALID, Counter::received_drops_invalid, With::Nothing),
+    row(signal::KERNEL_DROPS_OTHER, Counter::received_drops_other, With::Nothing),
 ];
 
 /// What the local end received by TCP.
@@ -128,6 +146,7 @@ impl Sum {
             Protocol::Tcp => self.sent_by_tcp(),
             Protocol::Udp => table(UDP_SENT, &self.counted.totals),
         };
+        measures.extend(table(SENT_DROPS, &self.counted.totals));
         if let Some(vocabulary) = spoken.vocabulary().filter(|_| !server) {
             measures.extend(vocabulary.at_client(&self.counted));
         }
@@ -141,6 +160,7 @@ impl Sum {
             Protocol::Udp => UDP_RECEIVED,
         };
         let mut measures = table(rows, &self.counted.totals);
+        measures.extend(table(RECEIVED_DROPS, &self.counted.totals));
         if let Some(vocabulary) = spoken.vocabulary().filter(|_| server) {
             measures.extend(vocabulary.at_server(&self.counted));
         }
@@ -199,14 +219,16 @@ mod tests {
     #[test]
     fn every_signal_and_every_counter_has_its_place() {
         let tcp = [signal::TCP_RTT, signal::TCP_HANDSHAKE, signal::TCP_RTT_MAX, signal::TCP_RTT_MIN];
-        let sent: HashSet<u16> = SENT.iter().chain(UDP_SENT).map(|row| row.signal.id).chain(tcp.map(|signal| signal.id)).collect();
-        let received: HashSet<u16> = RECEIVED.iter().chain(UDP_RECEIVED).map(|row| row.signal.id).collect();
+        let sent: HashSet<u16> = SENT.iter().chain(UDP_SENT).chain(SENT_DROPS).map(|row| row.signal.id).chain(tcp.map(|signal| signal.id)).collect();
+        let received: HashSet<u16> = RECEIVED.iter().chain(UDP_RECEIVED).chain(RECEIVED_DROPS).map(|row| row.signal.id).collect();
         let exchanged: HashSet<u16> = [exchanges::DNS, exchanges::HTTP].iter().flat_map(Vocabulary::signals).map(|signal| signal.id).collect();
         for signal in CATALOGUE.iter().filter(|signal| !exchanged.contains(&signal.id)) {
             assert_eq!(sent.contains(&signal.id), signal.ends != Ends::Receiver, "{}", signal.name);
             assert_eq!(received.contains(&signal.id), signal.ends != Ends::Sender, "{}", signal.name);
         }
-        let mut used: HashSet<&str> = SENT.iter().chain(RECEIVED).chain(UDP_RECEIVED).map(|row| NAMES[row.counter as usize]).collect();
+        let rows = [SENT, RECEIVED, UDP_RECEIVED, SENT_DROPS, RECEIVED_DROPS].into_iter().flatten();
+        let mut used: HashSet<&str> = rows.map(|row| NAMES[row.counter as usize]).collect();
+        used.insert("resets_explained");
         used.extend(["requests", "answers_0", "answers_1", "answers_2", "answers_3", "answers_4", "unanswered"]);
         assert_eq!(used, NAMES.iter().copied().collect());
     }
@@ -246,6 +268,26 @@ mod tests {
         sum.counted.totals.0[Counter::retrans_synack as usize] = 2;
         let of = |signal: Signal| sum.sent(TCP, false).iter().find(|m| m.signal == u32::from(signal.id)).map(|m| m.value);
         assert_eq!((of(signal::TCP_RETRANS), of(signal::TCP_RETRANS_SYNACK)), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn each_end_tells_of_its_own_drops_and_resets_are_explained_or_not_told() {
+        let mut sum = Sum::default();
+        let names = |measures: Vec<Measure>| -> Vec<(&str, u64)> {
+            let all = measures.iter().map(|m| (signal::by_id(m.signal).unwrap().name, m.value));
+            all.filter(|(name, _)| name.starts_with("kernel.") || name.starts_with("tcp.resets_")).collect()
+        };
+        sum.counted.totals.0[Counter::resets_sent as usize] = 3;
+        assert!(names(sum.sent(TCP, false)).is_empty(), "this kernel gives no reasons");
+        sum.counted.totals.0[Counter::sent_drops_policy as usize] = 1;
+        sum.counted.totals.0[Counter::received_drops_queue as usize] = 2;
+        sum.counted.totals.0[Counter::resets_explained as usize] = 3;
+        sum.counted.totals.0[Counter::resets_aborted as usize] = 3;
+        assert_eq!(names(sum.sent(TCP, false)), [("tcp.resets_no_listener", 0), ("tcp.resets_aborted", 3), ("kernel.drops_policy", 1)]);
+        assert_eq!(names(sum.sent(UDP, false)), [("kernel.drops_policy", 1)]);
+        for spoken in [TCP, UDP] {
+            assert_eq!(names(sum.received(spoken, false)), [("kernel.drops_queue", 2)]);
+        }
     }
 
     #[test]

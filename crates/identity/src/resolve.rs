@@ -245,10 +245,11 @@ impl<'a> Resolver<'a> {
                 continue;
             };
             let row = self.rows.entry(edge).or_insert_with(|| FactRow::new(self.window.from_us.div_euclid(1_000_000), EdgeDims::default()));
+            // Parts that one end alone sees add up; of what both see, one stands.
             if signal.ends != Ends::Both || stands {
                 put(row, &signal, Side::Merged, measure);
             }
-            if signal.ends == Ends::Both {
+            if signal.ends.are_told_apart() {
                 put(row, &signal, side, measure);
             }
         }
@@ -339,7 +340,7 @@ fn speaks_since_us(found: &Found) -> i64 {
 
 /// Whether this side of a conversation can see the signal.
 fn sees(ends: Ends, side: Side) -> bool {
-    matches!((ends, side), (Ends::Both, _) | (Ends::Sender, Side::Sent) | (Ends::Receiver, Side::Received))
+    matches!((ends, side), (Ends::Both | Ends::Each, _) | (Ends::Sender, Side::Sent) | (Ends::Receiver, Side::Received))
 }
 
 /// Agents of before UDP told TCP alone, and left the field out.

@@ -6,7 +6,7 @@ use edgescope_identity::directory::{Directory, Limits};
 use edgescope_identity::resolve::{Resolved, resolve};
 use edgescope_identity::rules::Rules;
 use edgescope_model::fact::column_of;
-use edgescope_model::signal::{Side, TCP_BYTES, TCP_RETRANS};
+use edgescope_model::signal::{KERNEL_DROPS_POLICY, Side, TCP_BYTES, TCP_RETRANS};
 use edgescope_model::wire::{Batch, Endpoint, Measure, Observation, Owner, Role};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -133,8 +133,8 @@ impl World {
             remote_address: to_bytes(remote),
             service_port: self.port(talk),
             role: role.into(),
-            sent: vec![measure(TCP_BYTES.id, sent), measure(TCP_RETRANS.id, 1)],
-            received: vec![measure(TCP_BYTES.id, received)],
+            sent: vec![measure(TCP_BYTES.id, sent), measure(TCP_RETRANS.id, 1), measure(KERNEL_DROPS_POLICY.id, 1)],
+            received: vec![measure(TCP_BYTES.id, received), measure(KERNEL_DROPS_POLICY.id, 2)],
             ..Observation::default()
         });
     }
@@ -210,6 +210,14 @@ proptest! {
         let retrans = sums(&world.resolved(), column_of(&TCP_RETRANS, Side::Merged).expect("retransmissions have a column"));
         let observations: usize = (0..AGENTS).map(|agent| world.batch(agent).observations.len()).sum();
         prop_assert_eq!(retrans.values().sum::<u64>(), observations as u64);
+    }
+
+    #[test]
+    fn what_each_end_alone_sees_adds_up(world in worlds(&[Kind::Single, Kind::Shared, Kind::Part], false)) {
+        let resolved = world.resolved();
+        let observations = (0..AGENTS).map(|agent| world.batch(agent).observations.len()).sum::<usize>() as u64;
+        let total = |side| sums(&resolved, column_of(&KERNEL_DROPS_POLICY, side).expect("a column for each side")).values().sum::<u64>();
+        prop_assert_eq!([Side::Merged, Side::Sent, Side::Received].map(total), [3 * observations, observations, 2 * observations]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! **Two ends.** An observation at a local end L of a conversation with R carries what L *sent*, which belongs to the edge L→R, and what L *received*, which
 //! belongs to R→L. A signal that both ends can see ([`Ends::Both`]) has three columns: `X` (the one that stands for the edge: the
 //! sender's where an agent owns the source address, else the receiver's), `X.sent` and `X.received`.
+//! A signal of which each end sees a part of its own ([`Ends::Each`]) has the same columns, and its `X` is both together.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -30,6 +31,15 @@ pub enum Ends {
     Receiver,
     /// Both; see the module's words on which stands.
     Both,
+    /// Each a part that the other cannot see: they add up.
+    Each,
+}
+
+impl Ends {
+    /// Whether the signal has a column for each end beside its own.
+    pub const fn are_told_apart(self) -> bool {
+        matches!(self, Self::Both | Self::Each)
+    }
 }
 
 /// What a stored integer means.
@@ -88,7 +98,7 @@ impl Signal {
             Kind::Sum => &["", ".rate"],
             Kind::Max | Kind::Min => &[""],
         };
-        let sides: &[&str] = if self.ends == Ends::Both && self.kind != Kind::Histogram { &["", ".sent", ".received"] } else { &[""] };
+        let sides: &[&str] = if self.ends.are_told_apart() && self.kind != Kind::Histogram { &["", ".sent", ".received"] } else { &[""] };
         sides.iter().flat_map(|side| suffixes.iter().map(move |suffix| format!("{}{side}{suffix}", self.name))).collect()
     }
 }
@@ -134,7 +144,7 @@ catalogue! {
     TCP_RESETS = 30, "tcp.resets", Sum, Both, Count, "reset segments, from source to destination";
     TCP_RESPONSE_TIME = 32, "tcp.response_time", Sum, Sender, Seconds, "from the last of a request to the last of its answer, at the server, of the answers in tcp.responses";
     TCP_RESPONSES = 33, "tcp.responses", Sum, Sender, Count, "answers whose time was taken: the last of each window and of each connection, without retransmissions";
-    TCP_ACCEPT_OVERFLOW = 31, "tcp.accept_overflow", Sum, Receiver, Count, "connections dropped since the server's accept queue was full";
+    TCP_ACCEPT_OVERFLOW = 31, "tcp.accept_overflow", Sum, Receiver, Count, "handshakes dropped since the server's accept queue was full; before Linux 6.11 all that its listener drops";
     UDP_BYTES = 34, "udp.bytes", Sum, Both, Bytes, "payload bytes: sent at the sender, arrived at the receiver's socket";
     UDP_DATAGRAMS = 35, "udp.datagrams", Sum, Both, Count, "datagrams: sent at the sender, arrived at the receiver's socket";
     UDP_DROPS = 36, "udp.drops", Sum, Receiver, Count, "datagrams that arrived and were dropped, since the receiver's queue was full";
@@ -159,6 +169,12 @@ catalogue! {
     HTTP_SERVER_DURATION = 55, "http.server.duration", Histogram, Receiver, Seconds, "from the start of a request to the start of its answer, at the server: without the way";
     HTTP_ACTIVE = 56, "http.active", Sum, Sender, SocketSeconds, "connections of flows that carried requests, as socket-seconds";
     HTTP_UNANSWERED = 57, "http.unanswered", Sum, Sender, Count, "requests whose connection ended before their answer";
+    KERNEL_DROPS_POLICY = 64, "kernel.drops_policy", Sum, Each, Count, "packets that a kernel dropped since someone wants it so: a filter, a BPF program, a security rule";
+    KERNEL_DROPS_QUEUE = 65, "kernel.drops_queue", Sum, Each, Count, "packets that a kernel dropped for want of room: a queue, buffer or window, memory; what finds a UDP socket's queue or an accept queue full is not among them";
+    KERNEL_DROPS_INVALID = 66, "kernel.drops_invalid", Sum, Each, Count, "packets that a kernel dropped as broken (checksum, header) or as none of their connection";
+    KERNEL_DROPS_OTHER = 67, "kernel.drops_other", Sum, Each, Count, "packets that a kernel dropped for any other reason: no route, no neighbour";
+    TCP_RESETS_NO_LISTENER = 68, "tcp.resets_no_listener", Sum, Sender, Count, "resets that the source sent since nobody listened (Linux 6.10)";
+    TCP_RESETS_ABORTED = 69, "tcp.resets_aborted", Sum, Sender, Count, "resets by which the source gave a connection up: closed with unread data or without lingering, keepalive, memory (Linux 6.10)";
 }
 
 /// A quotient of sums taken from the same rows.
@@ -365,7 +381,7 @@ fn sided(text: &str) -> Option<(Signal, Side)> {
         _ => return None,
     };
     let signal = by_name(stem)?;
-    (signal.ends == Ends::Both).then_some((signal, side))
+    signal.ends.are_told_apart().then_some((signal, side))
 }
 
 /// Name of the stored column: dots become underscores (`tcp_bytes_sent`).
@@ -381,7 +397,7 @@ pub fn column(signal: &Signal, side: Side) -> String {
 /// Every stored column: signal, side.
 pub fn columns() -> impl Iterator<Item = (Signal, Side)> {
     CATALOGUE.iter().flat_map(|&signal| {
-        let sides: &[Side] = if signal.ends == Ends::Both { &[Side::Merged, Side::Sent, Side::Received] } else { &[Side::Merged] };
+        let sides: &[Side] = if signal.ends.are_told_apart() { &[Side::Merged, Side::Sent, Side::Received] } else { &[Side::Merged] };
         sides.iter().map(move |&side| (signal, side))
     })
 }

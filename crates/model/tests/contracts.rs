@@ -139,6 +139,7 @@ fn contract_signals() {
             Ends::Sender => "sender",
             Ends::Receiver => "receiver",
             Ends::Both => "both ends",
+            Ends::Each => "each end its part",
         };
         row(
             &mut text,

@@ -113,7 +113,6 @@ fn apart() {
     assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
 }
 
-/// Each byte on the input is a round of datagrams from one socket to another.
 /// What a process says to itself over and over, to see what a packet of it costs.
 struct Talk {
     mode: &'static str,
@@ -125,6 +124,7 @@ const TALKS: &[Talk] = &[
     Talk { mode: "--datagrams", what: "datagrams", speak: datagrams },
     Talk { mode: "--names", what: "questions of DNS and their answers", speak: names },
     Talk { mode: "--pages", what: "requests of HTTP and their answers, with TCP's acknowledgements", speak: pages },
+    Talk { mode: "--dropped", what: "datagrams that a filter drops on their way out", speak: dropped },
 ];
 
 /// Each byte on the input is a round.
@@ -146,6 +146,16 @@ fn datagrams(count: usize) {
         near.send(&[1; 100]).unwrap();
         far.recv(&mut [0; 100]).unwrap();
     }
+}
+
+fn dropped(count: usize) {
+    let nft = |command: &str| assert!(Command::new("nft").arg(command).status().unwrap().success());
+    nft("add table inet cost; add chain inet cost output { type filter hook output priority 0; }; add rule inet cost output udp dport 9 drop");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..count {
+        assert!(socket.send_to(&[1; 100], "127.0.0.1:9").is_err());
+    }
+    nft("delete table inet cost");
 }
 
 fn names(count: usize) {
@@ -214,6 +224,7 @@ fn start(connections: usize) -> (Vec<Holder>, Probe) {
         dns: true,
         http: true,
         names: true,
+        drops: true,
         ..ProbeConfig::default()
     };
     let probe = Probe::load(&config).unwrap();
@@ -306,7 +317,7 @@ fn programs() {
         talker.round();
         println!("{EXCHANGES} {}", talk.what);
         for (cost, was) in
-            probe.run_stats().unwrap().iter().zip(&before).filter(|(cost, _)| ["on_egress", "on_ingress"].contains(&cost.name.as_str()))
+            probe.run_stats().unwrap().iter().zip(&before).filter(|(cost, _)| ["on_egress", "on_ingress", "on_drop"].contains(&cost.name.as_str()))
         {
             let (runs, time_ns) = (cost.run_cnt - was.run_cnt, cost.run_time_ns - was.run_time_ns);
             println!("{:>24} {runs:>10} {:>10.0}", cost.name, time_ns as f64 / runs.max(1) as f64);

@@ -1,8 +1,12 @@
 //! Loads the kernel side, speaks TCP, UDP, DNS and HTTP with itself, and prints what was seen: whether it works on this kernel, in a second. Ends with 1 if the
-//! counters are not exact. Used on kernels under emulation, where there is little else.
+//! counters are not exact, or a program is refused or has grown since it was recorded. Used on kernels under emulation, where there is little else.
+//! `selfcheck --record FILE` reads what it printed there, and writes its numbers into the record.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{Read, Write};
+#[path = "../tests/support/golden.rs"]
+mod golden;
+
+use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 
@@ -12,8 +16,56 @@ const DNS: u16 = 53;
 /// A question for the root's name server, and its header's answer: ids and flags are all that counts.
 const QUESTION: [u8; 17] = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
 
+/// Before each line of the numbers, so that they can be told from what else comes over a serial line.
+const VERIFIED: &str = "verified: ";
+
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [mode, file] = arguments.as_slice()
+        && mode == "--record"
+    {
+        return record(file);
+    }
     println!("{:#?}", kernel_report());
+    // Both are told, whatever the first finds.
+    let verified = no_program_grew();
+    let exact = counters_are_exact();
+    if verified && exact { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints what the verifier says of each program.
+fn no_program_grew() -> bool {
+    let programs = edgescope_probe::verified_programs().unwrap();
+    let (name, now) = (golden::part_name(), golden::part_of(&programs));
+    golden::print(&name, &now).lines().for_each(|line| println!("{VERIFIED}{line}"));
+    programs.iter().filter_map(|of| Some((&of.name, of.instructions.as_ref().err()?))).for_each(|(name, why)| println!("refused: {name}: {why}"));
+    let Some(recorded) = golden::find(golden::RECORDED, &name) else {
+        println!("COMPARED NOTHING: no numbers are recorded of {name}");
+        return true;
+    };
+    let faults = golden::faults(&recorded, &now);
+    faults.iter().for_each(|fault| println!("NOT AS RECORDED: {fault}"));
+    if faults.is_empty() {
+        println!("{} programs compared with the record of {name}", now.len());
+    }
+    faults.is_empty()
+}
+
+/// Takes the numbers out of the output on stdin.
+fn record(file: &str) -> ExitCode {
+    let lines = std::io::stdin().lock().split(b'\n').map(|line| String::from_utf8_lossy(&line.unwrap()).trim().to_owned());
+    let block: Vec<String> = lines.filter_map(|line| line.strip_prefix(VERIFIED).map(str::to_owned)).collect();
+    let Some(name) = block.first() else {
+        println!("no numbers on stdin");
+        return ExitCode::FAILURE;
+    };
+    let part = golden::find(&block.join("\n"), name).unwrap();
+    let recorded = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, golden::with(&recorded, name, &part)).unwrap();
+    ExitCode::SUCCESS
+}
+
+fn counters_are_exact() -> bool {
     // One pair is older than the probe.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -26,7 +78,7 @@ fn main() -> ExitCode {
         Ok(probe) => probe,
         Err(error) => {
             println!("{error}");
-            return ExitCode::FAILURE;
+            return false;
         }
     };
     probe.hooks().iter().for_each(|hook| println!("{:>24} {:?}", hook.name, hook.state));
@@ -37,6 +89,7 @@ fn main() -> ExitCode {
         server.read_exact(&mut [0; 1000]).unwrap();
     }
     drop((old, new));
+    let closed = refuse();
     let udp_port = send_a_datagram();
     ask_a_name();
     let http_port = ask_a_page();
@@ -52,6 +105,8 @@ fn main() -> ExitCode {
         ("bytes sent", tcp(Role::Client, |of| of.bytes_sent), 2000),
         ("bytes received", tcp(Role::Server, |of| of.bytes_received), 2000),
         ("closes", tcp(Role::Client, |of| of.closes), 2),
+        ("resets", sum(&pass, |flow| flow.key.service_port == closed, |of| of.resets_sent), u64::from(tells_all_resets())),
+        ("without a listener", sum(&pass, |flow| flow.key.service_port == closed, |of| of.resets_no_listener), u64::from(tells_all_resets())),
     ];
     if sees_packets {
         let at = |port: u16, of: fn(&Counters) -> u64| sum(&pass, |flow| flow.key.service_port == port, of);
@@ -68,11 +123,24 @@ fn main() -> ExitCode {
     checks.iter().for_each(|(what, seen, right)| println!("{what:>20} {seen} of {right}"));
     let exact = checks.iter().all(|(_, seen, right)| seen == right);
     println!("{}", if exact { "exact" } else { "NOT EXACT" });
-    if exact { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    exact
 }
 
 fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool, of: fn(&Counters) -> u64) -> u64 {
     pass.flows.iter().filter(|flow| wanted(flow)).map(|flow| of(&flow.counters)).sum()
+}
+
+/// Knocks where someone listened just now; returns the port.
+fn refuse() -> u16 {
+    let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert!(TcpStream::connect(at).is_err());
+    at.port()
+}
+
+/// Linux 6.10: before, only those that a socket sends, and never why.
+fn tells_all_resets() -> bool {
+    let numbers: Vec<u32> = kernel_report().release.split(['.', '-']).take(2).filter_map(|number| number.parse().ok()).collect();
+    numbers >= vec![6, 10]
 }
 
 /// Returns the port that it went to.

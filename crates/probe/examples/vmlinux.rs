@@ -34,6 +34,7 @@ const WHOLE: &[&str] = &[
     "atomic_t",
     "possible_net_t",
     "in6_addr",
+    "sk_buff_data_t",
     "socket_lock_t",
     "bpf_iter__tcp",
     "bpf_iter__task_file",
@@ -58,7 +59,8 @@ const CUT: &[(&str, &[&str])] = &[
     ("sk_buff_head", &["prev", "qlen"]),
     ("sock_extended_err", &["ee_errno"]),
     ("sock_exterr_skb", &["ee"]),
-    ("sk_buff", &["sk", "dev", "head", "network_header", "transport_header", "cb"]),
+    ("sk_buff", &["sk", "dev", "end", "head", "network_header", "transport_header", "cb"]),
+    ("skb_shared_info", &["gso_segs"]),
     (
         "sock_common",
         &[

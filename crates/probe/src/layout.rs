@@ -48,7 +48,9 @@ macro_rules! plain {
         unsafe impl Plain for $t {}
     )* };
 }
-plain!(RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, RawConnection, RawRealEnd, RawHeard, Losses);
+plain!(
+    RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, RawClasses, RawConnection, RawRealEnd, RawHeard, Losses
+);
 
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,6 +95,20 @@ pub struct RawControl {
     pub packets: u32,
     pub programs: u64,
     pub pass_us: u64,
+    pub drops: u32,
+    pub unused: u32,
+}
+
+/// Lengths of the tables in `struct reason_classes`.
+pub const DROP_REASONS: usize = 256;
+pub const RESET_REASONS: usize = 64;
+
+/// `struct reason_classes`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawClasses {
+    pub drops: [u8; DROP_REASONS],
+    pub resets: [u8; RESET_REASONS],
 }
 
 #[repr(C)]

@@ -89,8 +89,19 @@ fn mirrors_match_the_object() {
             closes,
             resets_sent,
             resets_received,
+            resets_explained,
+            resets_no_listener,
+            resets_aborted,
             accept_overflow,
             receive_drops,
+            sent_drops_other,
+            sent_drops_policy,
+            sent_drops_queue,
+            sent_drops_invalid,
+            received_drops_other,
+            received_drops_policy,
+            received_drops_queue,
+            received_drops_invalid,
             requests,
             answers_0,
             answers_1,
@@ -124,9 +135,12 @@ fn mirrors_match_the_object() {
             packets,
             programs,
             pass_us,
+            drops,
+            unused,
         }
     );
     compare!(btf, "tally", RawTally { swept, marked_owners, marked_listeners, marked_sockets, marked_without_rtt });
+    compare!(btf, "reason_classes", RawClasses { drops, resets });
     compare!(btf, "drop_key", RawDrop { netns, reason });
     compare!(btf, "connection", RawConnection { client, server, client_port, server_port, role, protocol, unused });
     compare!(btf, "real_end", RawRealEnd { address, service_port, masked, unused });

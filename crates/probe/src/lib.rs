@@ -9,7 +9,7 @@
 //! Parts: `layout` mirrors the structs of `bpf/edgescope.h`, `types` is what callers see, `load` opens, adopts and attaches,
 //! `pins` is the directory in bpffs, `maps` reads maps in batches, `mark` finds sockets older than the probe, `reasons` names why packets were
 //! dropped, `report` tells what this kernel can do, `translate` puts
-//! translated connections into maps. All `unsafe` code of the project is here.
+//! translated connections into maps, `verified` asks what the verifier says of each program. All `unsafe` code of the project is here.
 
 mod error;
 mod layout;
@@ -23,6 +23,7 @@ mod report;
 mod scope;
 mod translate;
 mod types;
+mod verified;
 
 pub use error::ProbeError;
 pub use pins::RemoveReport;
@@ -33,3 +34,4 @@ pub use types::{
     Comm, Counters, Drops, FlowKey, FlowReading, Heard, Hist, HookState, HookStatus, KeptBound, Listener, Losses, MarkReport, Pass, ProbeConfig,
     ProgramCost, Protocol, Role, Said, Scope,
 };
+pub use verified::{VerifiedProgram, verified_programs};

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramMut};
 
-use crate::layout::{LAYOUT, PACKETS_DNS, PACKETS_HTTP, PACKETS_NAMES, PACKETS_UDP, RawControl};
+use crate::layout::{LAYOUT, PACKETS_DNS, PACKETS_HTTP, PACKETS_NAMES, PACKETS_UDP, Plain, RawControl};
 use crate::maps::{Maps, PINNED};
 use crate::pins::Pins;
+use crate::reasons::Reasons;
 use crate::scope::{self, cgroup_root};
 use crate::{HookState, HookStatus, KeptBound, ProbeConfig, ProbeError};
 
@@ -39,7 +40,7 @@ const HOOKS: &[Hook] = &[
     Hook { program: "on_retransmit_synack", at: At::Tracepoint, mandatory: false, wanted: |_| true },
     Hook { program: "on_receive_reset", at: At::Tracepoint, mandatory: false, wanted: |_| true },
     Hook { program: "on_send_reset", at: At::Tracepoint, mandatory: false, wanted: |_| true },
-    Hook { program: "on_drop", at: At::Tracepoint, mandatory: false, wanted: |config| config.drops },
+    Hook { program: DROPS, at: At::Tracepoint, mandatory: false, wanted: |config| config.drops },
     Hook { program: "on_egress", at: At::Cgroups, mandatory: false, wanted: |config| packets(config) > 0 },
     Hook { program: "on_ingress", at: At::Cgroups, mandatory: false, wanted: |config| packets(config) > 0 },
     Hook { program: "on_bind4", at: At::Cgroups, mandatory: false, wanted: |config| packets(config) > 0 },
@@ -47,6 +48,7 @@ const HOOKS: &[Hook] = &[
     Hook { program: "on_datagram_drop", at: At::Tracepoint, mandatory: false, wanted: |config| config.udp },
 ];
 const SOCKOPS: &str = "on_sockops";
+const DROPS: &str = "on_drop";
 
 /// Whether questions wait for answers.
 fn asks(config: &ProbeConfig) -> bool {
@@ -62,6 +64,9 @@ fn packets(config: &ProbeConfig) -> u32 {
 
 /// The map with the constant that tells the programs their build.
 const THIS_BUILD: &str = ".rodata.build";
+
+/// The map with what this kernel's reasons mean.
+const CLASSES: &str = ".rodata.classes";
 
 /// Loaded by every process anew, run when it asks.
 const SWEEP: &str = "sweep";
@@ -121,6 +126,7 @@ pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
     control.ephemeral_from = ephemeral_from();
     control.rtt_callback = u32::from(links.iter().any(|(name, _)| *name == SOCKOPS));
     control.packets = packets(config);
+    control.drops = u32::from(links.iter().any(|(name, _)| *name == DROPS));
     control.programs = build;
     scope::write_namespaces(&maps, &config.scope)?;
     maps.set_control(&control)?;
@@ -170,7 +176,7 @@ fn pinned_control(pins: &Pins) -> Result<Option<RawControl>, ProbeError> {
     let failed = |error: libbpf_rs::Error| ProbeError::Bpffs { path: path.clone(), source: std::io::Error::other(error.to_string()) };
     let map = MapHandle::from_pinned_path(&path).map_err(failed)?;
     let value = map.lookup(&0u32.to_ne_bytes(), libbpf_rs::MapFlags::ANY).map_err(failed)?;
-    Ok(value.and_then(|value| crate::layout::Plain::from_bytes(&value)))
+    Ok(value.and_then(|value| Plain::from_bytes(&value)))
 }
 
 /// Where a build's links are, and what else is there.
@@ -229,8 +235,10 @@ fn load_what_works(config: &ProbeConfig, place: &Place<'_>) -> Result<(Object, R
     Ok((object, refused))
 }
 
-fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u64) -> Result<OpenObject, ProbeError> {
+/// Opens the object with these programs alone, ready to be loaded.
+pub fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u64) -> Result<OpenObject, ProbeError> {
     let failed = |error: libbpf_rs::Error| ProbeError::Load(reason(&error));
+    let classes = Reasons::of_this_kernel()?.classes();
     MESSAGES.with_borrow_mut(String::clear);
     let mut object = ObjectBuilder::default().open_memory(OBJECT).map_err(failed)?;
     for mut program in object.progs_mut() {
@@ -247,6 +255,7 @@ fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u
             "flows" => map.set_max_entries(config.flows_max.max(1)).map_err(failed)?,
             "datagrams" => map.set_max_entries(config.datagrams_max.max(1)).map_err(failed)?,
             "rtts" | "handshakes" | "durations" => map.set_max_entries(config.rtts_max.max(1)).map_err(failed)?,
+            CLASSES => map.set_initial_value(classes.bytes()).map_err(failed)?,
             THIS_BUILD => map.set_initial_value(&build.to_ne_bytes()).map_err(failed)?,
             _ => {}
         }
@@ -416,7 +425,7 @@ thread_local! {
 /// A verifier's log can be megabytes; its end says why.
 const MESSAGES_MAX: usize = 256 * 1024;
 
-fn capture_messages() {
+pub fn capture_messages() {
     libbpf_rs::set_print(Some((PrintLevel::Info, |_, message| {
         tracing::debug!(target: "libbpf", "{}", message.trim_end());
         MESSAGES.with_borrow_mut(|messages| {
@@ -428,7 +437,7 @@ fn capture_messages() {
 }
 
 /// The error and the last thing the verifier complained of.
-fn reason(error: &libbpf_rs::Error) -> String {
+pub fn reason(error: &libbpf_rs::Error) -> String {
     let complaint = MESSAGES.with_borrow(|messages| {
         let log = messages.split("-- END PROG LOAD LOG --").next().unwrap_or_default();
         let mut lines = log.lines().rev().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("processed "));

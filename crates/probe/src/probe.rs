@@ -21,7 +21,6 @@ pub struct Probe {
     loaded: Loaded,
     scope: Scope,
     epoch: u64,
-    reasons: Reasons,
 }
 
 impl Probe {
@@ -41,8 +40,7 @@ impl Probe {
         report::check()?;
         let loaded = load::load(config, build)?;
         let epoch = loaded.maps.control()?.epoch;
-        let reasons = if config.drops { Reasons::read()? } else { Reasons::default() };
-        Ok(Probe { loaded, scope: config.scope.clone(), epoch, reasons })
+        Ok(Probe { loaded, scope: config.scope.clone(), epoch })
     }
 
     /// What was chosen, hook by hook.
@@ -255,10 +253,11 @@ impl Probe {
     }
 
     fn read_drops(&self) -> Result<Vec<Drops>, ProbeError> {
+        let reasons = Reasons::of_this_kernel()?;
         let mut drops = Vec::new();
         maps::for_each(&self.maps().drops, "drops", |key, value| {
             if let (Some(key), Some(count)) = (RawDrop::from_bytes(key), Count::from_bytes(value)) {
-                drops.push(Drops { netns: key.netns, reason: self.reasons.name(key.reason), count: count.0 });
+                drops.push(Drops { netns: key.netns, reason: reasons.name(key.reason), count: count.0 });
             }
         })?;
         Ok(drops)

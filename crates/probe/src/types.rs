@@ -40,7 +40,7 @@ pub struct ProbeConfig {
     pub http: bool,
     /// Pass answers of DNS on, and greetings of TLS, as clients hear and send them: where DNS and HTTP are counted. See [`crate::Probe::heard`].
     pub names: bool,
-    /// Count the kernel's packet drops by reason.
+    /// Count the kernel's packet drops by reason, and tell a listener's overflow from whatever else it drops.
     pub drops: bool,
 }
 
@@ -135,7 +135,7 @@ pub struct FlowKey {
 }
 
 /// Cumulative counters of one flow since it was made, as in `struct flow`. They only grow. Of UDP, segments are datagrams, bytes are their payload, and
-/// what is neither of these, nor `active_ms` nor `receive_drops`, stays 0.
+/// what is neither of these, nor `active_ms` nor drops, stays 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -189,10 +189,29 @@ pub struct Counters {
     pub closes: u64,
     pub resets_sent: u64,
     pub resets_received: u64,
-    /// SYNs and final ACKs that a listener dropped, mostly because its queue was full.
+    /// Of `resets_sent`: those that the kernel gave a reason for; 0 before Linux 6.10.
+    pub resets_explained: u64,
+    /// Of which: nobody listened.
+    pub resets_no_listener: u64,
+    /// Of which: this end gave the connection up.
+    pub resets_aborted: u64,
+    /// SYNs and final ACKs that a listener dropped for want of room. Without the kernel's drops ([`ProbeConfig::drops`], Linux 6.11) segments are
+    /// among them that it dropped for other reasons, resets of half-open connections above all.
     pub accept_overflow: u64,
     /// Datagrams that found their socket's queue full; they count among the received.
     pub receive_drops: u64,
+    /// Packets of the local end's that this kernel dropped, as it has them (one may hold several segments), by why; `reasons.rs` sorts the
+    /// kernel's reasons.
+    pub sent_drops_other: u64,
+    pub sent_drops_policy: u64,
+    pub sent_drops_queue: u64,
+    pub sent_drops_invalid: u64,
+    /// Packets for the local end that this kernel dropped, once it knew the socket.
+    pub received_drops_other: u64,
+    pub received_drops_policy: u64,
+    /// Of UDP none: they are `receive_drops`.
+    pub received_drops_queue: u64,
+    pub received_drops_invalid: u64,
     /// Of protocols that ask and answer (DNS, HTTP/1): a client's are sent, a server's received.
     pub requests: u64,
     /// Answers by outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes. HTTP: 2xx, 3xx, 4xx, 5xx, other.

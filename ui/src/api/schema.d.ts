@@ -1545,7 +1545,7 @@ export interface components {
          * @description Which end of an edge can see the signal.
          * @enum {string}
          */
-        Ends: "sender" | "receiver" | "both";
+        Ends: "sender" | "receiver" | "both" | "each";
         /** @description What went wrong, and what to do. */
         ErrorBody: {
             /** @description One sentence, with the wrong value. */

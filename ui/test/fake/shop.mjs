@@ -166,6 +166,12 @@ export function fact(scenario, edge, windowS) {
   v['tcp.resets.sent'] = sees.source ? 0 : null;
   v['tcp.resets.received'] = sees.dest ? 0 : null;
   v['tcp.resets'] = v['tcp.resets.sent'] ?? v['tcp.resets.received'];
+  if (sees.source) {
+    // Of one edge: its source's own filter, a few in each window.
+    if (t.loss) v['kernel.drops_policy.sent'] = v['kernel.drops_policy'] = Math.floor(lost / 4);
+    v['tcp.resets_no_listener'] = 0;
+    v['tcp.resets_aborted'] = 0;
+  }
   if (sees.dest) {
     v['tcp.out_of_order'] = Math.round(lost * 0.7);
     v['tcp.accepts'] = client ? (attempts ?? 0) - (timeouts ?? 0) : 0;

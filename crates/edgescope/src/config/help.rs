@@ -95,7 +95,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("export.series_max", "Edges of one slot over OTLP, the largest first; what exceeds them is summed as (other)"),
     (
         "export.enable",
-        "Metrics to turn on, heard after disable: names of docs/signals.md or tcp.all, udp.all, dns.all, http.all, otel.all, ebpf_net.all; comma-separated",
+        "Metrics to turn on, heard after disable: names of docs/signals.md or tcp.all, udp.all, dns.all, http.all, kernel.all, otel.all, ebpf_net.all; comma-separated",
     ),
     ("export.disable", "Metrics to turn off, as in enable; none turns everything on, also what is off by default"),
     ("export.legacy_units", "Label of averages under legacy names: correct (s) or original (us, although the values are seconds)"),

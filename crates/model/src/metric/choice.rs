@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// A name in a list that means nothing.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ChoiceError {
-    #[error("{list} has '{name}', which is no metric{}: docs/signals.md lists them; <category>.all stands for all of tcp, udp, dns, http, otel or ebpf_net", suggestion(.name))]
+    #[error("{list} has '{name}', which is no metric{}: docs/signals.md lists them; <category>.all stands for all of tcp, udp, dns, http, kernel, otel or ebpf_net", suggestion(.name))]
     Unknown { list: &'static str, name: String },
     #[error("{list} has 'none': it belongs into export.disable, where it turns everything on")]
     NoneEnabled { list: &'static str },

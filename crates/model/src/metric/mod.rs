@@ -34,6 +34,8 @@ pub enum Category {
     Udp,
     Dns,
     Http,
+    /// Packets that kernels dropped, of any protocol.
+    Kernel,
     /// The proposed names of the semantic conventions.
     Otel,
     /// Edgescope's own state, under the collector's names.
@@ -41,7 +43,7 @@ pub enum Category {
 }
 
 impl Category {
-    pub const ALL: [Self; 6] = [Self::Tcp, Self::Udp, Self::Dns, Self::Http, Self::Otel, Self::EbpfNet];
+    pub const ALL: [Self; 7] = [Self::Tcp, Self::Udp, Self::Dns, Self::Http, Self::Kernel, Self::Otel, Self::EbpfNet];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,6 +51,7 @@ impl Category {
             Self::Udp => "udp",
             Self::Dns => "dns",
             Self::Http => "http",
+            Self::Kernel => "kernel",
             Self::Otel => "otel",
             Self::EbpfNet => "ebpf_net",
         }

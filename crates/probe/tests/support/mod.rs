@@ -94,6 +94,24 @@ impl Namespace {
         format!("/proc/{}/task/{}/ns/net", std::process::id(), self.tid)
     }
 
+    /// Packets that match `rule` are counted and dropped at `hook` (`input`, `output`) of this namespace.
+    pub fn drop_at(&self, hook: &str, rule: &str) {
+        self.nft(&format!("add table inet here; add chain inet here {hook} {{ type filter hook {hook} priority 0; }}"));
+        self.nft(&format!("add rule inet here {hook} {rule} counter drop"));
+    }
+
+    /// What all rules of [`Namespace::drop_at`] have dropped.
+    pub fn dropped(&self) -> u64 {
+        self.counted("inet")
+    }
+
+    /// Sum of the counters in the table `here` of a family.
+    pub fn counted(&self, family: &str) -> u64 {
+        let printed = self.sh("nft", &format!("list table {family} here"));
+        let words: Vec<&str> = printed.split_whitespace().collect();
+        words.windows(3).filter(|words| words[..2] == ["counter", "packets"]).map(|words| words[2].parse::<u64>().unwrap()).sum()
+    }
+
     /// A veth pair named `name` here and there, without offloads, so that a packet is a segment.
     pub fn wire(&self, name: &str, there: &Namespace, peer: &str) {
         self.ip(&format!("link add {name} mtu 1500 type veth peer name {peer} mtu 1500 netns {}", there.path()));
@@ -253,8 +271,19 @@ pub fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool) -> Counters {
         total.closes += of.closes;
         total.resets_sent += of.resets_sent;
         total.resets_received += of.resets_received;
+        total.resets_explained += of.resets_explained;
+        total.resets_no_listener += of.resets_no_listener;
+        total.resets_aborted += of.resets_aborted;
         total.accept_overflow += of.accept_overflow;
         total.receive_drops += of.receive_drops;
+        total.sent_drops_other += of.sent_drops_other;
+        total.sent_drops_policy += of.sent_drops_policy;
+        total.sent_drops_queue += of.sent_drops_queue;
+        total.sent_drops_invalid += of.sent_drops_invalid;
+        total.received_drops_other += of.received_drops_other;
+        total.received_drops_policy += of.received_drops_policy;
+        total.received_drops_queue += of.received_drops_queue;
+        total.received_drops_invalid += of.received_drops_invalid;
         total.requests += of.requests;
         total.answers_0 += of.answers_0;
         total.answers_1 += of.answers_1;
@@ -264,6 +293,14 @@ pub fn sum(pass: &Pass, wanted: impl Fn(&FlowReading) -> bool) -> Counters {
         total.unanswered += of.unanswered;
     }
     total
+}
+
+/// [other, policy, queue, invalid] of what was sent, and of what came in.
+pub fn drops(of: &Counters) -> [[u64; 4]; 2] {
+    [
+        [of.sent_drops_other, of.sent_drops_policy, of.sent_drops_queue, of.sent_drops_invalid],
+        [of.received_drops_other, of.received_drops_policy, of.received_drops_queue, of.received_drops_invalid],
+    ]
 }
 
 /// Answers by outcome.

@@ -45,6 +45,19 @@ it('columns show what happened, and that nothing did', () => {
   expect(linesOf(plan('Connects'), answer({}))).toEqual([]);
 });
 
+it('drops are told by where and why, and only those that happened', () => {
+  const table = answer({
+    'kernel.drops_policy.sent': [3, null],
+    'kernel.drops_policy.received': [null, null],
+    'kernel.drops_queue.received': [0, 2],
+    'kernel.drops_other': [0, 0],
+  });
+  expect(linesOf(plan('Dropped by the ends’ kernels'), table).map((s) => s.name)).toEqual([
+    'filtered at the source',
+    'no room at the destination',
+  ]);
+});
+
 it('every measure of every chart is asked for', () => {
   for (const p of PLANS) for (const l of p.lines) for (const m of [l.measure, ...(l.less ?? [])]) expect(EDGE_MEASURES).toContain(m);
 });

@@ -160,6 +160,32 @@ export const PLANS: Plan[] = [
     ],
   },
   {
+    about: 'Lost and stalled',
+    title: 'Dropped by the ends’ kernels',
+    subtitle: 'By where and why; what the way between them lost is not among it',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'filtered at the source', measure: 'kernel.drops_policy.sent', colour: RED },
+      { label: 'filtered at the destination', measure: 'kernel.drops_policy.received', colour: PINK },
+      { label: 'no room at the source', measure: 'kernel.drops_queue.sent', colour: ORANGE },
+      { label: 'no room at the destination', measure: 'kernel.drops_queue.received', colour: GOLD },
+      { label: 'invalid', measure: 'kernel.drops_invalid', colour: TEAL },
+      { label: 'otherwise', measure: 'kernel.drops_other', colour: GREY },
+    ],
+  },
+  {
+    about: 'At the ends',
+    title: 'Why the source reset',
+    subtitle: 'Of the resets that it sent; told by Linux 6.10 and later',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'nobody listened', measure: 'tcp.resets_no_listener', colour: PINK },
+      { label: 'gave up', measure: 'tcp.resets_aborted', colour: ORANGE },
+    ],
+  },
+  {
     about: 'At the ends',
     title: 'At the receiver',
     subtitle: 'Segments out of order; connections its full queue dropped',

@@ -20,6 +20,8 @@
 #include "header.bpf.h"
 #include "exchange.bpf.h"
 #include "http.bpf.h"
+#include "http2.bpf.h"
+#include "http2_count.bpf.h"
 #include "state.bpf.h"
 #include "sweep.bpf.h"
 #include "resets.bpf.h"
@@ -36,3 +38,4 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* No map holds these; named here so that the object's BTF has them, for the check of user space's mirror. */
 const struct listener_record *unused_listener_record;
 const enum loss *unused_loss;
+const struct http2_record *unused_http2_record;

@@ -48,6 +48,8 @@ pub struct AgentConfig {
     pub dns: bool,
     /// Count requests and answers of HTTP/1 in clear text.
     pub http: bool,
+    /// Count requests and answers of HTTP/2 in clear text, and the calls of gRPC.
+    pub http2: bool,
     /// Name the real ends of connections whose addresses this node translates, as its connection tracking tells.
     pub nat: bool,
     pub limits: Limits,
@@ -114,6 +116,7 @@ impl Default for AgentConfig {
             udp: true,
             dns: true,
             http: true,
+            http2: true,
             nat: true,
             limits: Limits::default(),
             metrics_listen: None,

@@ -16,6 +16,7 @@ pub mod counters;
 mod crash_tests;
 pub mod delta;
 mod exchanges;
+mod http2;
 pub mod inventory;
 pub mod measures;
 pub mod metrics;

@@ -208,6 +208,7 @@ mod tests {
         }
         let mut used: HashSet<&str> = SENT.iter().chain(RECEIVED).chain(UDP_RECEIVED).map(|row| NAMES[row.counter as usize]).collect();
         used.extend(["requests", "answers_0", "answers_1", "answers_2", "answers_3", "answers_4", "unanswered"]);
+        used.extend(["grpc_requests", "grpc_ok", "grpc_unavailable", "grpc_deadline", "grpc_other", "grpc_unsaid"]);
         assert_eq!(used, NAMES.iter().copied().collect());
     }
 

@@ -351,6 +351,10 @@ fn losses(pass: &Pass) -> BTreeMap<String, u64> {
         datagrams_full,
         questions_full,
         durations_full,
+        http2_midway,
+        http2_gapped,
+        http2_ring_full,
+        http2_unreadable,
     } = pass.losses;
     let named = [
         ("kernel_storage", storage),
@@ -364,6 +368,10 @@ fn losses(pass: &Pass) -> BTreeMap<String, u64> {
         ("kernel_datagrams_full", datagrams_full),
         ("kernel_questions_full", questions_full),
         ("kernel_durations_full", durations_full),
+        ("http2_midway", http2_midway),
+        ("http2_gapped", http2_gapped),
+        ("http2_ring_full", http2_ring_full),
+        ("http2_unreadable", http2_unreadable),
         ("kernel_missed_runs", pass.missed_runs.unwrap_or(0)),
     ];
     named.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect()

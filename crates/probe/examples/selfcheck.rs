@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let mut old = pair();
 
     let agent_id = format!("selfcheck-{}", std::process::id());
-    let config = ProbeConfig { agent_id, pin: false, drops: true, udp: true, dns: true, http: true, ..ProbeConfig::default() };
+    let config = ProbeConfig { agent_id, pin: false, drops: true, udp: true, dns: true, http: true, http2: true, ..ProbeConfig::default() };
     let mut probe = match Probe::load(&config) {
         Ok(probe) => probe,
         Err(error) => {

@@ -69,8 +69,16 @@ pub fn kernel_report() -> KernelReport {
 /// # Errors
 /// As [`crate::Probe::load`].
 pub fn hook_report() -> Result<Vec<HookStatus>, ProbeError> {
-    let config =
-        ProbeConfig { scope: Scope::Namespaces(Vec::new()), pin: false, drops: true, udp: true, dns: true, http: true, ..ProbeConfig::default() };
+    let config = ProbeConfig {
+        scope: Scope::Namespaces(Vec::new()),
+        pin: false,
+        drops: true,
+        udp: true,
+        dns: true,
+        http: true,
+        http2: true,
+        ..ProbeConfig::default()
+    };
     Ok(crate::Probe::load(&config)?.hooks().to_vec())
 }
 

@@ -49,6 +49,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "agent.http",
         "Count requests and answers of HTTP/1 in clear text, by status class, with their times; at the same place, and nothing of their content",
     ),
+    (
+        "agent.http2",
+        "Count requests and answers of HTTP/2 in clear text, and calls of gRPC by how they ended; the agent reads their heads for it, and keeps nothing of them",
+    ),
     ("agent.nat", "Name the real ends of connections whose addresses this node translates, as its connection tracking tells"),
     ("agent.metrics_listen", "Loopback address of a page with the agent's own numbers (/metrics); default: none"),
     ("agent.limits.flows_max", "Most flows with counters of their own"),

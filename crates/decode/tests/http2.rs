@@ -332,13 +332,13 @@ fn ends_say_what_they_are_the_end_of() {
     });
     assert_eq!(grpc, [true, true, false, true, false]);
     let mut ends = Vec::new();
-    let said = [headers(1, &[0x88]), frame(3, 0, 3, &[0, 0, 0, 8]), frame(0, 1, 1, b"x")].concat();
+    let said = [frame(1, 4, 1, &[0x88]), frame(3, 0, 3, &[0, 0, 0, 8]), frame(0, 1, 1, b"x")].concat();
     connection.feed(Server, 0, Bytes(&said), |event| {
         if let Event::Ended(ended) = event {
             ends.push((ended.of.map(|asked| asked.number), ended.answered, ended.is_grpc));
         }
     });
-    assert_eq!(ends, [(Some(1), false, true), (Some(0), true, true)]);
+    assert_eq!(ends, [(Some(1), false, true), (Some(0), true, true)], "in the order in which they ended");
     let mut rest = Vec::new();
     connection.end(9, |ended| rest.push((ended.of.map(|asked| asked.number), ended.answered, ended.is_grpc, ended.at_ns)));
     assert_eq!(rest, [(Some(2), false, false, 9), (Some(3), false, true, 9), (Some(4), false, false, 9)]);

@@ -81,7 +81,7 @@ fn what_cannot_be_read_counts_no_more() {
     take(&mut calls, 2, 0, Http2Event::Begins);
     take(&mut calls, 2, 1, Http2Event::GivenUp);
     say(&mut calls, 2, 2, CLIENT, &headers(1, true, &[0x82]));
-    assert_eq!(calls.found(), Found::default());
+    assert_eq!(calls.found(), Found { ended: vec![2], ..Found::default() });
     // A field that refers to none.
     take(&mut calls, 3, 0, Http2Event::Begins);
     say(&mut calls, 3, 1, CLIENT, &headers(1, true, &[0xff, 0x20]));

@@ -33,8 +33,11 @@
 #define HTTP2_MIDDLE 256
 #define HTTP2_LARGE 1024
 
-/* The reader is woken when so much waits; it looks by itself at each pass. */
-#define HTTP2_WAKE_BYTES (HTTP2_RING_BYTES / 8)
+/*
+ * The reader is woken whenever so much more waits, and looks by itself now and then. To be woken costs it little, but the segment that does it some
+ * microseconds: the processor interrupts itself.
+ */
+#define HTTP2_WAKE_BYTES (HTTP2_RING_BYTES / 16)
 
 /* A segment of a direction, on the way through its frames. */
 struct http2_walk {
@@ -52,9 +55,12 @@ struct http2_walk {
 	u32 fault;
 };
 
-static __always_inline u64 http2_wakeup(void)
+/* For a record of this size, which has its place already. */
+static __always_inline u64 http2_wakeup(u32 bytes)
 {
-	return bpf_ringbuf_query(&http2_records, BPF_RB_AVAIL_DATA) > HTTP2_WAKE_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	u64 waits = bpf_ringbuf_query(&http2_records, BPF_RB_AVAIL_DATA);
+
+	return waits / HTTP2_WAKE_BYTES != (waits - bytes) / HTTP2_WAKE_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 static __always_inline void describe(struct http2_record *r, const struct socket_state *s, const struct http2_talk *talk, u8 what)
@@ -80,7 +86,7 @@ static __always_inline bool tell_http2(const struct socket_state *s, const struc
 		return false;
 	describe(r, s, talk, what);
 	r->at_ns = bpf_ktime_get_ns();
-	bpf_ringbuf_submit(r, http2_wakeup());
+	bpf_ringbuf_submit(r, http2_wakeup(sizeof(*r)));
 	return true;
 }
 
@@ -106,7 +112,11 @@ static __always_inline bool pass_in(struct http2_walk *w, u32 room, const u8 *he
 		bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
 		return false;
 	}
-	bpf_ringbuf_submit(r, w->what == HTTP2_WHOLE ? BPF_RB_FORCE_WAKEUP : http2_wakeup());
+	/* A hole is short, if whoever has to say where it ends hears of it at once. */
+	if (w->what == HTTP2_WHOLE && at + bytes >= w->bytes)
+		bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
+	else
+		bpf_ringbuf_submit(r, http2_wakeup(sizeof(*r) + room));
 	return true;
 }
 

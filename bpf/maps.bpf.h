@@ -13,7 +13,7 @@
 #define QUESTIONS_MAX 16384 /* 88 B each, when used: 3,000 questions a second that wait for 5 s */
 
 #define HTTP2_RESUMPTIONS_MAX 1024 /* directions that had a hole and can be walked again: each for a moment */
-#define HTTP2_RING_BYTES (1 << 20) /* 5,000 records of 200 B: 250,000 frames a second between two looks of the reader, 20 ms apart */
+#define HTTP2_RING_BYTES (1 << 22) /* 20,000 records of 200 B: 0.1 s of 200,000 frames a second, for a reader that looks every 10 ms and may have to wait for a CPU */
 
 /* The default of `flows` and the histograms; user space sets its own before loading. */
 #define FLOWS_MAX 65536

@@ -325,7 +325,7 @@ fn programs() {
         loop {
             alarm.wait(Duration::from_secs(1));
             reader.drain(usize::MAX >> 1).unwrap();
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(10));
         }
     });
     println!("\nabove, on_egress and on_ingress left packets of TCP alone; here they look into them");

@@ -162,7 +162,6 @@ fn http2_parts(
     hooks: &mut Vec<HookStatus>,
 ) -> Result<Option<Http2Parts>, ProbeError> {
     if !config.http2 {
-        hooks.push(HookStatus { name: COUNT_HTTP2, state: HookState::Off });
         return Ok(None);
     }
     let count = match refused.iter().find(|(name, _)| *name == COUNT_HTTP2) {

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 /// A look at the ring at least so often.
 const LOOK: Duration = Duration::from_secs(1);
-/// And at most so often: the ring has room for what 250,000 frames a second say meanwhile.
-const PAUSE: Duration = Duration::from_millis(20);
+/// And at most so often.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Records before what they said is counted: what a crash may cost beside the ring.
 const RECORDS_MAX: usize = 4_096;
-/// Times that, in one look: four rings full.
-const ROUNDS_MAX: usize = 8;
+/// Times that, in one look: three rings full.
+const ROUNDS_MAX: usize = 16;
 
 /// Reads while it lives. Dropping it ends the thread, after a last look.
 #[derive(Debug)]

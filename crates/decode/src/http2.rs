@@ -14,8 +14,9 @@ pub use crate::http::{Asked, Request, Response, Sender, Speaks};
 use frames::{Frames, PREFACE, Said};
 use hpack::{Field, Table};
 
-/// Requests that have not ended; the answers to those beyond it are not paired. Servers allow 100 to 250 at a time.
-pub const STREAMS_MAX: usize = 256;
+/// Requests that have not ended; the answers to those beyond it are not paired. Servers allow 100 to 250 at a time
+/// unless they are told otherwise, as where many watch for long.
+pub const STREAMS_MAX: usize = 1_024;
 /// What a [`Connection`] may take of the heap: in each direction a table, whose entries count 32 bytes beside their texts and take a good hundred, and
 /// a block that is copied while it grows; the streams. Peers that leave the table as it begins take a tenth.
 pub const HEAP_BYTES_MAX: usize = 2 * (6 * hpack::TABLE_BYTES_MAX + 5 * frames::BLOCK_BYTES_MAX) + STREAMS_MAX * 160 + 4096;

@@ -90,6 +90,18 @@ static __always_inline bool tell_http2(const struct socket_state *s, const struc
 	return true;
 }
 
+/* That it is neither nothing nor too much, we know, but not the verifier; as one comparison, into which the compiler would turn two, Linux 6.12 cannot read it. */
+static __always_inline bool load_piece(struct http2_walk *w, u8 *to, u32 room, u32 at, u64 bytes)
+{
+	barrier_var(bytes);
+	if (bytes > room)
+		return false;
+	barrier_var(bytes);
+	if (bytes == 0)
+		return false;
+	return !bpf_skb_load_bytes(w->ctx, w->payload + at, to, bytes);
+}
+
 /* Passes on a piece of the segment, or a header alone. `room` is a constant. */
 static __always_inline bool pass_in(struct http2_walk *w, u32 room, const u8 *header, u32 at, u32 bytes)
 {
@@ -104,11 +116,9 @@ static __always_inline bool pass_in(struct http2_walk *w, u32 room, const u8 *he
 	r->by_client = w->by_client;
 	r->bytes = bytes;
 	frames = (u8 *)(r + 1);
-	/* Known to be so, but not to the verifier. */
-	barrier_var(bytes);
 	if (header) {
 		__builtin_memcpy(frames, header, HTTP2_HEADER);
-	} else if (bytes == 0 || bytes > room || bpf_skb_load_bytes(w->ctx, w->payload + at, frames, bytes)) {
+	} else if (!load_piece(w, frames, room, at, bytes)) {
 		bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
 		return false;
 	}

@@ -103,8 +103,17 @@ struct flow {
 	__u64 answers_2;
 	__u64 answers_3;
 	__u64 answers_4;
-	/* Requests that got no answer in time; of HTTP, before their connection ended. */
+	/* Requests that got no answer in time; of HTTP, before their connection or stream ended. */
 	__u64 unanswered;
+	/* Of gRPC, whose requests and answers count among HTTP's: calls, and how they ended. */
+	__u64 grpc_requests;
+	__u64 grpc_ok;
+	__u64 grpc_unavailable;
+	__u64 grpc_deadline;
+	/* With another status. */
+	__u64 grpc_other;
+	/* Without a status. */
+	__u64 grpc_unsaid;
 	/* CLOCK_MONOTONIC. */
 	__u64 last_change_ms;
 	__u32 last_tgid;
@@ -128,8 +137,9 @@ enum packets {
 	PACKETS_UDP = 1,
 	PACKETS_DNS = 2,
 	PACKETS_HTTP = 4,
+	PACKETS_HTTP2 = 8,
 	/* answers and greetings that name far ends, where DNS and HTTP are looked for */
-	PACKETS_NAMES = 8,
+	PACKETS_NAMES = 16,
 };
 
 enum scope_mode {
@@ -203,7 +213,8 @@ struct control {
 	__u64 pass_us;
 	/* `on_drop` is attached: it takes from a listener's drops what was no overflow. */
 	__u32 drops;
-	__u32 unused;
+	/* Who reads what is said by HTTP/2, never 0; each reader only knows connections that began with it. */
+	__u32 http2_reader;
 };
 
 /* What the iterators did, each since user space last set it to 0. */
@@ -229,6 +240,11 @@ enum loss {
 	LOSS_QUESTIONS_FULL,	/* a question that no time is taken of, nor whether it is answered: too many wait */
 	LOSS_DURATIONS_FULL,	/* time to an answer lost */
 	LOSS_NAMES_FULL,	/* an answer or greeting not passed on: its names may go unknown */
+	/* Connections of HTTP/2 of which nothing more is counted: */
+	LOSS_HTTP2_MIDWAY,	/* older than the probe, or than the process that reads for it */
+	LOSS_HTTP2_GAPPED,	/* two segments of a direction came at the same time, or more was missed than is kept in mind */
+	LOSS_HTTP2_RING_FULL,	/* no room for what they said: the reader is slow, or gone */
+	LOSS_HTTP2_UNREADABLE,	/* not in frames, or more of them than are looked at, or too many connections: by the reader's word or the kernel side's */
 	LOSS_COUNT,
 };
 
@@ -300,6 +316,62 @@ struct heard {
 struct drop_key {
 	__u32 netns;
 	__u32 reason;
+};
+
+enum http2_what {
+	HTTP2_BEGINS = 1,
+	/* The frames that matter, one after the other as they were sent, the last data of a stream without its payload; a frame may come in pieces. */
+	HTTP2_SAYS,
+	HTTP2_ENDS,
+	HTTP2_GIVEN_UP,
+	/* A segment was missed at `seq`: what comes from there on is passed on whole, until user space knows again where a frame begins. */
+	HTTP2_MISSES,
+	/* The stream as it is from `seq` on. */
+	HTTP2_WHOLE,
+};
+
+/* What user space is told of a connection; `bytes` of frames follow. */
+struct http2_record {
+	struct flow_key key; /* the socket's own */
+	__u64 at_ns;
+	/* Of this end of the connection. */
+	__u64 id;
+	__u32 reader;
+	__u16 client_port;
+	__u16 bytes;
+	__u8 what;
+	__u8 by_client;
+	__u8 unused[2];
+	__u32 seq;
+};
+
+/* From user space, of a direction that is passed on whole: it may be walked again. */
+struct http2_resumption {
+	/* Where a frame begins. */
+	__u32 next;
+	/* Of how many HTTP2_WHOLE that was found out; HTTP2_LEAVE: nobody cares any more. */
+	__u32 wholes;
+};
+#define HTTP2_LEAVE 0xffffffff
+
+/* What user space found in it, to be added to a flow. */
+#define HTTP2_TIMES_MAX 64
+struct http2_count {
+	struct flow_key key;
+	__u32 client_port;
+	__u32 requests;
+	__u32 answers[5];
+	__u32 unanswered;
+	__u32 grpc_requests;
+	__u32 grpc_ok;
+	__u32 grpc_unavailable;
+	__u32 grpc_deadline;
+	__u32 grpc_other;
+	__u32 grpc_unsaid;
+	/* Connections that cannot be read. */
+	__u32 unreadable;
+	__u32 times;
+	__u32 times_us[HTTP2_TIMES_MAX];
 };
 
 /* What the sweep writes for each listening socket. */

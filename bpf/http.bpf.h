@@ -13,6 +13,7 @@
 #define HTTP_TRIES 4
 #define HTTP_NOT 100
 #define HTTP_SPOKEN 101
+#define HTTP2_SPOKEN 102 /* see http2.bpf.h */
 
 #define TLS_HANDSHAKE 22
 

@@ -13,6 +13,8 @@
 #define QUESTIONS_MAX 16384 /* 88 B each, when used: 3,000 questions a second that wait for 5 s */
 
 #define NAMES_BYTES (2 << 20) /* 1,800 answers between two looks of user space, a second apart */
+#define HTTP2_RESUMPTIONS_MAX 1024 /* directions that had a hole and can be walked again: each for a moment */
+#define HTTP2_RING_BYTES (1 << 22) /* 20,000 records of 200 B: 0.1 s of 200,000 frames a second, for a reader that looks every 10 ms and may have to wait for a CPU */
 
 /* The default of `flows` and the histograms; user space sets its own before loading. */
 #define FLOWS_MAX 65536
@@ -167,6 +169,63 @@ struct {
 	__type(key, int);
 	__type(value, struct socket_state);
 } socks SEC(".maps");
+
+struct http2_direction {
+	/* The sequence number of what is looked at next. */
+	u32 next;
+	/* Of a frame that is passed on, how much is still to come. */
+	u32 missing;
+	/* A CPU is at it. */
+	u32 busy;
+	u8 started;
+	/* Something was missed: all is passed on, and `next` is where the hole began. */
+	u8 whole;
+	/* Of a frame's header that came in several segments, how much is there. */
+	u8 have;
+	u8 unused;
+	u8 header[16];
+	/* HTTP2_WHOLE of this direction so far. */
+	u32 wholes;
+};
+
+/* A connection that speaks HTTP/2. Apart, since few do. */
+struct http2_talk {
+	u64 id;
+	u32 reader;
+	u32 given_up;
+	struct http2_direction by_server;
+	struct http2_direction by_client;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct http2_talk);
+} http2_talks SEC(".maps");
+
+/* User space makes it a page where HTTP/2 is not wanted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, HTTP2_RING_BYTES);
+} http2_records SEC(".maps");
+
+/* By id of the connection, times two, and whether it is the client that speaks. Written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, HTTP2_RESUMPTIONS_MAX);
+	__type(key, u64);
+	__type(value, struct http2_resumption);
+} http2_resumptions SEC(".maps");
+
+/* What is to be counted next; written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct http2_count);
+} http2_counts SEC(".maps");
 
 enum first {
 	FIRST_UNKNOWN = 0,

@@ -18,7 +18,7 @@ static __always_inline void look_at(struct __sk_buff *ctx, bool sent)
 		return;
 	if (transport == IPPROTO_UDP)
 		count_datagram(ctx, ctl, sent);
-	else if (ctl->packets & (PACKETS_DNS | PACKETS_HTTP))
+	else if (ctl->packets & (PACKETS_DNS | PACKETS_HTTP | PACKETS_HTTP2))
 		look_at_segment(ctx, ctl, sent);
 }
 

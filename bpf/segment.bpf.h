@@ -53,6 +53,17 @@ static __always_inline void heed_stream(struct __sk_buff *ctx, const struct cont
 		ask(flow, &key, client_port, id);
 }
 
+/* What is not HTTP/2's, whose heads differ from all of these; true if it is. */
+static __always_inline bool is_http2(struct __sk_buff *ctx, const struct control *ctl, struct socket_state *s, struct bpf_sock *at,
+				     const struct segment *g, bool by_client)
+{
+	if (!(ctl->packets & PACKETS_HTTP2))
+		return false;
+	if (s->http == HTTP2_SPOKEN)
+		return true;
+	return s->http < HTTP_TRIES && may_begin_http2(ctx, ctl, s, at, g, by_client);
+}
+
 static __always_inline void heed_request_or_answer(struct __sk_buff *ctx, const struct control *ctl, struct socket_state *s, struct bpf_sock *at,
 						   const struct segment *g, bool sent)
 {
@@ -63,6 +74,10 @@ static __always_inline void heed_request_or_answer(struct __sk_buff *ctx, const 
 	struct flow *flow;
 	u32 status = 0;
 
+	if (is_http2(ctx, ctl, s, at, g, by_client)) {
+		heed_http2(ctx, ctl, s, at, g, by_client);
+		return;
+	}
 	if (bpf_skb_load_bytes(ctx, g->payload, head, sizeof(head)))
 		return;
 	if (by_client && !is_request(head)) {
@@ -77,6 +92,8 @@ static __always_inline void heed_request_or_answer(struct __sk_buff *ctx, const 
 		if (!status)
 			return;
 	}
+	if (!(ctl->packets & PACKETS_HTTP))
+		return;
 	tp = bpf_tcp_sock(at);
 	if (!tp || !is_new(tp, g, sent))
 		return;
@@ -104,7 +121,7 @@ static __always_inline void look_at_segment(struct __sk_buff *ctx, const struct 
 	if (!at)
 		return;
 	is_dns = of_dns(at->src_port, bpf_ntohs(at->dst_port));
-	if (!(ctl->packets & (is_dns ? PACKETS_DNS : PACKETS_HTTP)))
+	if (!(ctl->packets & (is_dns ? PACKETS_DNS : PACKETS_HTTP | PACKETS_HTTP2)))
 		return;
 	s = bpf_sk_storage_get(&socks, at, NULL, 0);
 	if (!s || s->http == HTTP_NOT || s->scope_version != ctl->scope_version)

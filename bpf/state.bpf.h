@@ -274,6 +274,7 @@ static __always_inline void ended(const struct control *ctl, struct socket_state
 	add(flow, active_ms, advance64(&s->gauged_ms, at_ms));
 	add(flow, closes, 1);
 	give_up_requests(s, flow);
+	end_http2(ctl, s, tp);
 	touch(flow, at_ms, s->tgid);
 }
 

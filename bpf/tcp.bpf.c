@@ -21,6 +21,8 @@
 #include "exchange.bpf.h"
 #include "heard.bpf.h"
 #include "http.bpf.h"
+#include "http2.bpf.h"
+#include "http2_count.bpf.h"
 #include "state.bpf.h"
 #include "sweep.bpf.h"
 #include "resets.bpf.h"
@@ -38,3 +40,4 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 const struct listener_record *unused_listener_record;
 const enum loss *unused_loss;
 const struct heard *unused_heard;
+const struct http2_record *unused_http2_record;

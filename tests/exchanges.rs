@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TRAFFIC: &str = env!("CARGO_BIN_EXE_edgescope-traffic");
 const STORED: Duration = Duration::from_secs(75);
@@ -145,6 +145,86 @@ fn requests_of_http_are_those_of_the_programs_and_the_capture() {
         ("http.status_other", 0),
         ("http.unanswered", 2),
     ];
+    let times = [("http.client.duration.p50", waited_s), ("http.server.duration.p50", waited_s)];
+    let measures: Vec<&str> = counts.iter().map(|(name, _)| *name).chain(times.iter().map(|(name, _)| *name)).collect();
+    until("the requests that were made", STORED, || is_told(&ask(&pair, from, &measures)?, HTTP, &counts, &times));
+}
+
+/// A frame of HTTP/2 (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    [&(payload.len() as u32).to_be_bytes()[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A field that is spelled out and enters no table (RFC 7541, 6.2.2).
+fn field(name: &str, value: &str) -> Vec<u8> {
+    [&[0, name.len() as u8][..], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+}
+
+#[test]
+fn requests_of_http2_and_calls_of_grpc_are_those_of_the_programs_and_the_capture() {
+    /// Without and with a status of gRPC.
+    const ANSWERS: [(u16, Option<u16>); 8] =
+        [(200, None), (302, None), (404, None), (500, None), (200, Some(0)), (200, Some(0)), (200, Some(14)), (200, Some(13))];
+    let pair = Pair::new(TRAFFIC, "http2", None, &BOTH, &[]);
+    let from = Utc::now();
+    let netns = pair.lab.netns("left").expect("the lab has the host");
+    let capture = Capture::start(&netns, "eth0", pair.scene.dir(), "left.pcap", "tcp");
+    let mut waited = Vec::new();
+    for is_ipv6 in [false, true] {
+        let to = at(&pair.lab, "right", is_ipv6, HTTP);
+        let listener = inside(&pair, "right", move || TcpListener::bind(to));
+        let mut client = inside(&pair, "left", move || TcpStream::connect(to));
+        let (mut server, _) = listener.accept().expect("a connection");
+        let mut say = |request: bool, frames: &[u8]| {
+            let (from, to): (&mut TcpStream, &mut TcpStream) = if request { (&mut client, &mut server) } else { (&mut server, &mut client) };
+            from.write_all(frames).expect("sent");
+            to.read_exact(&mut vec![0; frames.len()]).expect("it arrives");
+        };
+        say(true, &[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat());
+        say(false, &frame(4, 0, 0, &[]));
+        let asks = |is_call: bool| {
+            let common = [field(":method", "POST"), field(":scheme", "http"), field(":path", "/a.B/C?of=1"), field(":authority", "a.test")];
+            [common.concat(), if is_call { field("content-type", "application/grpc") } else { Vec::new() }].concat()
+        };
+        let mut stream = 1;
+        for (status, grpc_status) in ANSWERS {
+            say(true, &frame(1, 5, stream, &asks(grpc_status.is_some())));
+            let began = Instant::now();
+            thread::sleep(THINKS);
+            let head = frame(1, 4 | u8::from(grpc_status.is_none()), stream, &field(":status", &status.to_string()));
+            let trailers = grpc_status.map(|status| frame(1, 5, stream, &field("grpc-status", &status.to_string())));
+            say(false, &[head, trailers.unwrap_or_default()].concat());
+            waited.push(began.elapsed().as_secs_f64());
+            stream += 2;
+        }
+        // A call whose client gives up.
+        say(true, &frame(1, 4, stream, &asks(true)));
+        say(true, &frame(3, 0, stream, &[0, 0, 0, 8]));
+    }
+    let seen = |filter: &str| capture::fields(capture.file(), filter, "tcp.srcport").len();
+    until("all in the capture", Duration::from_secs(20), || {
+        let counted =
+            [seen("http2.headers.method"), seen("http2.headers.status"), seen("http2.headers.status == 200"), seen("http2.rst_stream.error")];
+        if counted == [18, 16, 10, 2] { Ok(()) } else { Err(format!("requests, answers, those of 200 and resets in the capture: {counted:?}")) }
+    });
+    capture.stop();
+    let counts = [
+        ("http.requests", 18),
+        ("http.requests.received", 18),
+        ("http.status_2xx", 10),
+        ("http.status_3xx", 2),
+        ("http.status_4xx", 2),
+        ("http.status_5xx", 2),
+        ("http.unanswered", 2),
+        ("grpc.requests", 10),
+        ("grpc.requests.received", 10),
+        ("grpc.status_ok", 4),
+        ("grpc.status_unavailable", 2),
+        ("grpc.status_deadline", 0),
+        ("grpc.status_other", 2),
+        ("grpc.status_none", 2),
+    ];
+    let waited_s = median(waited);
     let times = [("http.client.duration.p50", waited_s), ("http.server.duration.p50", waited_s)];
     let measures: Vec<&str> = counts.iter().map(|(name, _)| *name).chain(times.iter().map(|(name, _)| *name)).collect();
     until("the requests that were made", STORED, || is_told(&ask(&pair, from, &measures)?, HTTP, &counts, &times));

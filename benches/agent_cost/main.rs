@@ -54,13 +54,19 @@ struct Args {
     /// Count HTTP/1 too, at the same place.
     #[arg(long)]
     http: bool,
+    /// Read HTTP/2 too, at the same place.
+    #[arg(long)]
+    http2: bool,
 }
 
 impl Args {
     /// What of packets is counted, in words.
     fn packets(&self) -> String {
-        let wanted: Vec<&str> =
-            [(self.udp, "UDP"), (self.dns, "DNS"), (self.http, "HTTP")].iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+        let wanted: Vec<&str> = [(self.udp, "UDP"), (self.dns, "DNS"), (self.http, "HTTP"), (self.http2, "HTTP/2")]
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, name)| *name)
+            .collect();
         if wanted.is_empty() { "no packets counted".to_owned() } else { format!("counted of packets: {}", wanted.join(", ")) }
     }
 }
@@ -117,7 +123,7 @@ impl Bench {
         for name in &names {
             spec = spec.name_netns(name, "load");
         }
-        spec.more = serde_json::json!({ "agent": { "interval": format!("{}s", args.seconds), "udp": args.udp, "dns": args.dns, "http": args.http } });
+        spec.more = serde_json::json!({ "agent": { "interval": format!("{}s", args.seconds), "udp": args.udp, "dns": args.dns, "http": args.http, "http2": args.http2 } });
         Bench { load: Load::start(lab), spec, intake, seconds: args.seconds, scene }
     }
 

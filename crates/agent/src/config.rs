@@ -48,6 +48,8 @@ pub struct AgentConfig {
     pub dns: bool,
     /// Count requests and answers of HTTP/1 in clear text.
     pub http: bool,
+    /// Count requests and answers of HTTP/2 in clear text, and the calls of gRPC.
+    pub http2: bool,
     /// Learn names of far ends from answers of DNS and greetings of TLS, where DNS and HTTP are counted.
     pub names: bool,
     /// Name the real ends of connections whose addresses this node translates, as its connection tracking tells.
@@ -116,6 +118,7 @@ impl Default for AgentConfig {
             udp: true,
             dns: true,
             http: true,
+            http2: true,
             names: true,
             nat: true,
             limits: Limits::default(),

@@ -86,6 +86,12 @@ totals!(
     answers_3,
     answers_4,
     unanswered,
+    grpc_requests,
+    grpc_ok,
+    grpc_unavailable,
+    grpc_deadline,
+    grpc_other,
+    grpc_unsaid,
 );
 
 impl Default for Totals {

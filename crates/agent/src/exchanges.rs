@@ -13,6 +13,8 @@ pub struct Vocabulary {
     responses: Option<Signal>,
     /// By outcome, in the kernel side's order.
     outcomes: [Option<Signal>; 5],
+    /// Of those that a protocol above it makes, and how they ended; told where there are any.
+    calls: &'static [(Signal, Counter)],
     unanswered: Signal,
     active: Signal,
     at_client: Signal,
@@ -24,6 +26,7 @@ pub const DNS: Vocabulary = Vocabulary {
     requests: signal::DNS_REQUESTS,
     responses: Some(signal::DNS_RESPONSES),
     outcomes: [None, Some(signal::DNS_NXDOMAIN), Some(signal::DNS_SERVFAIL), Some(signal::DNS_REFUSED), Some(signal::DNS_ERRORS_OTHER)],
+    calls: &[],
     unanswered: signal::DNS_TIMEOUTS,
     active: signal::DNS_ACTIVE,
     at_client: signal::DNS_CLIENT_DURATION,
@@ -40,6 +43,14 @@ pub const HTTP: Vocabulary = Vocabulary {
         Some(signal::HTTP_STATUS_4XX),
         Some(signal::HTTP_STATUS_5XX),
         Some(signal::HTTP_STATUS_OTHER),
+    ],
+    calls: &[
+        (signal::GRPC_REQUESTS, Counter::grpc_requests),
+        (signal::GRPC_STATUS_OK, Counter::grpc_ok),
+        (signal::GRPC_STATUS_UNAVAILABLE, Counter::grpc_unavailable),
+        (signal::GRPC_STATUS_DEADLINE, Counter::grpc_deadline),
+        (signal::GRPC_STATUS_OTHER, Counter::grpc_other),
+        (signal::GRPC_STATUS_NONE, Counter::grpc_unsaid),
     ],
     unanswered: signal::HTTP_UNANSWERED,
     active: signal::HTTP_ACTIVE,
@@ -73,16 +84,20 @@ impl Vocabulary {
         let requests = counted.totals.get(Counter::requests);
         let answers = ANSWERS.map(|answer| counted.totals.get(answer));
         let all: u64 = answers.iter().sum();
-        if requests + all + counted.totals.get(Counter::unanswered) == 0 {
+        let calls = self.calls.iter().map(|&(signal, counter)| value(signal, counted.totals.get(counter)));
+        let calls: Vec<Measure> = if self.calls.iter().all(|&(_, counter)| counted.totals.get(counter) == 0) { Vec::new() } else { calls.collect() };
+        // A call may end in a window in which nothing else was said.
+        if requests + all + counted.totals.get(Counter::unanswered) == 0 && calls.is_empty() {
             return Vec::new();
         }
         let by_outcome = self.outcomes.iter().zip(answers).filter_map(|(signal, count)| signal.map(|signal| value(signal, count)));
-        [value(self.requests, requests)].into_iter().chain(self.responses.map(|signal| value(signal, all))).chain(by_outcome).collect()
+        [value(self.requests, requests)].into_iter().chain(self.responses.map(|signal| value(signal, all))).chain(by_outcome).chain(calls).collect()
     }
 
     #[cfg(test)]
     pub fn signals(&self) -> Vec<Signal> {
         let shared = [self.requests].into_iter().chain(self.responses).chain(self.outcomes.into_iter().flatten());
+        let shared = shared.chain(self.calls.iter().map(|&(signal, _)| signal));
         shared.chain([self.unanswered, self.active, self.at_client, self.at_server]).collect()
     }
 }

@@ -18,6 +18,7 @@ mod crash_tests;
 pub mod delta;
 mod exchanges;
 mod heard;
+mod http2;
 pub mod inventory;
 pub mod measures;
 pub mod metrics;

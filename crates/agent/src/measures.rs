@@ -230,6 +230,7 @@ mod tests {
         let mut used: HashSet<&str> = rows.map(|row| NAMES[row.counter as usize]).collect();
         used.insert("resets_explained");
         used.extend(["requests", "answers_0", "answers_1", "answers_2", "answers_3", "answers_4", "unanswered"]);
+        used.extend(["grpc_requests", "grpc_ok", "grpc_unavailable", "grpc_deadline", "grpc_other", "grpc_unsaid"]);
         assert_eq!(used, NAMES.iter().copied().collect());
     }
 

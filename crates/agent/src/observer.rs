@@ -381,6 +381,10 @@ fn losses(pass: &Pass) -> BTreeMap<String, u64> {
         questions_full,
         durations_full,
         names_full,
+        http2_midway,
+        http2_gapped,
+        http2_ring_full,
+        http2_unreadable,
     } = pass.losses;
     let named = [
         ("kernel_storage", storage),
@@ -395,6 +399,10 @@ fn losses(pass: &Pass) -> BTreeMap<String, u64> {
         ("kernel_questions_full", questions_full),
         ("kernel_durations_full", durations_full),
         ("kernel_names_full", names_full),
+        ("http2_midway", http2_midway),
+        ("http2_gapped", http2_gapped),
+        ("http2_ring_full", http2_ring_full),
+        ("http2_unreadable", http2_unreadable),
         ("kernel_missed_runs", pass.missed_runs.unwrap_or(0)),
     ];
     named.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect()

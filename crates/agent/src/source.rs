@@ -1,6 +1,7 @@
 //! Where readings come from: the kernel, or a simulator that stands in for it.
 
 use crate::config::{AgentConfig, ScopeConfig};
+use crate::http2;
 use crate::nat::{Changes, Watch};
 use crate::netns::{Found, addresses_in};
 use edgescope_identity::host::{self, Listing, Namespace};
@@ -97,6 +98,7 @@ pub struct KernelSource {
     /// Inode of the cgroup in scope, as the kernel side knows it; a unit that starts again has another.
     cgroup: Option<u64>,
     nat: Option<Watch>,
+    http2: Option<http2::Watch>,
 }
 
 impl KernelSource {
@@ -119,6 +121,7 @@ impl KernelSource {
             udp: config.udp,
             dns: config.dns,
             http: config.http,
+            http2: config.http2,
             names: config.names,
         };
         let mut probe = Probe::load(&probe_config)?;
@@ -129,7 +132,8 @@ impl KernelSource {
         probe.set_scope(&probe_config.scope)?;
         let report = probe.mark_existing()?;
         let nat = if config.nat { Some(Watch::start(Some(probe.translator()?))?) } else { None };
-        let mut source = Self { probe, scope: config.scope.clone(), known, named_at: None, cgroup, nat };
+        let http2 = http2::Watch::start(&probe)?;
+        let mut source = Self { probe, scope: config.scope.clone(), known, named_at: None, cgroup, nat, http2 };
         source.follow_translations()?;
         Ok((source, report))
     }
@@ -214,6 +218,9 @@ impl Source for KernelSource {
     }
 
     fn read(&mut self, window: u32) -> Result<Pass, ProbeError> {
+        if let Some(http2) = &self.http2 {
+            http2.look()?;
+        }
         self.probe.read(window)
     }
 

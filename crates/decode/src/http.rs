@@ -33,6 +33,8 @@ pub struct Request {
     pub path: String,
     /// Of the target, else of the `Host` field; none if it is missing or no host.
     pub host: Option<String>,
+    /// By its content type; of HTTP/2 alone.
+    pub is_grpc: bool,
 }
 
 /// A final response: interim ones (1xx but 101) are no answers.

@@ -241,7 +241,7 @@ impl Connection {
         } else {
             self.unpaired += 1;
         }
-        found(Event::Request(Request { number: asked.number, at_ns, method: head.method, path: head.path, host: head.host }));
+        found(Event::Request(Request { number: asked.number, at_ns, method: head.method, path: head.path, host: head.host, is_grpc: false }));
         head.body.map_or(State::Lost, State::Body)
     }
 

@@ -14,8 +14,9 @@ pub use crate::http::{Asked, Request, Response, Sender, Speaks};
 use frames::{Frames, PREFACE, Said};
 use hpack::{Field, Table};
 
-/// Requests that have not ended; the answers to those beyond it are not paired. Servers allow 100 to 250 at a time.
-pub const STREAMS_MAX: usize = 256;
+/// Requests that have not ended; the answers to those beyond it are not paired. Servers allow 100 to 250 at a time
+/// unless they are told otherwise, as where many watch for long.
+pub const STREAMS_MAX: usize = 1_024;
 /// What a [`Connection`] may take of the heap: in each direction a table, whose entries count 32 bytes beside their texts and take a good hundred, and
 /// a block that is copied while it grows; the streams. Peers that leave the table as it begins take a tenth.
 pub const HEAP_BYTES_MAX: usize = 2 * (6 * hpack::TABLE_BYTES_MAX + 5 * frames::BLOCK_BYTES_MAX) + STREAMS_MAX * 160 + 4096;
@@ -39,6 +40,10 @@ pub struct Ended {
     pub grpc_status: Option<u16>,
     /// The code of the reset, if it was one.
     pub reset: Option<u32>,
+    /// There was a final answer.
+    pub answered: bool,
+    /// The request was one of gRPC.
+    pub is_grpc: bool,
 }
 
 /// Why nothing more is said of a direction.
@@ -102,6 +107,28 @@ impl Connection {
         }
     }
 
+    /// What this takes of the heap by now, at most; of what comes and goes with the calls of [`Connection::feed`] nothing.
+    pub fn heap_bytes(&self) -> usize {
+        let of = |direction: &Direction| 6 * direction.table.bytes() + direction.frames.held_bytes();
+        of(&self.client) + of(&self.server) + self.calls.open.len() * 160
+    }
+
+    /// How many bytes of this side's stream may be left out now ([`Piece::Gap`]), since they are of no interest: after them, or now if there are none, a
+    /// frame begins. `None` in the midst of what has to be read.
+    pub fn skippable(&self, sender: Sender) -> Option<usize> {
+        match sender {
+            Sender::Client => self.client.frames.skippable(),
+            Sender::Server => self.server.frames.skippable(),
+        }
+    }
+
+    /// The connection has ended, and with it every stream that is open.
+    pub fn end(self, at_ns: u64, mut found: impl FnMut(Ended)) {
+        for call in self.calls.open.into_values() {
+            found(Ended { at_ns, of: Some(call.asked), grpc_status: None, reset: None, answered: call.answered, is_grpc: call.is_grpc });
+        }
+    }
+
     /// Takes what `sender` sent next, which was seen at `at_ns`, and calls `found` with what it says. The two directions are fed as they were seen, by
     /// one clock.
     pub fn feed(&mut self, sender: Sender, at_ns: u64, piece: Piece<'_>, mut found: impl FnMut(Event)) {
@@ -159,6 +186,7 @@ struct Calls {
 struct Call {
     asked: Asked,
     answered: bool,
+    is_grpc: bool,
 }
 
 /// What a block says.
@@ -170,6 +198,7 @@ struct Block {
     host: Option<String>,
     status: Option<u16>,
     grpc_status: Option<u16>,
+    is_grpc: bool,
 }
 
 impl Block {
@@ -183,6 +212,7 @@ impl Block {
             Field::Host(host) if said.host.is_none() => said.host = host.as_deref().map(str::to_owned),
             Field::Status(status) => said.status = said.status.or(Some(*status).filter(|status| *status > 0)),
             Field::GrpcStatus(status) => said.grpc_status = said.grpc_status.or(*status),
+            Field::IsGrpc(is_grpc) => said.is_grpc |= is_grpc,
             Field::Path(_) | Field::Authority(_) | Field::Host(_) | Field::Other => {}
         })?;
         Ok(said)
@@ -215,10 +245,11 @@ impl Calls {
         let asked = Asked { number: self.requests, at_ns };
         self.requests += 1;
         if self.open.len() < STREAMS_MAX {
-            self.open.insert(stream, Call { asked, answered: false });
+            self.open.insert(stream, Call { asked, answered: false, is_grpc: block.is_grpc });
         }
+        let is_grpc = block.is_grpc;
         let (path, host) = (block.path.unwrap_or_default(), block.authority.or(block.host));
-        found(Event::Request(Request { number: asked.number, at_ns, method, path, host }));
+        found(Event::Request(Request { number: asked.number, at_ns, method, path, host, is_grpc }));
     }
 
     fn answered(&mut self, stream: u32, at_ns: u64, block: Block, ends: bool, found: &mut impl FnMut(Event)) {
@@ -236,10 +267,11 @@ impl Calls {
     }
 
     fn ended(&mut self, stream: u32, at_ns: u64, grpc_status: Option<u16>, reset: Option<u32>, found: &mut impl FnMut(Event)) {
-        let of = self.open.remove(&stream).map(|call| call.asked);
+        let call = self.open.remove(&stream);
         // What was reset after its end has been said already.
-        if of.is_some() || reset.is_none() {
-            found(Event::Ended(Ended { at_ns, of, grpc_status, reset }));
+        if call.is_some() || reset.is_none() {
+            let (answered, is_grpc) = call.as_ref().map_or((false, false), |call| (call.answered, call.is_grpc));
+            found(Event::Ended(Ended { at_ns, of: call.map(|call| call.asked), grpc_status, reset, answered, is_grpc }));
         }
     }
 }

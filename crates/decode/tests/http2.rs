@@ -310,3 +310,50 @@ fn more_streams_than_can_be_open_are_counted_and_not_paired() {
     assert_eq!(heard(&mut connection, &[(Server, Bytes(&headers(2 * count - 1, &[0x88])))]), ["200 of ?", "end of ?"]);
     assert_eq!(heard(&mut connection, &[(Server, Bytes(&headers(1, &[0x88])))]), ["200 of 0", "end of 0"]);
 }
+
+/// What a reader of calls wants to know of each end: whether there was an answer, and whether it was a call of gRPC.
+#[test]
+fn ends_say_what_they_are_the_end_of() {
+    let mut connection = Connection::new();
+    let call = |stream, content_type: &[u8]| headers(stream, &[&[0x83, 0x5f, content_type.len() as u8][..], content_type].concat());
+    let asked = [
+        PREFACE.to_vec(),
+        call(1, b"application/grpc"),
+        call(3, b"application/grpc+proto"),
+        call(5, b"application/grpc-web"),
+        call(7, b"Application/gRPC;x=1"),
+        headers(9, &[0x83]),
+    ];
+    let mut grpc = Vec::new();
+    connection.feed(Client, 0, Bytes(&asked.concat()), |event| {
+        if let Event::Request(request) = event {
+            grpc.push(request.is_grpc);
+        }
+    });
+    assert_eq!(grpc, [true, true, false, true, false]);
+    let mut ends = Vec::new();
+    let said = [frame(1, 4, 1, &[0x88]), frame(3, 0, 3, &[0, 0, 0, 8]), frame(0, 1, 1, b"x")].concat();
+    connection.feed(Server, 0, Bytes(&said), |event| {
+        if let Event::Ended(ended) = event {
+            ends.push((ended.of.map(|asked| asked.number), ended.answered, ended.is_grpc));
+        }
+    });
+    assert_eq!(ends, [(Some(1), false, true), (Some(0), true, true)], "in the order in which they ended");
+    let mut rest = Vec::new();
+    connection.end(9, |ended| rest.push((ended.of.map(|asked| asked.number), ended.answered, ended.is_grpc, ended.at_ns)));
+    assert_eq!(rest, [(Some(2), false, false, 9), (Some(3), false, true, 9), (Some(4), false, false, 9)]);
+}
+
+#[test]
+fn what_may_be_left_out_is_known_at_every_byte() {
+    let stream = [frame(0, 0, 1, &[7; 5]), headers(1, &[0x88]), frame(6, 0, 0, &[0; 8])].concat();
+    let mut connection = Connection::new();
+    let mut known = vec![connection.skippable(Server)];
+    for byte in &stream {
+        connection.feed(Server, 0, Bytes(&[*byte]), |_| {});
+        known.push(connection.skippable(Server));
+    }
+    let of = |header: usize, rest: &[usize]| [vec![None; header - 1], rest.iter().map(|bytes| Some(*bytes)).collect()].concat();
+    let expected = [vec![Some(0)], of(9, &[5, 4, 3, 2, 1, 0]), of(10, &[0]), of(9, &[8, 7, 6, 5, 4, 3, 2, 1, 0])].concat();
+    assert_eq!(known, expected);
+}

@@ -159,7 +159,7 @@ catalogue! {
     DNS_CLIENT_DURATION = 45, "dns.client.duration", Histogram, Sender, Seconds, "from question to answer, at the client";
     DNS_SERVER_DURATION = 46, "dns.server.duration", Histogram, Receiver, Seconds, "from question to answer, at the server: without the way";
     DNS_ACTIVE = 47, "dns.active", Sum, Sender, SocketSeconds, "conversations with a DNS server, as seconds";
-    HTTP_REQUESTS = 48, "http.requests", Sum, Both, Count, "requests of HTTP/1 in clear text: sent at the client, arrived at the server";
+    HTTP_REQUESTS = 48, "http.requests", Sum, Both, Count, "requests of HTTP/1 and HTTP/2 in clear text: sent at the client, arrived at the server";
     HTTP_STATUS_2XX = 49, "http.status_2xx", Sum, Both, Count, "answers with a status of 200 to 299";
     HTTP_STATUS_3XX = 50, "http.status_3xx", Sum, Both, Count, "answers with a status of 300 to 399";
     HTTP_STATUS_4XX = 51, "http.status_4xx", Sum, Both, Count, "answers with a status of 400 to 499";
@@ -168,7 +168,13 @@ catalogue! {
     HTTP_CLIENT_DURATION = 54, "http.client.duration", Histogram, Sender, Seconds, "from the start of a request to the start of its answer, at the client";
     HTTP_SERVER_DURATION = 55, "http.server.duration", Histogram, Receiver, Seconds, "from the start of a request to the start of its answer, at the server: without the way";
     HTTP_ACTIVE = 56, "http.active", Sum, Sender, SocketSeconds, "connections of flows that carried requests, as socket-seconds";
-    HTTP_UNANSWERED = 57, "http.unanswered", Sum, Sender, Count, "requests whose connection ended before their answer";
+    HTTP_UNANSWERED = 57, "http.unanswered", Sum, Sender, Count, "requests whose connection or stream ended before their answer";
+    GRPC_REQUESTS = 58, "grpc.requests", Sum, Both, Count, "calls of gRPC in clear text, which are among http.requests: begun at the client, arrived at the server";
+    GRPC_STATUS_OK = 59, "grpc.status_ok", Sum, Both, Count, "calls that ended with OK";
+    GRPC_STATUS_UNAVAILABLE = 60, "grpc.status_unavailable", Sum, Both, Count, "calls that ended with UNAVAILABLE";
+    GRPC_STATUS_DEADLINE = 61, "grpc.status_deadline", Sum, Both, Count, "calls that ended with DEADLINE_EXCEEDED, by the server's word";
+    GRPC_STATUS_OTHER = 62, "grpc.status_other", Sum, Both, Count, "calls that ended with another status";
+    GRPC_STATUS_NONE = 63, "grpc.status_none", Sum, Both, Count, "calls that ended without a status: reset by either side, as a client does whose deadline has passed, or with their connection";
     KERNEL_DROPS_POLICY = 64, "kernel.drops_policy", Sum, Each, Count, "packets that a kernel dropped since someone wants it so: a filter, a BPF program, a security rule";
     KERNEL_DROPS_QUEUE = 65, "kernel.drops_queue", Sum, Each, Count, "packets that a kernel dropped for want of room: a queue, buffer or window, memory; what finds a UDP socket's queue or an accept queue full is not among them";
     KERNEL_DROPS_INVALID = 66, "kernel.drops_invalid", Sum, Each, Count, "packets that a kernel dropped as broken (checksum, header) or as none of their connection";
@@ -283,6 +289,14 @@ pub const DERIVED: &[Derived] = &[
         numerator: &[("http.status_5xx", 1), ("http.unanswered", 1)],
         denominator: &[("http.requests", 1)],
         required: &["http.status_5xx"],
+    },
+    Derived {
+        name: "grpc.error_rate",
+        unit: Unit::Ratio,
+        brief: "calls of gRPC that ended with another status than OK ÷ calls",
+        numerator: &[("grpc.status_unavailable", 1), ("grpc.status_deadline", 1), ("grpc.status_other", 1)],
+        denominator: &[("grpc.requests", 1)],
+        required: &["grpc.status_other"],
     },
     Derived {
         name: "tcp.path_loss",

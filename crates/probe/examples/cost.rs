@@ -125,6 +125,7 @@ const TALKS: &[Talk] = &[
     Talk { mode: "--names", what: "questions of DNS and their answers", speak: names },
     Talk { mode: "--pages", what: "requests of HTTP and their answers, with TCP's acknowledgements", speak: pages },
     Talk { mode: "--dropped", what: "datagrams that a filter drops on their way out", speak: dropped },
+    Talk { mode: "--calls", what: "requests of HTTP/2 and their answers, with TCP's acknowledgements", speak: calls },
 ];
 
 /// Each byte on the input is a round.
@@ -186,6 +187,28 @@ fn pages(count: usize) {
     }
 }
 
+/// As a client and server of gRPC have them once their tables are filled: heads of 20 bytes, a message, and trailers.
+fn calls(count: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        [&(payload.len() as u32).to_be_bytes()[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let mut pass = |by_client: bool, bytes: &[u8]| {
+        let (from, to) = if by_client { (&mut client, &mut server) } else { (&mut server, &mut client) };
+        from.write_all(bytes).unwrap();
+        to.read_exact(&mut vec![0; bytes.len()]).unwrap();
+    };
+    pass(true, &[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat());
+    pass(false, &frame(4, 0, 0, &[]));
+    for call in 0..count as u32 {
+        let stream = 2 * call + 1;
+        pass(true, &[frame(1, 4, stream, &[0x83; 20]), frame(0, 1, stream, &[7; 100])].concat());
+        pass(false, &[frame(1, 4, stream, &[0x88; 20]), frame(0, 0, stream, &[7; 100]), frame(1, 5, stream, &[0x88; 20])].concat());
+    }
+}
+
 fn hold(connections: usize) {
     apart();
     let (mut input, mut output) = (std::io::stdin(), std::io::stdout());
@@ -223,6 +246,7 @@ fn start(connections: usize) -> (Vec<Holder>, Probe) {
         udp: true,
         dns: true,
         http: true,
+        http2: true,
         names: true,
         drops: true,
         ..ProbeConfig::default()
@@ -307,6 +331,15 @@ fn programs() {
         println!("{:>24} {:>10} {:>10.0}", cost.name, cost.run_cnt, cost.run_time_ns as f64 / cost.run_cnt.max(1) as f64);
     }
     println!("({closed} closes, {:.1} s)", started.elapsed().as_secs_f64());
+    let (mut reader, _) = probe.http2(|_| {}).unwrap().expect("it was asked for");
+    let alarm = reader.alarm().unwrap();
+    std::thread::spawn(move || {
+        loop {
+            alarm.wait(Duration::from_secs(1));
+            reader.drain(usize::MAX >> 1).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
     println!("\nabove, on_egress and on_ingress left packets of TCP alone; here they look into them");
     println!("{:>24} {:>10} {:>10}", "program", "runs", "ns/run");
     for talk in TALKS {
@@ -323,5 +356,6 @@ fn programs() {
             println!("{:>24} {runs:>10} {:>10.0}", cost.name, time_ns as f64 / runs.max(1) as f64);
         }
     }
+    println!("connections of HTTP/2 of which something was lost: {}", probe.read(100).unwrap().losses.http2_ring_full);
     drop(on);
 }

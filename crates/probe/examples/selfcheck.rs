@@ -73,7 +73,8 @@ fn counters_are_exact() -> bool {
     let mut old = pair();
 
     let agent_id = format!("selfcheck-{}", std::process::id());
-    let config = ProbeConfig { agent_id, pin: false, drops: true, udp: true, dns: true, http: true, names: true, ..ProbeConfig::default() };
+    let config =
+        ProbeConfig { agent_id, pin: false, drops: true, udp: true, dns: true, http: true, http2: true, names: true, ..ProbeConfig::default() };
     let mut probe = match Probe::load(&config) {
         Ok(probe) => probe,
         Err(error) => {

@@ -20,10 +20,21 @@ const IPPROTO_UDP: u8 = 17;
 pub const PACKETS_UDP: u32 = 1;
 pub const PACKETS_DNS: u32 = 2;
 pub const PACKETS_HTTP: u32 = 4;
-pub const PACKETS_NAMES: u32 = 8;
+pub const PACKETS_HTTP2: u32 = 8;
+pub const PACKETS_NAMES: u32 = 16;
 
 const HEARD_ANSWER: u32 = 1;
 const HEARD_GREETING: u32 = 2;
+
+/// `enum http2_what`.
+pub const HTTP2_BEGINS: u8 = 1;
+pub const HTTP2_SAYS: u8 = 2;
+pub const HTTP2_ENDS: u8 = 3;
+pub const HTTP2_GIVEN_UP: u8 = 4;
+pub const HTTP2_MISSES: u8 = 5;
+pub const HTTP2_WHOLE: u8 = 6;
+pub const HTTP2_LEAVE: u32 = u32::MAX;
+pub const HTTP2_TIMES_MAX: usize = 64;
 
 /// Plain data shared with the kernel: any bytes are a value, no padding.
 ///
@@ -49,7 +60,21 @@ macro_rules! plain {
     )* };
 }
 plain!(
-    RawKey, Counters, RawHistogram, RawControl, RawTally, RawListener, RawDrop, RawClasses, RawConnection, RawRealEnd, RawHeard, Losses
+    RawKey,
+    Counters,
+    RawHistogram,
+    RawControl,
+    RawTally,
+    RawListener,
+    RawDrop,
+    RawClasses,
+    RawConnection,
+    RawRealEnd,
+    RawHeard,
+    RawHttp2Record,
+    RawHttp2Resumption,
+    RawHttp2Count,
+    Losses
 );
 
 #[repr(C)]
@@ -96,7 +121,7 @@ pub struct RawControl {
     pub programs: u64,
     pub pass_us: u64,
     pub drops: u32,
-    pub unused: u32,
+    pub http2_reader: u32,
 }
 
 /// Lengths of the tables in `struct reason_classes`.
@@ -156,6 +181,62 @@ pub struct RawHeard {
     pub flow: RawKey,
     pub kind: u32,
     pub bytes: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawHttp2Record {
+    pub key: RawKey,
+    pub at_ns: u64,
+    pub id: u64,
+    pub reader: u32,
+    pub client_port: u16,
+    pub bytes: u16,
+    pub what: u8,
+    pub by_client: u8,
+    pub unused: [u8; 2],
+    pub seq: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawHttp2Resumption {
+    pub next: u32,
+    pub wholes: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RawHttp2Count {
+    pub key: RawKey,
+    pub client_port: u32,
+    pub requests: u32,
+    pub answers: [u32; 5],
+    pub unanswered: u32,
+    pub grpc_requests: u32,
+    pub grpc_ok: u32,
+    pub grpc_unavailable: u32,
+    pub grpc_deadline: u32,
+    pub grpc_other: u32,
+    pub grpc_unsaid: u32,
+    pub unreadable: u32,
+    pub times: u32,
+    pub times_us: [u32; HTTP2_TIMES_MAX],
+}
+
+impl RawHttp2Count {
+    /// Of no flow, and nothing.
+    pub fn none() -> Self {
+        let zeros = [0u8; size_of::<Self>()];
+        Self::from_bytes(&zeros).expect("as long as it is")
+    }
+
+    /// With at most `HTTP2_TIMES_MAX` times.
+    pub fn with_times(&mut self, times_us: &[u32]) -> &Self {
+        self.times = times_us.len() as u32;
+        self.times_us[..times_us.len()].copy_from_slice(times_us);
+        self
+    }
 }
 
 #[repr(C)]

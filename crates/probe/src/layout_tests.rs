@@ -109,6 +109,12 @@ fn mirrors_match_the_object() {
             answers_3,
             answers_4,
             unanswered,
+            grpc_requests,
+            grpc_ok,
+            grpc_unavailable,
+            grpc_deadline,
+            grpc_other,
+            grpc_unsaid,
             last_change_ms,
             last_tgid,
             born_ms,
@@ -136,6 +142,7 @@ fn mirrors_match_the_object() {
             programs,
             pass_us,
             drops,
+            http2_reader,
             unused,
         }
     );
@@ -145,6 +152,28 @@ fn mirrors_match_the_object() {
     compare!(btf, "connection", RawConnection { client, server, client_port, server_port, role, protocol, unused });
     compare!(btf, "real_end", RawRealEnd { address, service_port, masked, unused });
     compare!(btf, "heard", RawHeard { flow, kind, bytes });
+    compare!(btf, "http2_record", RawHttp2Record { key, at_ns, id, reader, client_port, bytes, what, by_client, unused, seq });
+    compare!(btf, "http2_resumption", RawHttp2Resumption { next, wholes });
+    compare!(
+        btf,
+        "http2_count",
+        RawHttp2Count {
+            key,
+            client_port,
+            requests,
+            answers,
+            unanswered,
+            grpc_requests,
+            grpc_ok,
+            grpc_unavailable,
+            grpc_deadline,
+            grpc_other,
+            grpc_unsaid,
+            unreadable,
+            times,
+            times_us,
+        }
+    );
     compare!(btf, "owner", RawOwner { cgroup, comm, tgid, unused });
     compare!(btf, "listener_record", RawListener { owner, netns, port, local });
 }

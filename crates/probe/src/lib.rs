@@ -9,13 +9,16 @@
 //! Parts: `layout` mirrors the structs of `bpf/edgescope.h`, `types` is what callers see, `load` opens, adopts and attaches,
 //! `pins` is the directory in bpffs, `maps` reads maps in batches, `mark` finds sockets older than the probe, `reasons` names why packets were
 //! dropped, `report` tells what this kernel can do, `translate` puts
-//! translated connections into maps, `verified` asks what the verifier says of each program. All `unsafe` code of the project is here.
+//! translated connections into maps, `http2` hands out what connections of HTTP/2 say and takes back what was found in it, `verified` asks what the verifier
+//! says of each program. All `unsafe` code of the project is here.
 
 mod error;
+mod http2;
 mod layout;
 mod load;
 mod maps;
 mod mark;
+mod messages;
 mod pins;
 mod probe;
 mod reasons;
@@ -26,6 +29,7 @@ mod types;
 mod verified;
 
 pub use error::ProbeError;
+pub use http2::{Http2Alarm, Http2Count, Http2Counter, Http2Event, Http2Reader, Http2Record};
 pub use pins::RemoveReport;
 pub use probe::Probe;
 pub use report::{KernelReport, Tier, hook_report, kernel_report};

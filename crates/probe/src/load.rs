@@ -1,15 +1,16 @@
 //! From the embedded object to attached programs: adopts what an earlier process has pinned, loads the rest, and says of each
 //! hook whether the kernel took it.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramMut};
+use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, ProgramMut};
 
-use crate::layout::{LAYOUT, PACKETS_DNS, PACKETS_HTTP, PACKETS_NAMES, PACKETS_UDP, Plain, RawControl};
+use crate::http2::{self, Http2Parts};
+use crate::layout::{LAYOUT, PACKETS_DNS, PACKETS_HTTP, PACKETS_HTTP2, PACKETS_NAMES, PACKETS_UDP, Plain, RawControl};
 use crate::maps::{Maps, PINNED};
+use crate::messages::{self, reason};
 use crate::pins::Pins;
 use crate::reasons::Reasons;
 use crate::scope::{self, cgroup_root};
@@ -57,8 +58,9 @@ fn asks(config: &ProbeConfig) -> bool {
 
 /// What the programs look for in packets.
 fn packets(config: &ProbeConfig) -> u32 {
-    let names = config.names && (config.dns || config.http);
-    let wanted = [(config.udp, PACKETS_UDP), (config.dns, PACKETS_DNS), (config.http, PACKETS_HTTP), (names, PACKETS_NAMES)];
+    let names = config.names && (config.dns || config.http || config.http2);
+    let wanted =
+        [(config.udp, PACKETS_UDP), (config.dns, PACKETS_DNS), (config.http, PACKETS_HTTP), (config.http2, PACKETS_HTTP2), (names, PACKETS_NAMES)];
     wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, packets)| packets).sum()
 }
 
@@ -67,6 +69,12 @@ const THIS_BUILD: &str = ".rodata.build";
 
 /// The map with what this kernel's reasons mean.
 const CLASSES: &str = ".rodata.classes";
+/// Adds to flows what user space has found in HTTP/2.
+const COUNT_HTTP2: &str = "count_http2";
+/// The ring of HTTP/2, and how the name begins under which it is pinned: it belongs to the programs that write to it.
+const RING: &str = "http2_records";
+/// Bytes of the ring where nobody wants it: the least that there is.
+const NO_RING_BYTES: u32 = 4096;
 
 /// Loaded by every process anew, run when it asks.
 const SWEEP: &str = "sweep";
@@ -82,6 +90,8 @@ pub struct Loaded {
     /// Of `MARKERS`; `None` where the kernel refused.
     pub markers: [Option<Link>; 2],
     pub hooks: Vec<HookStatus>,
+    /// `None` if it is not wanted, or the kernel refused.
+    pub http2: Option<Http2Parts>,
     /// Where the maps of an earlier process have another size than was asked for.
     pub kept_bounds: Vec<KeptBound>,
     /// Held for its lock: no second process takes this agent id meanwhile.
@@ -102,7 +112,9 @@ enum Found {
 /// So every event has exactly one of them, and a process that dies anywhere on the way, or whose programs the kernel refuses, leaves one
 /// that counts.
 pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
-    capture_messages();
+    messages::capture();
+    // With a ring they are other programs than without.
+    let build = build ^ u64::from(config.http2);
     let scope = scope::control_of(&config.scope)?;
     let pins = config.pin.then(|| Pins::open(&config.agent_id)).transpose()?;
     let found = pins.as_ref().map_or(Ok(Found::Nothing), find)?;
@@ -114,6 +126,10 @@ pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
     maps.set_control(&control)?;
     if let Some(pins) = pins.as_ref().filter(|_| found == Found::Nothing) {
         pin_maps(&maps, pins)?;
+    }
+    if let Some(pins) = pins.as_ref().filter(|_| config.http2 && place.ring().is_none()) {
+        // Before the links: programs that are attached have a ring.
+        pin(&maps.http2_records, pins, &ring_name(build))?;
     }
     let mut links = Vec::new();
     for hook in HOOKS {
@@ -127,6 +143,7 @@ pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
     control.rtt_callback = u32::from(links.iter().any(|(name, _)| *name == SOCKOPS));
     control.packets = packets(config);
     control.drops = u32::from(links.iter().any(|(name, _)| *name == DROPS));
+    control.http2_reader = control.http2_reader.wrapping_add(1).max(1);
     control.programs = build;
     scope::write_namespaces(&maps, &config.scope)?;
     maps.set_control(&control)?;
@@ -138,7 +155,45 @@ pub fn load(config: &ProbeConfig, build: u64) -> Result<Loaded, ProbeError> {
         true => iterator(SWEEP_QUESTIONS, &refused, &mut hooks, || attach_sweep(&mut object, SWEEP_QUESTIONS, &maps.questions)),
         false => None,
     };
-    Ok(Loaded { kept_bounds: kept_bounds(config, &maps), maps, links, sweep, sweep_questions, markers: [owners, sockets], hooks, _pins: pins })
+    let http2 = http2_parts(config, &mut object, &maps, control.http2_reader, &refused, &mut hooks)?;
+    Ok(Loaded { kept_bounds: kept_bounds(config, &maps), maps, links, sweep, sweep_questions, markers: [owners, sockets], hooks, http2, _pins: pins })
+}
+
+/// Without the program that counts nothing of HTTP/2 is looked at.
+fn http2_parts(
+    config: &ProbeConfig,
+    object: &mut Object,
+    maps: &Maps,
+    reader: u32,
+    refused: &Refused,
+    hooks: &mut Vec<HookStatus>,
+) -> Result<Option<Http2Parts>, ProbeError> {
+    if !config.http2 {
+        return Ok(None);
+    }
+    let count = match refused.iter().find(|(name, _)| *name == COUNT_HTTP2) {
+        Some((_, reason)) => Err(reason.clone()),
+        None => program(object, COUNT_HTTP2).and_then(|program| http2::kept(&program)),
+    };
+    let count = match count {
+        Ok(count) => count,
+        Err(reason) => {
+            tracing::warn!(hook = COUNT_HTTP2, reason, "the kernel refused a program; HTTP/2 is not counted");
+            hooks.push(HookStatus { name: COUNT_HTTP2, state: HookState::Refused(reason) });
+            let control = maps.control()?;
+            maps.set_control(&RawControl { packets: control.packets & !PACKETS_HTTP2, ..control })?;
+            return Ok(None);
+        }
+    };
+    hooks.push(HookStatus { name: COUNT_HTTP2, state: HookState::Attached });
+    let shared = |map: &MapHandle| MapHandle::try_from(map).map_err(|error| ProbeError::Load(reason(&error)));
+    Ok(Some(Http2Parts {
+        ring: shared(&maps.http2_records)?,
+        counts: shared(&maps.http2_counts)?,
+        resumptions: shared(&maps.http2_resumptions)?,
+        count,
+        reader,
+    }))
 }
 
 /// Bounds that do not hold. The maps cannot grow in place, and new ones would begin from zero: which of the two matters more is not decided here.
@@ -194,6 +249,12 @@ impl Place<'_> {
         pins.has(&name).then(|| pins.at(&name))
     }
 
+    /// The ring that programs of this build write to, which count now.
+    fn ring(&self) -> Option<PathBuf> {
+        let pins = self.pins.filter(|_| self.found == Found::Counting { build: self.build })?;
+        pins.has(&ring_name(self.build)).then(|| pins.at(&ring_name(self.build)))
+    }
+
     /// Whether another build counts this hook's events now.
     fn replaces(&self, hook: &str) -> bool {
         let Found::Counting { build } = self.found else { return false };
@@ -203,8 +264,8 @@ impl Place<'_> {
     /// Takes away links of other builds, and of hooks that are not wanted any more.
     fn unpin_all_but(&self, links: &[(&'static str, Link)]) -> Result<(), ProbeError> {
         let Some(pins) = self.pins else { return Ok(()) };
-        let kept: Vec<String> = links.iter().map(|(hook, _)| link_name(hook, self.build)).collect();
-        let old = pins.names()?.into_iter().filter(|name| name.starts_with(LINK) && !kept.contains(name));
+        let kept: Vec<String> = links.iter().map(|(hook, _)| link_name(hook, self.build)).chain([ring_name(self.build)]).collect();
+        let old = pins.names()?.into_iter().filter(|name| [LINK, RING].iter().any(|of| name.starts_with(of)) && !kept.contains(name));
         old.into_iter().try_for_each(|name| pins.unpin(&name))
     }
 }
@@ -215,7 +276,8 @@ type Refused = Vec<(&'static str, String)>;
 fn load_what_works(config: &ProbeConfig, place: &Place<'_>) -> Result<(Object, Refused), ProbeError> {
     let hooks = HOOKS.iter().filter(|hook| (hook.wanted)(config) && place.adoptable(hook.program).is_none()).map(|hook| hook.program);
     let mut programs: Vec<&'static str> = hooks.chain(MARKERS).chain([SWEEP]).chain(asks(config).then_some(SWEEP_QUESTIONS)).collect();
-    let open = |programs: &[&str], reused| open(config, programs, reused, place.build);
+    programs.extend(config.http2.then_some(COUNT_HTTP2));
+    let open = |programs: &[&str], reused: Option<&Pins>| open(config, programs, reused, place);
     let reused = place.pins.filter(|_| place.found != Found::Nothing);
     if let Ok(object) = open(&programs, reused)?.load() {
         return Ok((object, Refused::new()));
@@ -235,11 +297,16 @@ fn load_what_works(config: &ProbeConfig, place: &Place<'_>) -> Result<(Object, R
     Ok((object, refused))
 }
 
+/// Opens the object with one program alone, in maps of its own, ready to be loaded.
+pub fn open_alone(program: &str) -> Result<OpenObject, ProbeError> {
+    open(&ProbeConfig::default(), &[program], None, &Place { pins: None, found: Found::Nothing, build: build() })
+}
+
 /// Opens the object with these programs alone, ready to be loaded.
-pub fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, build: u64) -> Result<OpenObject, ProbeError> {
+fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, place: &Place<'_>) -> Result<OpenObject, ProbeError> {
     let failed = |error: libbpf_rs::Error| ProbeError::Load(reason(&error));
     let classes = Reasons::of_this_kernel()?.classes();
-    MESSAGES.with_borrow_mut(String::clear);
+    messages::forget();
     let mut object = ObjectBuilder::default().open_memory(OBJECT).map_err(failed)?;
     for mut program in object.progs_mut() {
         let wanted = programs.iter().any(|name| program.name() == *name);
@@ -252,11 +319,16 @@ pub fn open(config: &ProbeConfig, programs: &[&str], reused: Option<&Pins>, buil
             continue;
         }
         match name.as_str() {
+            RING => match place.ring().filter(|_| reused.is_some() && config.http2) {
+                Some(ring) => map.reuse_pinned_map(ring).map_err(failed)?,
+                None if !config.http2 => map.set_max_entries(NO_RING_BYTES).map_err(failed)?,
+                None => {}
+            },
             "flows" => map.set_max_entries(config.flows_max.max(1)).map_err(failed)?,
             "datagrams" => map.set_max_entries(config.datagrams_max.max(1)).map_err(failed)?,
             "rtts" | "handshakes" | "durations" => map.set_max_entries(config.rtts_max.max(1)).map_err(failed)?,
             CLASSES => map.set_initial_value(classes.bytes()).map_err(failed)?,
-            THIS_BUILD => map.set_initial_value(&build.to_ne_bytes()).map_err(failed)?,
+            THIS_BUILD => map.set_initial_value(&place.build.to_ne_bytes()).map_err(failed)?,
             _ => {}
         }
     }
@@ -280,6 +352,10 @@ fn take_maps(object: &Object) -> Result<Maps, ProbeError> {
         names: take("names")?,
         socks: take("socks")?,
         datagram_socks: take("datagram_socks")?,
+        http2_talks: take("http2_talks")?,
+        http2_records: take(RING)?,
+        http2_counts: take("http2_counts")?,
+        http2_resumptions: take("http2_resumptions")?,
         services: take("services")?,
         scope: take("scope")?,
         split: take("split")?,
@@ -292,12 +368,15 @@ fn take_maps(object: &Object) -> Result<Maps, ProbeError> {
 }
 
 fn pin_maps(maps: &Maps, pins: &Pins) -> Result<(), ProbeError> {
-    for (name, map) in maps.pinned() {
-        let path = pins.at(name);
-        let pinned = MapHandle::try_from(map).and_then(|mut map| map.pin(&path));
-        pinned.map_err(|error| ProbeError::Bpffs { path, source: std::io::Error::other(error.to_string()) })?;
-    }
-    Ok(())
+    maps.pinned().try_for_each(|(name, map)| pin(map, pins, name))
+}
+
+fn pin(map: &MapHandle, pins: &Pins, name: &str) -> Result<(), ProbeError> {
+    // Of a process that died before it handed over.
+    pins.unpin(name)?;
+    let path = pins.at(name);
+    let pinned = MapHandle::try_from(map).and_then(|mut map| map.pin(&path));
+    pinned.map_err(|error| ProbeError::Bpffs { path, source: std::io::Error::other(error.to_string()) })
 }
 
 /// One hook: adopted, attached (and pinned), refused or off.
@@ -340,7 +419,7 @@ fn attach(
 }
 
 fn attach_program(program: &mut ProgramMut<'_>, at: At) -> Result<Link, String> {
-    MESSAGES.with_borrow_mut(String::clear);
+    messages::forget();
     if at == At::Tracepoint {
         return program.attach().map_err(|error| reason(&error));
     }
@@ -386,6 +465,10 @@ fn link_name(program: &str, build: u64) -> String {
     format!("{LINK}{program}_{build:016x}")
 }
 
+fn ring_name(build: u64) -> String {
+    format!("{RING}_{build:016x}")
+}
+
 fn new_control() -> Result<RawControl, ProbeError> {
     let mut epoch = [0u8; 8];
     // SAFETY: a buffer of the given length.
@@ -415,33 +498,4 @@ fn ephemeral_from() -> u32 {
 /// Names this build of the programs: FNV-1a of the object.
 pub fn build() -> u64 {
     OBJECT.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
-}
-
-thread_local! {
-    /// What libbpf has said on this thread since the last object was opened: the reasons for refusals.
-    static MESSAGES: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// A verifier's log can be megabytes; its end says why.
-const MESSAGES_MAX: usize = 256 * 1024;
-
-pub fn capture_messages() {
-    libbpf_rs::set_print(Some((PrintLevel::Info, |_, message| {
-        tracing::debug!(target: "libbpf", "{}", message.trim_end());
-        MESSAGES.with_borrow_mut(|messages| {
-            if messages.len() < MESSAGES_MAX {
-                messages.push_str(&message);
-            }
-        });
-    })));
-}
-
-/// The error and the last thing the verifier complained of.
-pub fn reason(error: &libbpf_rs::Error) -> String {
-    let complaint = MESSAGES.with_borrow(|messages| {
-        let log = messages.split("-- END PROG LOAD LOG --").next().unwrap_or_default();
-        let mut lines = log.lines().rev().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("processed "));
-        lines.next().unwrap_or_default().to_owned()
-    });
-    if complaint.is_empty() { error.to_string() } else { format!("{error}: {complaint}") }
 }

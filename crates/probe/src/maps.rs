@@ -25,6 +25,11 @@ pub struct Maps {
     pub names: MapHandle,
     pub socks: MapHandle,
     pub datagram_socks: MapHandle,
+    pub http2_talks: MapHandle,
+    /// Pinned with its build, if HTTP/2 is wanted.
+    pub http2_records: MapHandle,
+    pub http2_counts: MapHandle,
+    pub http2_resumptions: MapHandle,
     pub services: MapHandle,
     pub scope: MapHandle,
     pub split: MapHandle,
@@ -36,7 +41,7 @@ pub struct Maps {
 }
 
 /// What outlives the process, by name in the object and in the pin directory.
-pub const PINNED: [&str; 17] = [
+pub const PINNED: [&str; 19] = [
     "flows",
     "datagrams",
     "others",
@@ -47,6 +52,8 @@ pub const PINNED: [&str; 17] = [
     "names",
     "socks",
     "datagram_socks",
+    "http2_talks",
+    "http2_resumptions",
     "services",
     "scope",
     "split",
@@ -70,6 +77,8 @@ impl Maps {
             &self.names,
             &self.socks,
             &self.datagram_socks,
+            &self.http2_talks,
+            &self.http2_resumptions,
             &self.services,
             &self.scope,
             &self.split,
@@ -137,6 +146,15 @@ pub fn put(map: &MapHandle, name: &'static str, key: &[u8], value: &[u8]) -> Res
     let failed =
         unsafe { sys::bpf_map_update_elem(map.as_fd().as_raw_fd(), key.as_ptr().cast(), value.as_ptr().cast(), u64::from(sys::BPF_ANY)) } != 0;
     if failed { Err(error(name, "write")) } else { Ok(()) }
+}
+
+/// Whether what was put in had room.
+pub fn has_room(put: Result<(), ProbeError>) -> Result<bool, ProbeError> {
+    match put {
+        Ok(()) => Ok(true),
+        Err(ProbeError::Map { source, .. }) if source.raw_os_error() == Some(libc::E2BIG) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes an entry; that there is none is no error.

@@ -12,8 +12,8 @@ use crate::load::{self, Loaded, MARKERS, SWEEP_QUESTIONS};
 use crate::maps::{self, Maps};
 use crate::reasons::Reasons;
 use crate::{
-    Counters, Drops, FlowKey, FlowReading, Heard, Hist, HookStatus, KeptBound, Losses, MarkReport, Pass, ProbeConfig, ProbeError, ProgramCost,
-    Protocol, RemoveReport, Scope, Translator, mark, pins, report, scope,
+    Counters, Drops, FlowKey, FlowReading, Heard, Hist, HookStatus, Http2Counter, Http2Reader, Http2Record, KeptBound, Losses, MarkReport, Pass,
+    ProbeConfig, ProbeError, ProgramCost, Protocol, RemoveReport, Scope, Translator, mark, pins, report, scope,
 };
 
 /// The kernel side, loaded and attached. Dropping it detaches everything unless it is pinned; pinned, it counts on.
@@ -90,6 +90,16 @@ impl Probe {
     /// Tells the kernel side of translated connections, from any thread.
     pub fn translator(&self) -> Result<Translator, ProbeError> {
         Translator::new(self.maps())
+    }
+
+    /// A reader of what connections of HTTP/2 say, and who counts what it finds; the last one that was made goes on. `each` gets every record, and `None` for
+    /// a connection that has ended without anybody having read it to its end. `None` if that is not wanted, or the kernel refuses it.
+    ///
+    /// # Errors
+    /// If the kernel refuses to share what it has loaded.
+    pub fn http2(&self, each: impl FnMut(Option<Http2Record<'_>>) + Send + 'static) -> Result<Option<(Http2Reader, Http2Counter)>, ProbeError> {
+        let Some(parts) = &self.loaded.http2 else { return Ok(None) };
+        Ok(Some((Http2Reader::new(parts, each)?, Http2Counter::new(parts)?)))
     }
 
     /// Finds the sockets in scope that no event has told of: those older than the probe, or than their namespace's coming into

@@ -76,6 +76,7 @@ pub fn hook_report() -> Result<Vec<HookStatus>, ProbeError> {
         udp: true,
         dns: true,
         http: true,
+        http2: true,
         names: true,
         ..ProbeConfig::default()
     };

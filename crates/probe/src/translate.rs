@@ -48,7 +48,7 @@ impl Translator {
     pub fn put(&self, side: &SocketSide, real: &RealEnd) -> Result<bool, ProbeError> {
         let real =
             RawRealEnd { address: address_bytes(real.address), service_port: real.service_port, masked: u8::from(real.masked), unused: [0; 5] };
-        has_room(maps::put(&self.translations, "translations", RawConnection::from(side).bytes(), real.bytes()))
+        maps::has_room(maps::put(&self.translations, "translations", RawConnection::from(side).bytes(), real.bytes()))
     }
 
     /// Takes a connection out; that it is not there is no error.
@@ -66,7 +66,7 @@ impl Translator {
     /// If the kernel refuses for another reason.
     pub fn put_address(&self, address: IpAddr, is_virtual: bool, is_mask: bool) -> Result<bool, ProbeError> {
         let whose = TRANSLATORS | if is_virtual { FOR_CLIENTS } else { 0 } | if is_mask { FOR_SERVERS } else { 0 };
-        has_room(maps::put(&self.split, "split", &address_bytes(address), &whose.to_ne_bytes()))
+        maps::has_room(maps::put(&self.split, "split", &address_bytes(address), &whose.to_ne_bytes()))
     }
 
     /// Takes an address out.
@@ -100,14 +100,6 @@ impl Translator {
             }
         })?;
         addresses.iter().try_for_each(|key| maps::delete(&self.split, "split", key))
-    }
-}
-
-fn has_room(put: Result<(), ProbeError>) -> Result<bool, ProbeError> {
-    match put {
-        Ok(()) => Ok(true),
-        Err(ProbeError::Map { source, .. }) if source.raw_os_error() == Some(libc::E2BIG) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

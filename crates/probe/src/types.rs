@@ -38,6 +38,8 @@ pub struct ProbeConfig {
     pub dns: bool,
     /// Count requests and answers of HTTP/1 in clear text, at the same place.
     pub http: bool,
+    /// Pass on what connections of HTTP/2 in clear text say, for [`crate::Probe::http2`].
+    pub http2: bool,
     /// Pass answers of DNS on, and greetings of TLS, as clients hear and send them: where DNS and HTTP are counted. See [`crate::Probe::heard`].
     pub names: bool,
     /// Count the kernel's packet drops by reason, and tell a listener's overflow from whatever else it drops.
@@ -57,6 +59,7 @@ impl Default for ProbeConfig {
             datagrams_max: 16_384,
             dns: false,
             http: false,
+            http2: false,
             names: false,
             drops: false,
         }
@@ -212,7 +215,7 @@ pub struct Counters {
     /// Of UDP none: they are `receive_drops`.
     pub received_drops_queue: u64,
     pub received_drops_invalid: u64,
-    /// Of protocols that ask and answer (DNS, HTTP/1): a client's are sent, a server's received.
+    /// Of protocols that ask and answer (DNS, HTTP): a client's are sent, a server's received.
     pub requests: u64,
     /// Answers by outcome. DNS: NOERROR, NXDOMAIN, SERVFAIL, REFUSED, other codes. HTTP: 2xx, 3xx, 4xx, 5xx, other.
     pub answers_0: u64,
@@ -220,8 +223,15 @@ pub struct Counters {
     pub answers_2: u64,
     pub answers_3: u64,
     pub answers_4: u64,
-    /// Requests without an answer for 5 s, found at the next pass; of HTTP, until their connection ended.
+    /// Requests without an answer for 5 s, found at the next pass; of HTTP, until their connection or stream ended.
     pub unanswered: u64,
+    /// Of gRPC, whose requests and answers count among HTTP's: calls, and those that ended with OK, UNAVAILABLE, DEADLINE_EXCEEDED, another status, none.
+    pub grpc_requests: u64,
+    pub grpc_ok: u64,
+    pub grpc_unavailable: u64,
+    pub grpc_deadline: u64,
+    pub grpc_other: u64,
+    pub grpc_unsaid: u64,
     /// CLOCK_MONOTONIC of the last change other than `active_ms`.
     pub last_change_ms: u64,
     /// Process id of the last socket that counted here.
@@ -292,6 +302,14 @@ pub struct Losses {
     pub durations_full: u64,
     /// Answers and greetings not passed on.
     pub names_full: u64,
+    /// Connections of HTTP/2 of which nothing more is counted: they were there before the probe or its reader;
+    pub http2_midway: u64,
+    /// segments were missed or came out of order;
+    pub http2_gapped: u64,
+    /// the reader did not keep up;
+    pub http2_ring_full: u64,
+    /// they cannot be read, or are too many.
+    pub http2_unreadable: u64,
 }
 
 /// What was said, of which a far end's name can be learnt.

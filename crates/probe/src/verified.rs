@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use libbpf_rs::ObjectBuilder;
 
 use crate::load::{self, OBJECT};
-use crate::{ProbeConfig, ProbeError};
+use crate::{ProbeError, messages};
 
 /// One program of the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,16 +20,16 @@ pub struct VerifiedProgram {
 /// # Errors
 /// If the object cannot be opened, or the kernel says nothing of a program that it took.
 pub fn verified_programs() -> Result<Vec<VerifiedProgram>, ProbeError> {
-    load::capture_messages();
-    let object = ObjectBuilder::default().open_memory(OBJECT).map_err(|error| ProbeError::Load(load::reason(&error)))?;
+    messages::capture();
+    let object = ObjectBuilder::default().open_memory(OBJECT).map_err(|error| ProbeError::Load(messages::reason(&error)))?;
     let names: Vec<String> = object.progs().map(|program| program.name().to_string_lossy().into_owned()).collect();
     names.into_iter().map(|name| verified(&name).map(|instructions| VerifiedProgram { name, instructions })).collect()
 }
 
 fn verified(name: &str) -> Result<Result<u32, String>, ProbeError> {
-    let object = match load::open(&ProbeConfig::default(), &[name], None, load::build())?.load() {
+    let object = match load::open_alone(name)?.load() {
         Ok(object) => object,
-        Err(error) => return Ok(Err(load::reason(&error))),
+        Err(error) => return Ok(Err(messages::reason(&error))),
     };
     let program = object.progs().find(|program| program.name() == name);
     let program = program.ok_or_else(|| ProbeError::Load(format!("the object has no program {name}")))?;

@@ -239,7 +239,7 @@ test('UDP, DNS and HTTP are drawn where there is some', async () => {
   await settled(page);
   assert.deepEqual(await drawn('UDP'), []);
   assert.deepEqual(await drawn('DNS'), []);
-  assert.deepEqual(await drawn('HTTP'), ['# HTTP answers', 'HTTP time to answer']);
+  assert.deepEqual(await drawn('HTTP'), ['# HTTP answers', 'HTTP time to answer', '# gRPC calls']);
   await page.close();
 });
 

@@ -100,7 +100,13 @@ export const catalogue = {
     signal('dns.responses', 'sum', 'both', 'count', 'answers of any code: arrived at the client, given at the server'),
     signal('dns.timeouts', 'sum', 'sender', 'count', 'questions that had no answer after 5 s'),
     signal('dns.client.duration', 'histogram', 'sender', 'seconds', 'from question to answer, at the client'),
-    signal('http.requests', 'sum', 'both', 'count', 'requests of HTTP/1 in clear text: sent at the client, arrived at the server'),
+    signal(
+      'http.requests',
+      'sum',
+      'both',
+      'count',
+      'requests of HTTP/1 and HTTP/2 in clear text: sent at the client, arrived at the server',
+    ),
     signal('http.status_5xx', 'sum', 'both', 'count', 'answers with a status of 500 to 599'),
     signal(
       'http.client.duration',
@@ -109,6 +115,14 @@ export const catalogue = {
       'seconds',
       'from the start of a request to the start of its answer, at the client',
     ),
+    signal(
+      'grpc.requests',
+      'sum',
+      'both',
+      'count',
+      'calls of gRPC in clear text, which are among http.requests: begun at the client, arrived at the server',
+    ),
+    signal('grpc.status_unavailable', 'sum', 'both', 'count', 'calls that ended with UNAVAILABLE'),
   ],
   derived: [
     derived('tcp.retrans_rate', 'ratio', 'data segments sent again ÷ data segments sent'),

@@ -7,6 +7,9 @@ const REQUESTS = [
   ['frontend', 'checkoutservice'],
 ];
 
+/** Whose requests are calls of gRPC. */
+const CALLS = ['frontend', 'checkoutservice'];
+
 const goes = (edge, [source, dest]) => edge.source.workload === source && edge.dest.workload === dest;
 
 /** Adds to a row what its edge carries besides TCP. */
@@ -16,6 +19,7 @@ export function tellExchanges(row, edge, requests, bytes, rtt, sees) {
     tellQuestions(row, Math.round(requests), rtt, sees);
   }
   if (REQUESTS.some((pair) => goes(edge, pair))) tellRequests(row, Math.round(requests), rtt, sees);
+  if (goes(edge, CALLS)) tellCalls(row, Math.round(requests));
 }
 
 function datagrams(bytes, sees) {
@@ -61,6 +65,18 @@ function tellRequests(row, asked, rtt, sees) {
     'http.active': sees.source ? 20 : null,
   });
   tellTimes(row, 'http', rtt, 9e-3, asked, sees);
+}
+
+function tellCalls(row, called) {
+  const gone = Math.floor(called / 30);
+  Object.assign(row.values, {
+    'grpc.requests': called,
+    'grpc.status_ok': called - gone,
+    'grpc.status_unavailable': gone,
+    'grpc.status_deadline': 0,
+    'grpc.status_other': 0,
+    'grpc.status_none': 0,
+  });
 }
 
 /** The server's own time, and at the client that and the way. */

@@ -185,7 +185,7 @@ export function parseFilter(text, known) {
   return whole;
 }
 
-const isMeasure = (name) => /^(tcp|udp|dns|http|kernel)\.[a-z_]+(\dxx|\.duration)?(\.(sent|received))?(\.(rate|count|p\d\d?))?$/.test(name);
+const isMeasure = (name) => /^(tcp|udp|dns|http|grpc|kernel)\.[a-z_]+(\dxx|\.duration)?(\.(sent|received))?(\.(rate|count|p\d\d?))?$/.test(name);
 
 /** Columns behind some measures. */
 function columnsOf(measures) {
@@ -209,8 +209,8 @@ export function answer(query, edges, rows) {
   // Steps start where the range starts.
   const steps = step ? Array.from({ length: Math.ceil((toS - fromS) / step) }, (_, i) => fromS + i * step) : [];
   const keep = query.filter ? parseFilter(query.filter, (n) => DIMENSIONS.includes(n) || isMeasure(n)) : null;
-  const measured = query.filter ? /(tcp|udp|dns|http|kernel)\./.test(query.filter) : false;
-  const columns = columnsOf([...query.measures, ...(query.filter?.match(/(tcp|udp|dns|http|kernel)\.[a-z_.0-9]+/g) ?? [])]);
+  const measured = query.filter ? /(tcp|udp|dns|http|grpc|kernel)\./.test(query.filter) : false;
+  const columns = columnsOf([...query.measures, ...(query.filter?.match(/(tcp|udp|dns|http|grpc|kernel)\.[a-z_.0-9]+/g) ?? [])]);
   const groups = new Map();
   const group = (edge) => {
     const key = query.group_by.map((d) => dimension(edge, d));

@@ -20,13 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Two namespaces with a wire between them, gone when dropped, with whatever the agent left in the kernel.
-struct Lab {
-    name: String,
-    state: tempfile::TempDir,
+pub struct Lab {
+    pub name: String,
+    pub state: tempfile::TempDir,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let name = format!("esa{}-{:04x}", std::process::id(), rand::random::<u16>());
         let lab = Self { name, state: tempfile::tempdir().unwrap() };
         let (a, b) = (lab.netns("a"), lab.netns("b"));
@@ -43,12 +43,12 @@ impl Lab {
         lab
     }
 
-    fn netns(&self, end: &str) -> String {
+    pub fn netns(&self, end: &str) -> String {
         format!("{}-{end}", self.name)
     }
 
     /// Runs work in a namespace, on a thread that ends with it.
-    fn within<T: Send + 'static>(&self, end: &str, work: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
+    pub fn within<T: Send + 'static>(&self, end: &str, work: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
         let file = File::open(format!("/run/netns/{}", self.netns(end))).unwrap();
         std::thread::spawn(move || {
             move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();

@@ -88,6 +88,19 @@ impl Frame {
 }
 
 impl Frames {
+    pub(super) fn skippable(&self) -> Option<usize> {
+        match self.frame {
+            Some(frame) if frame.is_wanted() => None,
+            Some(frame) => Some(frame.missing),
+            None => self.header.is_empty().then_some(0),
+        }
+    }
+
+    /// What is kept of a frame or block that goes on.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.header.capacity() + self.payload.capacity() + self.block.capacity()
+    }
+
     pub(super) fn feed(&mut self, piece: Piece<'_>, found: &mut impl FnMut(Said<'_>) -> bool) -> Result<(), Error> {
         match piece {
             Piece::Bytes(bytes) => self.bytes(bytes, found),

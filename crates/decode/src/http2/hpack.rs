@@ -48,6 +48,7 @@ enum Name {
     Host,
     Status,
     GrpcStatus,
+    ContentType,
     Other,
 }
 
@@ -64,6 +65,8 @@ pub(super) enum Field {
     /// 0 if it is none.
     Status(u16),
     GrpcStatus(Option<u16>),
+    /// Whether the content is gRPC's: `application/grpc`, alone or with what it carries.
+    IsGrpc(bool),
     Other,
 }
 
@@ -93,6 +96,11 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new() -> Self {
         Self { entries: VecDeque::new(), bytes: 0, bytes_max: TABLE_BYTES_INITIAL }
+    }
+
+    /// As the peers count it, with 32 bytes an entry beside its texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Reads a whole block and calls `found` with each field of it.
@@ -221,6 +229,7 @@ fn name(text: &[u8]) -> Name {
         b"host" => Name::Host,
         b":status" => Name::Status,
         b"grpc-status" => Name::GrpcStatus,
+        b"content-type" => Name::ContentType,
         _ => Name::Other,
     }
 }
@@ -238,8 +247,16 @@ fn field(name: Name, value: &[u8], cut: bool) -> Field {
         Name::Host => Field::Host(host(value).map(Into::into)),
         Name::Status => Field::Status(number().filter(|status| (100..1000).contains(status)).unwrap_or(0)),
         Name::GrpcStatus => Field::GrpcStatus(number()),
+        Name::ContentType => Field::IsGrpc(is_grpc(value)),
         Name::Other => Field::Other,
     }
+}
+
+/// gRPC over HTTP/2, "Requests": content types of gRPC-Web (`application/grpc-web`) are another protocol.
+fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let rest = content_type.get(GRPC.len()..).filter(|_| content_type[..GRPC.len()].eq_ignore_ascii_case(GRPC));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
 /// An entry of the static table: its name, the name's length, the field.

@@ -195,9 +195,11 @@ fn http2() {
                     assert!(ended.of.is_none_or(|request| request.number < asked && request.at_ns <= ended.at_ns));
                 }
             });
+            assert!(connection.heap_bytes() <= HEAP_BYTES_MAX);
             assert!(connection.refusal(sender).is_none_or(|refusal| !refusal.to_string().is_empty()));
         }
         assert!(asked == 0 || connection.speaks() == Speaks::Http2);
+        connection.end(u64::MAX, |ended| assert!(ended.of.is_some_and(|request| request.number < asked)));
         asked > 0 && answered > 0
     });
 }

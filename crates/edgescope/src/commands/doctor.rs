@@ -155,6 +155,7 @@ fn gives(hook: &str) -> &'static str {
         "on_ingress" => "UDP that is received, DNS and HTTP (Linux 6.2)",
         "on_bind4" | "on_bind6" => "names of processes that only receive by UDP (Linux 6.2)",
         "on_datagram_drop" => "UDP datagrams dropped at a full queue",
+        "count_http2" => "HTTP/2 and gRPC",
         "sweep_questions" => "questions of DNS that get no answer",
         "mark_owner" => "owners of connections older than the agent",
         "mark_socket" => "connections older than the agent",

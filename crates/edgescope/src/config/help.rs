@@ -50,6 +50,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "Count requests and answers of HTTP/1 in clear text, by status class, with their times; at the same place, and nothing of their content",
     ),
     (
+        "agent.http2",
+        "Count requests and answers of HTTP/2 in clear text, and calls of gRPC by how they ended; the agent reads their heads for it, and keeps nothing of them",
+    ),
+    (
         "agent.names",
         "Learn names of far ends from the answers of DNS and the greetings of TLS that this node's clients get and send; where agent.dns and agent.http look",
     ),

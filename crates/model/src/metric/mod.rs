@@ -57,9 +57,12 @@ impl Category {
         }
     }
 
-    /// Category of a signal: what its name begins with.
+    /// Category of a signal: what its name begins with; gRPC's calls are requests of HTTP.
     pub fn of(name: &str) -> Option<Self> {
-        let head = name.split('.').next().unwrap_or_default();
+        let head = match name.split('.').next().unwrap_or_default() {
+            "grpc" => "http",
+            head => head,
+        };
         Self::ALL.into_iter().find(|category| category.as_str() == head)
     }
 }

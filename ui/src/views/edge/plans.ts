@@ -267,7 +267,7 @@ export const PLANS: Plan[] = [
   {
     about: 'HTTP',
     title: '# HTTP answers',
-    subtitle: 'By status; no answer: the connection ended before it',
+    subtitle: 'By status; no answer: the connection or stream ended before it',
     kind: 'columns',
     unit: 'count',
     lines: [
@@ -289,6 +289,20 @@ export const PLANS: Plan[] = [
       { label: 'client p95', measure: 'http.client.duration.p95', colour: ORANGE },
       { label: 'client p50', measure: 'http.client.duration.p50', colour: BLUE },
       { label: 'server p50', measure: 'http.server.duration.p50', colour: TEAL, dash: true },
+    ],
+  },
+  {
+    about: 'HTTP',
+    title: '# gRPC calls',
+    subtitle: 'By how they ended; without a status: reset, as by a client whose deadline has passed, or cut off',
+    kind: 'columns',
+    unit: 'count',
+    lines: [
+      { label: 'OK', measure: 'grpc.status_ok', colour: GREEN },
+      { label: 'other status', measure: 'grpc.status_other', colour: GOLD },
+      { label: 'unavailable', measure: 'grpc.status_unavailable', colour: RED },
+      { label: 'deadline exceeded', measure: 'grpc.status_deadline', colour: PINK },
+      { label: 'without a status', measure: 'grpc.status_none', colour: GREY },
     ],
   },
 ];

@@ -110,7 +110,7 @@ test('a list of the configuration is told with its block', async () => {
   fake.state.name = 'outside';
   const { page } = await at('/edges/checkoutservice/aws%20s3%20us-east-1');
   await page.getByRole('button', { name: 'Why aws s3 us-east-1' }).first().click();
-  await page.getByText('a cloud provider’s published list').waitFor();
+  await page.getByText('AWS’s published list').waitFor();
   await page.getByRole('button', { name: 'Explain 3.5.0.17:443' }).click();
   await dialog(page).getByText('3.5.0.0/19 of ip-ranges.json').waitFor();
   await page.close();

@@ -89,7 +89,7 @@ export function shop(rename = (name) => name) {
 
 /** Ends beyond the agents: one that a list of networks names, a public one by its prefix, a private one that nobody knows. */
 const OUTSIDE = [
-  { workload: 'aws s3 us-east-1', region: 'us-east-1', resolution_type: 'cloud', ip: '3.5.0.17' },
+  { workload: 'aws s3 us-east-1', region: 'us-east-1', resolution_type: 'aws', ip: '3.5.0.17' },
   { workload: '198.51.100.0/24', resolution_type: 'prefix', ip: '198.51.100.7' },
   { workload: '198.51.100.0/24', resolution_type: 'prefix', ip: '198.51.100.9' },
   { workload: 'fd00:9::7', resolution_type: 'ip', ip: 'fd00:9::7' },

@@ -43,8 +43,8 @@ export function why(scenario, params, nowS) {
     const privately = address.startsWith('10.') || address.startsWith('fd');
     const name = outside ?? { workload: address, resolution_type: 'ip', ip: address };
     const reason =
-      name.resolution_type === 'cloud'
-        ? "no agent holds it and no rule names it: a cloud's published list does, 3.5.0.0/19 of ip-ranges.json"
+      name.resolution_type === 'aws'
+        ? "no agent holds it and no rule names it: its provider's published list does, 3.5.0.0/19 of ip-ranges.json"
         : privately
           ? 'no agent has ever held it and no rule names it: run an agent on its host, or name it by a rule (identity.rules)'
           : 'no agent holds it and no rule names it: public addresses are grouped by their prefix';

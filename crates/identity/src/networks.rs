@@ -32,7 +32,7 @@ pub const DATABASE_BYTES_MAX: u64 = 256 << 20;
 /// Most entries of a list. The largest published one has 100,000. An entry becomes two ranges of 48 bytes at most: 24 MB a file.
 pub const ENTRIES_MAX: usize = 250_000;
 /// What reading a file may hold of the heap, for each byte of it: `{}` and a comma become an entry of seven optional texts, in a list that doubles as it grows.
-pub const HEAP_PER_BYTE_MAX: usize = 200;
+pub const HEAP_PER_BYTE_MAX: usize = 120;
 /// What it may hold beside, however short the file is.
 pub const HEAP_BYTES_MIN: usize = 64 << 10;
 

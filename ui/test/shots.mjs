@@ -50,6 +50,14 @@ const SHOTS = [
   { name: 'diagnose-ambiguous', path: '/diagnose', state: 'ambiguous', full: true },
   { name: 'diagnose-quiet', path: '/diagnose', state: 'quiet', full: true },
   { name: 'diagnose-phone', path: '/diagnose', state: 'network', width: 360, height: 740, full: true },
+  { name: 'why', path: '/edges?why=10.0.0.4:5050', state: 'network' },
+  { name: 'why-dark', path: '/edges?why=198.51.100.7&why_at=-2h', state: 'outside', dark: true },
+  { name: 'why-phone', path: '/edges?why=10.0.0.4:5050', state: 'network', width: 360, height: 740 },
+  { name: 'why-ask', path: '/?why=', state: 'quiet' },
+  { name: 'why-end', path: '/edges/checkoutservice/198.51.100.0%2F24', state: 'outside', act: whyDest },
+  { name: 'why-end-phone', path: '/edges/checkoutservice/198.51.100.0%2F24', state: 'outside', width: 360, height: 740, act: whyDest },
+  { name: 'why-rows', path: '/edges?filter=dest.node+%3D+%27%27', state: 'outside' },
+  { name: 'why-rows-phone', path: '/edges?filter=dest.node+%3D+%27%27', state: 'outside', width: 360, height: 740 },
   { name: 'help', path: '/', state: 'quiet', act: (page) => page.keyboard.press('?') },
 ];
 
@@ -57,6 +65,14 @@ async function typeFilter(page) {
   await page.keyboard.press('/');
   await page.keyboard.type("source.zone = 'us");
   await page.waitForTimeout(400);
+}
+
+async function whyDest(page) {
+  await page
+    .getByRole('button', { name: /^Why 198/ })
+    .first()
+    .click();
+  await page.getByText('Found by').waitFor();
 }
 
 await mkdir(dir, { recursive: true });

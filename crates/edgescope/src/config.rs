@@ -14,9 +14,14 @@ use serde_json::Value;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Largest configuration file read, in bytes: ten thousand identity rules of 100 bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// What reading a configuration may hold of the heap, for each byte of the file: its tree is held twice, and its parser's words beside.
+pub const HEAP_PER_BYTE_MAX: usize = 400;
+/// What it may hold beside: the tree of all defaults.
+pub const HEAP_BYTES_MIN: usize = 256 << 10;
 /// Environment variables that are not configuration keys.
 const RESERVED: &[&str] = &[
     "EDGESCOPE_CA_FILE",
@@ -66,7 +71,14 @@ pub struct IdentityConfig {
     pub rules: Vec<edgescope_identity::rules::Rule>,
     #[cfg(feature = "server")]
     pub kubernetes: edgescope_server::KubernetesConfig,
+    #[cfg(feature = "server")]
+    pub networks: edgescope_identity::networks::NetworksConfig,
 }
+
+/// Default of every key.
+static DEFAULTS: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(Config::default()).expect("the default configuration serialises"));
+/// Every key that has a flag, with its variable.
+static KEYS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| keys().into_iter().map(|key| (key.clone(), variable(&key))).collect());
 
 /// A key as it is written, and what it means.
 #[derive(Debug, Clone, Serialize)]
@@ -81,8 +93,7 @@ pub struct Key {
 
 /// Every key, for flags, `edgescope config --keys` and the reference.
 pub fn reference() -> Vec<Key> {
-    let defaults = serde_json::to_value(Config::default()).expect("the default configuration serialises");
-    let default = |key: &str| defaults.pointer(&format!("/{}", key.replace('.', "/"))).map(ToString::to_string).unwrap_or_default();
+    let default = |key: &str| DEFAULTS.pointer(&format!("/{}", key.replace('.', "/"))).map(ToString::to_string).unwrap_or_default();
     let known = |key: String| Key {
         flag: flag(&key),
         variable: variable(&key),
@@ -122,29 +133,41 @@ pub fn with_flags(command: Command) -> Command {
 /// # Errors
 /// Names the file, the line and the field, or the variable or flag, that is wrong.
 pub fn load(matches: &ArgMatches) -> anyhow::Result<Config> {
-    let mut tree = serde_json::to_value(Config::default())?;
     let file = matches.try_get_one::<PathBuf>(FILE_FLAG).ok().flatten().map(|path| File::read(path)).transpose()?;
-    if let Some(file) = &file {
+    unknown_variables()?;
+    let flag = |key: &str| matches.try_get_one::<String>(key).ok().flatten().cloned();
+    assemble(file.as_ref(), |variable| std::env::var(variable).ok(), flag)
+}
+
+/// The configuration of a file, of variables by their name and of flags by their key.
+///
+/// # Errors
+/// As [`load`].
+pub fn assemble(
+    file: Option<&File>,
+    variable_of: impl Fn(&str) -> Option<String>,
+    flag_of: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<Config> {
+    let mut tree = DEFAULTS.clone();
+    if let Some(file) = file {
         merge(&mut tree, file.tree()?);
     }
     // Where each key that was not left to its default and the file came from, in words.
     let mut given = Vec::new();
-    for key in keys() {
-        let variable = variable(&key);
-        if let Ok(text) = std::env::var(&variable) {
+    for (key, variable) in &*KEYS {
+        if let Some(text) = variable_of(variable) {
             let from = format!("environment variable {variable} is '{text}'");
-            set(&mut tree, &key, &text).with_context(|| from.clone())?;
+            set(&mut tree, key, &text).with_context(|| from.clone())?;
             given.push((key.clone(), from));
         }
-        if let Ok(Some(text)) = matches.try_get_one::<String>(&key) {
-            let from = format!("flag {} is '{text}'", flag(&key));
-            set(&mut tree, &key, text).with_context(|| from.clone())?;
+        if let Some(text) = flag_of(key) {
+            let from = format!("flag {} is '{text}'", flag(key));
+            set(&mut tree, key, &text).with_context(|| from.clone())?;
             given.push((key.clone(), from));
         }
     }
-    unknown_variables()?;
-    let config = typed(tree)?;
-    check(&config).map_err(|error| placed(&error, &given, file.as_ref()))?;
+    let config = typed(&tree)?;
+    check(&config).map_err(|error| placed(&error, &given, file))?;
     Ok(config)
 }
 
@@ -156,6 +179,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
         config.detectors.check()?;
         config.export.check()?;
         config.identity.kubernetes.check()?;
+        config.identity.networks.check()?;
     }
     edgescope_identity::rules::Rules::new(config.identity.rules.clone())?;
     // The host's name is asked for when an agent starts; any will do here.
@@ -177,17 +201,23 @@ fn placed(error: &anyhow::Error, given: &[(String, String)], file: Option<&File>
 }
 
 /// The tree as the types want it; errors name the path.
-fn typed(tree: Value) -> anyhow::Result<Config> {
+fn typed(tree: &Value) -> anyhow::Result<Config> {
     serde_path_to_error::deserialize(tree).map_err(|e| anyhow!("configuration key {}: {}", e.path(), e.inner()))
 }
 
 /// A configuration file.
-struct File {
+#[derive(Debug, Clone)]
+pub struct File {
     path: PathBuf,
     text: String,
 }
 
 impl File {
+    /// A file of that text, as if it was read from there.
+    pub fn new(path: &Path, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
+
     fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let read = || format!("cannot read configuration file {shown}: check the path given to --config, and who may read it");
@@ -257,16 +287,16 @@ fn set(tree: &mut Value, key: &str, text: &str) -> anyhow::Result<()> {
     let place = tree.pointer_mut(&pointer).ok_or_else(|| anyhow!("no key {key}"))?;
     if place.is_array() {
         *place = text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| Value::String(item.to_owned())).collect();
-        return typed(tree.clone()).map(drop);
+        return typed(tree).map(drop);
     }
     let read = || serde_saphyr::from_str::<Value>(text).ok().filter(|v| !v.is_object() && !v.is_array());
     // A key that is text by default stays text, even where the value looks like a number.
     *place = if place.is_string() { Value::String(text.to_owned()) } else { read().unwrap_or_else(|| Value::String(text.to_owned())) };
-    if typed(tree.clone()).is_err() {
+    if typed(tree).is_err() {
         // An optional text that looks like a number.
         *tree.pointer_mut(&pointer).expect("the key was just found") = Value::String(text.to_owned());
     }
-    typed(tree.clone()).map(drop)
+    typed(tree).map(drop)
 }
 
 /// Dotted paths of all keys that have a flag.
@@ -281,7 +311,7 @@ fn keys() -> Vec<String> {
         }
     }
     let mut out = Vec::new();
-    walk(&serde_json::to_value(Config::default()).expect("the default configuration serialises"), "", &mut out);
+    walk(&DEFAULTS, "", &mut out);
     out
 }
 
@@ -295,10 +325,9 @@ fn variable(key: &str) -> String {
 
 /// A misspelt variable would be a silent no.
 fn unknown_variables() -> anyhow::Result<()> {
-    let known: Vec<String> = keys().iter().map(|k| variable(k)).collect();
     for (name, _) in std::env::vars_os() {
         let Some(name) = name.to_str().filter(|n| n.starts_with("EDGESCOPE_")) else { continue };
-        if !RESERVED.contains(&name) && !known.iter().any(|k| k == name) {
+        if !RESERVED.contains(&name) && !KEYS.iter().any(|(_, variable)| variable == name) {
             bail!("environment variable {name} sets nothing: `edgescope config --keys` lists the keys and their variables");
         }
     }

@@ -6,12 +6,12 @@
 
 mod client;
 mod commands;
-mod config;
 #[cfg(all(test, feature = "demo"))]
 mod contracts;
 mod show;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use edgescope::config;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;

@@ -14,14 +14,16 @@ mod agent;
 mod explain;
 mod heard;
 mod kubernetes;
+mod outside;
 mod stored;
 mod translated;
 
 use crate::cgroup::PodRef;
 use crate::kubernetes::Kubernetes;
 use crate::nat::Table;
+use crate::networks::Networks;
 use crate::rules::Rules;
-use crate::{address, dims_of, found_by, pod_of};
+use crate::{address, dims_of, pod_of};
 use agent::Agent;
 use edgescope_model::dims::EndDims;
 use edgescope_model::wire;
@@ -139,6 +141,7 @@ pub struct Directory {
     limits: Limits,
     rules: Rules,
     kubernetes: Kubernetes,
+    networks: Arc<Networks>,
     claims: HashMap<IpAddr, Vec<Claim>>,
     claims_count: usize,
     agents: Vec<Agent>,
@@ -157,6 +160,7 @@ impl Directory {
     pub fn new(limits: Limits, rules: Rules) -> Self {
         Self {
             kubernetes: Kubernetes::default(),
+            networks: Arc::default(),
             limits,
             rules,
             claims: HashMap::new(),
@@ -363,30 +367,6 @@ impl Directory {
             Some(newest) if clash => Err(newest),
             best => Ok(best),
         }
-    }
-
-    /// An end that no agent owns: many ends at once (`::`), a static rule, the loopback, a prefix for public addresses, else the address itself.
-    fn unowned(&self, end: End) -> Found {
-        let mut dims = EndDims { ip: end.address.to_string(), ..EndDims::default() };
-        let (workload, found) = if end.address.is_unspecified() {
-            dims.ip.clear();
-            (found_by::UNKNOWN.to_owned(), found_by::UNKNOWN)
-        } else if end.address.is_loopback() {
-            (found_by::LOOPBACK.to_owned(), found_by::LOOPBACK)
-        } else if address::is_private(end.address) {
-            (dims.ip.clone(), found_by::IP)
-        } else {
-            (address::prefix_of(end.address), found_by::PREFIX)
-        };
-        (dims.workload, dims.resolution_type) = (workload, found.to_owned());
-        if let Some(rule) = self.rules.find_far(end.address, end.port) {
-            rule.apply(&mut dims);
-            if rule.workload.is_some() {
-                dims.resolution_type = found_by::RULE.to_owned();
-                dims.ip.clear();
-            }
-        }
-        Found { dims: Arc::new(dims), owned: false, returned_us: i64::MIN, named: true, told: false }
     }
 
     fn ends_us(&self, claim: &Claim) -> i64 {

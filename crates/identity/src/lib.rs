@@ -3,9 +3,9 @@
 //! Two sides use this crate. An **agent** asks [`local`] who owns a socket on its node: static [`rules`] first, then the systemd unit, then the
 //! process; the answer says by which way it was found. A **server** keeps a [`directory`] of what every agent said of its addresses, with times, and
 //! lets [`resolve`] turn a batch of observations into rows of edges: both ends named as of the window, and the merged column of each signal
-//! filled exactly once, by the end that stands for the edge. [`kubernetes`] names what the Kubernetes API tells of. In flow wire messages, objects and facts read
+//! filled exactly once, by the end that stands for the edge. [`kubernetes`] names what the Kubernetes API tells of, [`networks`] what lies outside. In flow wire messages, objects and facts read
 //! from `/proc`; out flow names and [`edgescope_model::fact::FactRow`]s. Both sides use [`nat`] where addresses are translated on the way. Everything but
-//! [`host`] is pure: data and time come as arguments.
+//! [`host`] and [`networks::files`] is pure: data and time come as arguments.
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -15,6 +15,7 @@ pub mod host;
 pub mod kubernetes;
 pub mod local;
 pub mod nat;
+pub mod networks;
 pub mod resolve;
 pub mod rules;
 
@@ -42,6 +43,14 @@ pub mod found_by {
     pub const TLS_SNI: &str = "tls_sni";
     /// The node that holds an address which several workloads share.
     pub const NODE: &str = "node";
+    /// A block of a cloud provider, by the list that it publishes.
+    pub const AWS: &str = "aws";
+    pub const GCP: &str = "gcp";
+    pub const AZURE: &str = "azure";
+    /// A block of addresses of a list of the configuration.
+    pub const NETWORK: &str = "network";
+    /// The network (autonomous system) that a public address is of, by a database.
+    pub const ASN: &str = "asn";
     /// A public address, grouped by its prefix.
     pub const PREFIX: &str = "prefix";
     /// The address itself.

@@ -20,7 +20,7 @@ mod heard;
 
 use crate::cgroup::PodRef;
 use crate::directory::{Directory, End, Found, Span};
-use crate::{address, dims_of, pod_of};
+use crate::{address, dims_of, found_by, pod_of};
 use edgescope_model::dims::{EdgeDims, EndDims, Role};
 use edgescope_model::fact::{FactRow, column_of};
 use edgescope_model::histogram::Histogram;
@@ -28,7 +28,6 @@ use edgescope_model::signal::{self, Ends, Kind, Side, Signal};
 use edgescope_model::wire;
 use ends::RealEnds;
 pub(crate) use heard::Heard;
-use heard::is_heard;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -306,7 +305,7 @@ impl<'a> Resolver<'a> {
         }
         if !found.named {
             counters.ambiguous_remote += u64::from(!found.told);
-        } else if !found.owned && !found.dims.ip.is_empty() && !address::is_node_local(far.address) && !is_heard(found) {
+        } else if !found.owned && is_nameless(&found.dims) && !address::is_node_local(far.address) {
             if address::is_private(far.address) { counters.unnamed_private += 1 } else { counters.unnamed_public += 1 }
         }
     }
@@ -331,6 +330,11 @@ fn put(row: &mut FactRow, signal: &Signal, side: Side, measure: &wire::Measure) 
     } else {
         row.add(column, signal.kind, measure.value);
     }
+}
+
+/// Whether nothing but the address is known of an end, and it stands in the row.
+fn is_nameless(dims: &EndDims) -> bool {
+    !dims.ip.is_empty() && [found_by::IP, found_by::PREFIX].contains(&dims.resolution_type.as_str())
 }
 
 /// Since when an end's agent may have spoken of the window: always, since it was heard of again, or never.

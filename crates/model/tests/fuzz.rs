@@ -1,8 +1,9 @@
-//! A million hostile messages of the wire, and as many cells of a histogram.
+//! A million hostile messages of the wire, as many cells of a histogram, and as many times as people write them.
 
 use edgescope_fuzz::{Campaign, Source, hex_lines};
 use edgescope_model::codec::{HEAP_PER_BYTE_MAX, read};
 use edgescope_model::histogram::Histogram;
+use edgescope_model::time::{from_seconds, parse_duration, parse_time};
 use edgescope_model::wire::{Batch, Drops, Endpoint, HelloRequest, Measure, Observation, Owner, Question, Translation};
 use prost::Message;
 
@@ -168,5 +169,55 @@ fn histograms() {
         assert_eq!(Histogram::from_bytes(&histogram.to_bytes()).as_ref(), Some(&histogram));
         let _ = (histogram.quantile(0.5), histogram.count());
         histogram.count() > 0
+    });
+}
+
+#[test]
+fn times() {
+    let words: [&[u8]; 12] = [
+        b"-",
+        b"now",
+        b"ms",
+        b"d",
+        b"9223372036854775807",
+        b"-1h",
+        b"2026-01-31T14:02:30Z",
+        b"+14:00",
+        b"T",
+        b"0000",
+        b"99999999",
+        "\u{661}".as_bytes(),
+    ];
+    let campaign = Campaign {
+        decoder: "times",
+        corpus: [&b"now"[..], b"-15m", b"-2h", b"500ms", b"2026-01-31T14:02:30.5+01:00", b"-106751991167d"].map(<[u8]>::to_vec).to_vec(),
+        heaviest: Vec::new(),
+        dictionary: &words,
+        input_bytes_max: 200,
+        // The text in an error, in upper bounds of its formatting.
+        heap_bytes_max: 4096,
+    };
+    let generate = |source: &mut Source| {
+        let number = source.number() >> source.below(64);
+        let unit = *source.pick(&["ms", "s", "m", "h", "d", "y", ""]);
+        let text = match source.below(3) {
+            0 => format!("-{number}{unit}"),
+            1 => format!("{number}{unit}"),
+            _ => format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", number % 10_000, number % 14, number % 33, number % 25, number % 61, number % 62),
+        };
+        text.into_bytes()
+    };
+    let now = from_seconds(1_790_000_000);
+    campaign.run(generate, |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return false };
+        let (time, duration) = (parse_time(text, now), parse_duration(text));
+        // A distance goes back, by what the same text without its sign says.
+        if let (Ok(time), Some(Ok(distance))) = (&time, text.trim().strip_prefix('-').map(parse_duration)) {
+            assert_eq!(now - *time, distance);
+        }
+        for error in [time.as_ref().err(), duration.as_ref().err()].into_iter().flatten() {
+            assert!(error.to_string().starts_with("cannot read "));
+        }
+        time.is_ok() || duration.is_ok()
     });
 }

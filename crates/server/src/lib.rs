@@ -21,6 +21,7 @@ pub mod intake;
 pub mod kubernetes;
 pub mod live;
 pub mod metrics;
+mod networks;
 mod seldom;
 pub mod serve;
 pub mod server;

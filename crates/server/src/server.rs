@@ -9,6 +9,7 @@ use crate::intake::{Intake, Names};
 use crate::kubernetes::{self, Connection, KubernetesConfig, KubernetesError};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::networks;
 use crate::serve::{Door, FIRST_TIMEOUT};
 use crate::state::{AppState, TURN_TIMEOUT};
 use crate::tables::{Tables, TablesError};
@@ -17,6 +18,8 @@ use crate::{api, intake};
 use chrono::Utc;
 use edgescope_identity::directory::{Directory, Limits};
 use edgescope_identity::kubernetes::Kubernetes;
+use edgescope_identity::networks::files::Files;
+use edgescope_identity::networks::{NetworksConfig, NetworksError};
 use edgescope_identity::rules::{Rule, RuleError, Rules};
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +46,8 @@ pub struct ServerConfig {
     pub rules: Vec<Rule>,
     /// Names from the Kubernetes API.
     pub kubernetes: KubernetesConfig,
+    /// Files that tell whose addresses outside are.
+    pub networks: NetworksConfig,
 }
 
 /// Doors that are open already. What is absent is bound as configured.
@@ -71,6 +76,8 @@ pub enum ServerError {
     Tokens(#[from] TokenFileError),
     #[error("identity.rules: {0}")]
     Rules(#[from] RuleError),
+    #[error(transparent)]
+    Networks(#[from] NetworksError),
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
     #[error(transparent)]
@@ -110,6 +117,7 @@ impl Server {
         config.export.check()?;
         Rules::new(config.rules.clone())?;
         config.kubernetes.check()?;
+        Files::read(&config.networks)?;
         drop(kubernetes::connection(&config.kubernetes).await?);
         tls::acceptor(&config.server.tls)?;
         config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
@@ -131,6 +139,7 @@ impl Server {
         config.server.check(&config.intake)?;
         config.detectors.check()?;
         config.kubernetes.check()?;
+        let files = Files::read(&config.networks)?;
         let connection = kubernetes::connection(&config.kubernetes).await?;
         let http = bound("server.listen", config.server.listen, listeners.http).await?;
         let intake = bound("intake.listen", config.intake.listen, listeners.intake).await?;
@@ -140,7 +149,7 @@ impl Server {
             config.server.check_address("intake.listen", intake_at)?;
         }
         let insecure = open_wide(&config, http_at, intake_at, listeners.intake_private);
-        let state = state(&config, tables, insecure, connection.as_ref()).await?;
+        let state = state(&config, tables, insecure, connection.as_ref(), &files).await?;
         let tls = tls::acceptor(&config.server.tls)?;
         let connections_max = config.server.connections_max;
         let doors = [
@@ -188,6 +197,9 @@ impl Server {
         if let Some(connection) = connection {
             tasks.spawn(connection.run(Arc::clone(&state.intake.names), stop.subscribe()));
         }
+        if !files.is_empty() {
+            tasks.spawn(networks::watch(files, Arc::clone(&state.intake.names), networks::EVERY, stop.subscribe()));
+        }
         tasks.spawn(expire_names(Arc::clone(&state.intake), stop.subscribe()));
         Ok(Self { http: http_at, intake: intake_at, state, stop, tasks })
     }
@@ -228,12 +240,14 @@ async fn state(
     tables: Arc<dyn Tables>,
     insecure: bool,
     connection: Option<&Connection>,
+    files: &Files,
 ) -> Result<Arc<AppState>, ServerError> {
     let tokens = config.server.tokens_file.as_deref().map(Tokens::read).transpose()?;
     // Agents that went linger here for an hour longer than where greetings are bounded.
     let limits = Limits { agents_max: config.intake.agents_max.saturating_mul(2), ..Limits::default() };
     let cluster = Kubernetes::new(edgescope_identity::kubernetes::Limits::default(), &config.kubernetes.cluster);
     let mut directory = Directory::new(limits, Rules::new(config.rules.clone())?).with_kubernetes(cluster);
+    directory.set_networks(Arc::new(files.networks()));
     let now_us = Utc::now().timestamp_micros();
     directory.restore(tables.claims(now_us - limits.linger_us).await?, now_us);
     let agents = tables.agents().await?;
@@ -242,11 +256,12 @@ async fn state(
     if let Some(connection) = connection {
         connection.announce(&names);
     }
-    let (counting, named, clustered) = (Arc::clone(&tables), Arc::clone(&names), Arc::clone(&names));
+    let (counting, named, clustered, listed) = (Arc::clone(&tables), Arc::clone(&names), Arc::clone(&names), Arc::clone(&names));
     let metrics = Arc::new(Metrics::new(vec![
         Box::new(move || counting.readings()),
         Box::new(move || named.readings()),
         Box::new(move || kubernetes::readings(&clustered)),
+        Box::new(move || networks::readings(&listed)),
     ]));
     let gate = Gate::new(tokens, config.server.insecure, config.server.hosts.clone(), Arc::clone(&metrics));
     let intake = Intake::new(&config.intake, Arc::clone(&tables), Arc::clone(&metrics), agents, names);

@@ -15,9 +15,9 @@ pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// Name of what a capped environment's surplus is summed under.
 const OTHER: &str = "other";
 
-/// How an end was named (`resolution_type`) that has no name but its address, and one that has but its block of addresses.
+/// How an end was named (`resolution_type`) that has no name but its address, and those that have but their block of addresses, or whose it is.
 const BY_ADDRESS: &str = "ip";
-const BY_PREFIX: &str = "prefix";
+const BY_BLOCK: [&str; 5] = ["prefix", "asn", "aws", "gcp", "azure"];
 /// Edges with an end without a name have places of their own, this part of `series_max` each for those by address and those by prefix: whoever calls from
 /// ten thousand addresses pushes out no pair with names. With 20,000 named ones that makes 40,000 edges, 16 MB for each environment.
 const NAMELESS_PART: usize = 2;
@@ -87,7 +87,7 @@ enum Kind {
 impl Kind {
     /// By `resolution_type` and `ip` of both ends.
     fn of(ends: [(&str, &str); 2]) -> Self {
-        let nameless = |(found, _): &&(&str, &str)| [BY_ADDRESS, BY_PREFIX].contains(found);
+        let nameless = |(found, _): &&(&str, &str)| *found == BY_ADDRESS || BY_BLOCK.contains(found);
         match ends.iter().filter(nameless).map(|(_, ip)| ip.is_empty()).min() {
             None => Self::Named,
             Some(true) => Self::Prefix,
@@ -316,11 +316,11 @@ fn is_active(day: i64, today: i64) -> bool {
     day >= today - 1
 }
 
-/// The same edge with ends that have no name told by their prefix; `None` if they are.
+/// The same edge with ends that have no name told by their block; `None` if they are.
 fn folded(dims: &EdgeDims) -> Option<EdgeDims> {
     let mut folded = dims.clone();
     for end in [&mut folded.source, &mut folded.dest] {
-        if end.resolution_type == BY_PREFIX {
+        if BY_BLOCK.contains(&end.resolution_type.as_str()) {
             end.ip.clear();
         }
     }

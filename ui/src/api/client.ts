@@ -79,4 +79,6 @@ export const api = {
     data(client.GET('/api/v1/dns/names', { params: { query: { from, to, workload, limit } }, ...abort(signal) }), signal),
   diagnose: (from: string, to: string, workload?: string, signal?: Signal) =>
     data(client.GET('/api/v1/diagnose', { params: { query: { from, to, ...(workload ? { workload } : {}) } }, ...abort(signal) }), signal),
+  why: (address: string, at: string | undefined, signal?: Signal) =>
+    data(client.GET('/api/v1/why', { params: { query: { address, ...(at ? { at } : {}) } }, ...abort(signal) }), signal),
 };

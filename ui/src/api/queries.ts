@@ -131,3 +131,11 @@ export function useDiagnosis(range: Range, workload: string | undefined, enabled
     enabled,
   });
 }
+
+/** Whose address it is or was; no text asks nothing. What `at` means moves with the clock where it is absent or a distance. */
+export const useWhy = (address: string, at: string | undefined) =>
+  useQuery({
+    queryKey: ['why', address, at ?? ''],
+    queryFn: ({ signal }) => api.why(address, at, signal),
+    enabled: address !== '',
+  });

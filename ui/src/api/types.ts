@@ -26,6 +26,9 @@ export type Alert = Schemas['Alert'];
 export type Incident = Schemas['Incident'];
 export type Status = Schemas['Status'];
 
+export type Why = Schemas['Why'];
+export type Claim = Schemas['Claim'];
+
 export type Unit = Schemas['Unit'];
 /** What can be asked for: as much of it as the views read. */
 export interface Catalogue {

@@ -6,6 +6,7 @@ import { PLACES } from './Rail';
 const KEYS: [string[], string][] = [
   [['/'], 'write a filter, where edges are shown'],
   [['t'], 'choose the time range'],
+  [['w'], 'whose address it is'],
   ...PLACES.map((p): [string[], string] => [['g', p.key], p.label]),
   [['?'], 'this help'],
   [['Esc'], 'close, or leave the field'],
@@ -42,6 +43,11 @@ export function Help({ opened, onClose }: { opened: boolean; onClose: () => void
           <code>dest.workload LIKE 'cart%' AND port IN ('7070', '6379')</code>
         </li>
       </ul>
+      <h3 className={css.head}>Names</h3>
+      <p className={css.text}>
+        The question mark beside an end tells by what its name was found, and who held its address when. Any address can be asked about, as
+        by <code>edgescope why 10.0.0.5:443 --at -2h</code>.
+      </p>
       <h3 className={css.head}>Charts</h3>
       <p className={css.text}>
         Drag over a chart of edges to look closer at that time. On a focused chart ← and → read its values. A chart’s menu copies the calls

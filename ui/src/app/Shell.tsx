@@ -14,6 +14,7 @@ import { TimePicker } from './TimePicker';
 import { TokenGate } from './TokenGate';
 import { Tools } from './Tools';
 import { useView } from './view';
+import { WhyModal } from './WhyModal';
 
 const TITLES: Record<string, string> = { '/': 'Home', '/edges': 'Edges', '/map': 'Map', '/alerts': 'Alerts', '/diagnose': 'Diagnose' };
 
@@ -30,7 +31,14 @@ function Frame() {
   const filter = useRef<FilterHandle>(null);
   const [timeOpen, setTimeOpen] = useState(false);
   const [helpOpen, setHelpOpen] = useState(false);
-  useShortcuts({ focusFilter: () => filter.current?.focus(), openTime: () => setTimeOpen(true), openHelp: () => setHelpOpen(true) });
+  const view = useView();
+  const openWhy = () => view.set({ why: '' });
+  useShortcuts({
+    focusFilter: () => filter.current?.focus(),
+    openTime: () => setTimeOpen(true),
+    openHelp: () => setHelpOpen(true),
+    openWhy,
+  });
   const path = useLocation({ select: (l) => l.pathname });
   useEffect(() => {
     document.title = `${TITLES[path] ?? 'Edge'} · Edgescope`;
@@ -47,7 +55,7 @@ function Frame() {
         <header className={`${css.bar} no-print`}>
           <TimePicker opened={timeOpen} onChange={setTimeOpen} comparing={!findings} />
           {!findings && <FilterBox ref={filter} />}
-          <Tools onHelp={() => setHelpOpen(true)} />
+          <Tools onHelp={() => setHelpOpen(true)} onWhy={openWhy} />
         </header>
         <Banner />
         <main id="main" className={css.main} tabIndex={-1}>
@@ -56,6 +64,7 @@ function Frame() {
       </div>
       <RailBar />
       <Help opened={helpOpen} onClose={() => setHelpOpen(false)} />
+      <WhyModal />
       <TokenGate />
       <Said />
     </div>

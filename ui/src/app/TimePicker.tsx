@@ -2,7 +2,7 @@ import { Button, Popover, TextInput } from '@mantine/core';
 import { IconClock } from '@tabler/icons-react';
 import { useSearch } from '@tanstack/react-router';
 import { type FormEvent, useState } from 'react';
-import { COMPARES, instant, parseMoment, RANGES, rangeLabel, stepName } from '~/lib/time';
+import { COMPARES, instant, local, RANGES, rangeLabel, stepName, written } from '~/lib/time';
 import type { Shared } from './search';
 import css from './TopBar.module.css';
 import { useView } from './view';
@@ -105,24 +105,6 @@ function Compare({ label, value, chosen }: { label: string; value: string | unde
       {label}
     </button>
   );
-}
-
-/** `2026-11-22 14:02:30` in the reader's zone. */
-function local(at: Date): string {
-  const shifted = new Date(at.getTime() - at.getTimezoneOffset() * 60_000);
-  return shifted.toISOString().slice(0, 19).replace('T', ' ');
-}
-
-/** What people write: `-2h`, `now`, an RFC 3339 moment, or date and time in their own zone. */
-function written(text: string, now: Date): Date | undefined {
-  const trimmed = text.trim();
-  const direct = parseMoment(trimmed, now);
-  if (direct) return direct;
-  const match = /^(?:(\d{4}-\d\d-\d\d)[ T])?(\d?\d:\d\d(?::\d\d)?)$/.exec(trimmed);
-  if (!match) return undefined;
-  const [, date, time = ''] = match;
-  const at = new Date(`${date ?? local(now).slice(0, 10)}T${time.padStart(time.length < 6 ? 5 : 8, '0')}`);
-  return Number.isNaN(at.getTime()) ? undefined : at;
 }
 
 function Custom({ onDone }: { onDone: () => void }) {

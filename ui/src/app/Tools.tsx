@@ -1,12 +1,12 @@
 import { ActionIcon, Tooltip } from '@mantine/core';
-import { IconKeyboard, IconMoon, IconSun } from '@tabler/icons-react';
+import { IconKeyboard, IconMapPinQuestion, IconMoon, IconSun } from '@tabler/icons-react';
 import { useStatus } from '~/api/queries';
 import { Tag } from '~/parts/marks';
 import { useScheme } from './scheme';
 import css from './TopBar.module.css';
 
 /** The right end of the bar: what kind of data this is, theme, help. */
-export function Tools({ onHelp }: { onHelp: () => void }) {
+export function Tools({ onHelp, onWhy }: { onHelp: () => void; onWhy: () => void }) {
   const { dark, toggle } = useScheme();
   const status = useStatus().data;
   return (
@@ -21,6 +21,11 @@ export function Tools({ onHelp }: { onHelp: () => void }) {
           Insecure
         </Tag>
       )}
+      <Tooltip label="Whose address (w)">
+        <ActionIcon variant="subtle" color="gray" size="lg" onClick={onWhy} aria-label="Whose address">
+          <IconMapPinQuestion size={18} stroke={1.7} />
+        </ActionIcon>
+      </Tooltip>
       <Tooltip label={dark ? 'Light' : 'Dark'}>
         <ActionIcon variant="subtle" color="gray" size="lg" onClick={toggle} aria-label={dark ? 'Light theme' : 'Dark theme'}>
           {dark ? <IconSun size={18} stroke={1.7} /> : <IconMoon size={18} stroke={1.7} />}

@@ -1,12 +1,16 @@
 /** What the address holds. Everything that a view shows follows from it, so that a link shows the same to everyone. */
 import { DEFAULT_TO } from '~/lib/time';
 
-/** Shared by all views and carried along by every link between them. */
+/** Shared by all views; time, comparison and filter are carried along by every link between them. */
 export interface Shared {
   from?: string | undefined;
   to?: string | undefined;
   compare?: string | undefined;
   filter?: string | undefined;
+  /** The address, with its port perhaps, whose name is explained over the view; empty: it is still to be written. */
+  why?: string | undefined;
+  /** The moment of that question; absent: now. */
+  why_at?: string | undefined;
 }
 
 export interface HomeSearch extends Shared {
@@ -76,6 +80,8 @@ export function shared(raw: Record<string, unknown>): Shared {
     to: to === DEFAULT_TO ? undefined : to,
     compare: text(raw, 'compare'),
     filter: text(raw, 'filter'),
+    why: name(raw, 'why'),
+    why_at: text(raw, 'why_at'),
   };
 }
 

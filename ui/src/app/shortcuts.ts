@@ -7,6 +7,7 @@ interface Actions {
   focusFilter: () => void;
   openTime: () => void;
   openHelp: () => void;
+  openWhy: () => void;
 }
 
 /** How long `g` waits for its second key. */
@@ -21,7 +22,7 @@ export function takesText(target: HTMLElement): boolean {
   return target.isContentEditable || target.tagName === 'TEXTAREA' || target.tagName === 'SELECT';
 }
 
-/** Keys that work everywhere but where text is written: `/`, `t`, `?`, `g` and a view's letter. */
+/** Keys that work everywhere but where text is written: `/`, `t`, `w`, `?`, `g` and a view's letter. */
 export function useShortcuts(actions: Actions): void {
   const navigate = useNavigate();
   const kept = useRef(actions);
@@ -41,7 +42,9 @@ export function useShortcuts(actions: Actions): void {
         return;
       }
       chordAt = event.key === 'g' ? event.timeStamp : 0;
-      const action = { '/': kept.current.focusFilter, t: kept.current.openTime, '?': kept.current.openHelp }[event.key];
+      const action = { '/': kept.current.focusFilter, t: kept.current.openTime, w: kept.current.openWhy, '?': kept.current.openHelp }[
+        event.key
+      ];
       if (!action) return;
       event.preventDefault();
       action();

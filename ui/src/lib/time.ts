@@ -48,6 +48,24 @@ export function parseMoment(text: string, now: Date): Date | undefined {
   return Number.isNaN(at.getTime()) ? undefined : at;
 }
 
+/** `2026-11-22 14:02:30` in the reader's zone. */
+export function local(at: Date): string {
+  const shifted = new Date(at.getTime() - at.getTimezoneOffset() * 60_000);
+  return shifted.toISOString().slice(0, 19).replace('T', ' ');
+}
+
+/** What people write: `-2h`, `now`, an RFC 3339 moment, or date and time in their own zone. */
+export function written(text: string, now: Date): Date | undefined {
+  const trimmed = text.trim();
+  const direct = parseMoment(trimmed, now);
+  if (direct) return direct;
+  const match = /^(?:(\d{4}-\d\d-\d\d)[ T])?(\d?\d:\d\d(?::\d\d)?)$/.exec(trimmed);
+  if (!match) return undefined;
+  const [, date, time = ''] = match;
+  const at = new Date(`${date ?? local(now).slice(0, 10)}T${time.padStart(time.length < 6 ? 5 : 8, '0')}`);
+  return Number.isNaN(at.getTime()) ? undefined : at;
+}
+
 /** The newest moment a live view shows. */
 export function liveEnd(now: Date): Date {
   return new Date(Math.floor((now.getTime() - ARRIVAL_MS) / WINDOW_MS) * WINDOW_MS);

@@ -27,6 +27,8 @@ const VIEWS = [
   { name: 'map of a workload', path: '/map?workload=checkoutservice', shows: 'Receives from' },
   { name: 'alerts', path: '/alerts', shows: 'firing' },
   { name: 'diagnose', path: '/diagnose', shows: 'Explanations weighed' },
+  { name: 'whose address', path: '/edges?why=10.0.0.4:5050', shows: 'Who held it' },
+  { name: 'whose address, asked', path: '/?why=', shows: 'Names are remembered for a day' },
 ];
 
 /** What axe calls serious or critical, in words. */

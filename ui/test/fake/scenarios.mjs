@@ -1,7 +1,7 @@
 // The states that the interface must show, each as generated facts with the verdict, alerts and incident that belong to it.
 
 import { answer } from './query.mjs';
-import { crosses, fact, large, NODES, shop } from './shop.mjs';
+import { crosses, fact, large, NODES, shop, withOutside } from './shop.mjs';
 
 const iso = (s) => new Date(s * 1000).toISOString().replace('.000Z', 'Z');
 const pairName = (e) => (e.role === 'client' ? [e.source.workload, e.dest.workload] : [e.dest.workload, e.source.workload]);
@@ -23,11 +23,13 @@ export function scenario(name, nowS) {
     empty: { startS: now + 1e9 },
     hostile: { fault: 'loss', onsetS },
     large: { startS: now - 900 },
+    outside: {},
     down: {},
   };
   if (!(name in plans)) throw new Error(`no scenario '${name}': choose from ${Object.keys(plans).join(', ')}`);
   const plan = { ...base, ...plans[name] };
-  const edges = name === 'empty' ? [] : name === 'large' ? large() : shop(name === 'hostile' ? hostile : undefined);
+  const made = { empty: () => [], large, outside: withOutside, hostile: () => shop(hostile) };
+  const edges = (made[name] ?? (() => shop()))();
   return new Scenario(plan, edges);
 }
 

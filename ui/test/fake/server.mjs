@@ -7,6 +7,7 @@ import { catalogue } from './catalogue.mjs';
 import { asked } from './exchanges.mjs';
 import { BadQuery } from './query.mjs';
 import { scenario } from './scenarios.mjs';
+import { why } from './why.mjs';
 
 const DIST = fileURLToPath(new URL('../../dist', import.meta.url));
 const TYPES = {
@@ -78,6 +79,8 @@ async function handle(request, response, state, current) {
       return json(response, 200, catalogue);
     case 'status':
       return json(response, 200, s.status());
+    case 'why':
+      return json(response, 200, why(s, url.searchParams, Math.floor(Date.now() / 1000)));
     case 'coverage':
       return json(response, 200, s.coverage());
     case 'diagnose':
@@ -106,7 +109,9 @@ async function body(request) {
 
 async function file(path, response) {
   const inside = normalize(join(DIST, path));
-  const wanted = inside.startsWith(DIST) && extname(inside) ? inside : join(DIST, 'index.html');
+  // As the server does: a view's address may hold a name with dots in it, such as 198.51.100.0/24.
+  const isFile = inside.startsWith(DIST) && extname(inside) in TYPES;
+  const wanted = isFile ? inside : join(DIST, 'index.html');
   try {
     const data = await readFile(wanted);
     response.writeHead(200, {

@@ -87,6 +87,26 @@ export function shop(rename = (name) => name) {
   return edges;
 }
 
+/** Ends beyond the agents: one that a list of networks names, a public one by its prefix, a private one that nobody knows. */
+const OUTSIDE = [
+  { workload: 'aws s3 us-east-1', region: 'us-east-1', resolution_type: 'aws', ip: '3.5.0.17' },
+  { workload: '198.51.100.0/24', resolution_type: 'prefix', ip: '198.51.100.7' },
+  { workload: '198.51.100.0/24', resolution_type: 'prefix', ip: '198.51.100.9' },
+  { workload: 'fd00:9::7', resolution_type: 'ip', ip: 'fd00:9::7' },
+];
+
+/** The shop, and what its checkout asks of the outside. */
+export function withOutside() {
+  const edges = shop();
+  const { source } = edges.find((e) => e.source.workload === 'checkoutservice');
+  const nobody = { namespace: '', node: '', zone: '', region: '', environment: '', pod: '', process: '', image: '' };
+  for (const end of OUTSIDE) {
+    const call = { source, dest: { ...nobody, ...end }, port: '443', role: 'client', protocol: 'tcp', request: 900, weight: 1 };
+    edges.push(call, { ...call, source: call.dest, dest: source, role: 'server', request: 4000 });
+  }
+  return edges;
+}
+
 /** Ten thousand pod-level edges of made-up workloads, to feel how the views hold up. */
 export function large() {
   const edges = [];

@@ -36,6 +36,7 @@ pub async fn start(config: Config, listeners: Listeners) -> anyhow::Result<Serve
         intake: config.intake,
         rules: config.identity.rules,
         kubernetes: config.identity.kubernetes,
+        networks: config.identity.networks,
         detectors: config.detectors,
         export: config.export,
     };

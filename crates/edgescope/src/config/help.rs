@@ -72,6 +72,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("identity.kubernetes.kubeconfig", "File that says where the Kubernetes API is and how to log in; without it, the pod's own service account"),
     ("identity.kubernetes.cluster", "Name of the cluster, as the environment of what runs in it; empty: what agents say"),
     ("identity.kubernetes.page_size", "Objects of one page of a list from the Kubernetes API"),
+    (
+        "identity.networks.files",
+        "Files that tell whose addresses outside are: cloud providers' published lists, databases in MaxMind's format, lists of CIDR,label (docs/networks.md)",
+    ),
     ("detectors.*.enabled", "Whether the detector runs"),
     ("detectors.*.floor", "Share that is too high whatever the past was"),
     ("detectors.*.events_min", "Fewest bad events"),

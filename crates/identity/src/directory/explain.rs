@@ -19,10 +19,15 @@ impl Directory {
         let reason = match (about, word) {
             (Some(about), _) => self.told_by(end, window, &about, &claims),
             (None, Some(word)) => heard(word),
-            (None, None) => reason(end, &found, &claims, at_us),
+            (None, None) => self.told_outside(end, &found).unwrap_or_else(|| reason(end, &found, &claims, at_us)),
         };
         let lack = if found.told { None } else { self.lack(end, window) };
         (found, lack.map_or_else(|| reason.clone(), |lack| format!("{reason}; {lack}")), claims)
+    }
+
+    /// How the user's files came to name it, or told its region.
+    fn told_outside(&self, end: End, found: &Found) -> Option<String> {
+        if found.owned { None } else { self.told_by_file(end.address, &found.dims) }
     }
 
     /// How Kubernetes came to name it.

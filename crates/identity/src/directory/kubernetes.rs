@@ -43,7 +43,7 @@ impl Directory {
         self
     }
 
-    /// Whether anything is known of who has the address in the window: an agent's claim, a name from Kubernetes or a static rule; and nothing better is to come.
+    /// Whether anything is known of who has the address in the window: an agent's claim, a name from Kubernetes, a static rule or a list; and nothing better is to come.
     pub fn knows(&self, asking: &str, end: End, window: Span) -> bool {
         let asking_number = self.by_id.get(asking).copied();
         if self.may_be_named(asking_number, end, window) {
@@ -51,6 +51,7 @@ impl Directory {
         }
         self.valid(asking_number, end.address, window).next().is_some()
             || self.rules.find_far(end.address, end.port).is_some()
+            || self.is_listed(end.address)
             || self.find(asking, end, window).told
     }
 

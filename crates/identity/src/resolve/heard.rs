@@ -35,8 +35,3 @@ impl<'a> Heard<'a> {
         true
     }
 }
-
-/// Whether the name was heard.
-pub(crate) fn is_heard(found: &Found) -> bool {
-    matches!(&*found.dims.resolution_type, found_by::DNS | found_by::TLS_SNI)
-}

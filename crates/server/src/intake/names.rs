@@ -3,11 +3,12 @@
 use crate::tables::{Reading, ReadingKind};
 use edgescope_identity::directory::{Claimed, Directory};
 use edgescope_identity::kubernetes::Kubernetes;
+use edgescope_identity::networks::Networks;
 use edgescope_identity::resolve::{Awaited, awaited, is_awaited};
 use edgescope_model::wire::{Batch, HelloRequest};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -72,6 +73,11 @@ impl Names {
     /// Takes what Kubernetes tells.
     pub fn in_kubernetes(&self, change: impl FnOnce(&mut Kubernetes)) {
         self.write(|directory| change(directory.kubernetes_mut()));
+    }
+
+    /// Takes what the user's files say of the outside.
+    pub fn set_networks(&self, networks: Arc<Networks>) {
+        self.write(|directory| directory.set_networks(networks));
     }
 
     /// Takes an agent's whole list from its greeting.

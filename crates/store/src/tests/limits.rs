@@ -38,12 +38,18 @@ fn nameless(i: u64, found: &str, workload: &str, ip: &str) -> EdgeDims {
     dims
 }
 
-/// Clients by the thousand, each by its address: they are summed by prefix, then under "other", and a new pod still has its place.
+/// Clients by the thousand, each by its address: they are summed by prefix, or whose network it is, then under "other", and a new pod still has its place.
 #[tokio::test]
 async fn pairs_without_names_push_out_no_pair_with_names() {
+    for found in ["prefix", "asn", "aws"] {
+        push_out_no_pair_with_names(found).await;
+    }
+}
+
+async fn push_out_no_pair_with_names(found: &str) {
     let directory = tempfile::tempdir().unwrap();
     let store = open_with(&StoreConfig { series_max: 20, ..config(&directory) }).await;
-    let client = |n: u64, prefix: u64| nameless(0, "prefix", &format!("203.0.{prefix}.0/24"), &format!("203.0.{prefix}.{n}"));
+    let client = |n: u64, prefix: u64| nameless(0, found, &format!("203.0.{prefix}.0/24"), &format!("203.0.{prefix}.{n}"));
     let mut rows: Vec<_> = (0..200).map(|n| row(T0, client(n, 1), 1)).collect();
     rows.extend((0..200).map(|prefix| row(T0, client(7, prefix), 1)));
     rows.extend((0..200).map(|n| row(T0, nameless(0, "ip", &format!("10.0.0.{n}"), &format!("10.0.0.{n}")), 1)));

@@ -4,7 +4,10 @@ import { useWindowVirtualizer } from '@tanstack/react-virtual';
 import { type CSSProperties, memo, type ReactNode, useLayoutEffect, useRef, useState } from 'react';
 import { carry } from '~/app/search';
 import { directed, type EdgeItem, nameOf } from '~/lib/edges';
+import { all, keysFilter } from '~/lib/filter';
 import type { Level } from '~/lib/health';
+import { isUnnamed } from '~/lib/names';
+import { EndWhy } from '../EndWhy';
 import { Delta, HealthMark, Name, Value } from '../marks';
 import { Sparkline } from '../Sparkline';
 import { MEASURE_COLUMNS, nextSort, useSorted } from './columns';
@@ -26,6 +29,8 @@ interface Props {
   /** Say why an edge is bad under its name. */
   reasons?: boolean | undefined;
   shade?: { from: number; to: number } | undefined;
+  /** What the rows have passed, beside their own names. */
+  filter?: string | undefined;
   /** Only as many rows. */
   most?: number | undefined;
 }
@@ -106,6 +111,7 @@ export function Grid(props: Props) {
                 onPick={props.onPick}
                 reasons={props.reasons}
                 shade={props.shade}
+                filter={props.filter}
               />
             ) : null;
           })}
@@ -122,7 +128,7 @@ export function dimLabel(dim: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1).replaceAll('_', ' ');
 }
 
-interface RowProps extends Pick<Props, 'groupBy' | 'sparks' | 'onLit' | 'onPick' | 'reasons' | 'shade'> {
+interface RowProps extends Pick<Props, 'groupBy' | 'sparks' | 'onLit' | 'onPick' | 'reasons' | 'shade' | 'filter'> {
   item: EdgeItem;
   index: number;
   top: number;
@@ -153,7 +159,10 @@ const Row = memo(function Row(props: RowProps) {
       </div>
       {item.key.map((value, i) => (
         <div key={groupBy[i]} role="cell" className={css.dim} data-arrow={i === 1 && directed(groupBy)}>
-          {i === 0 ? <Pick {...props}>{<Name text={value} strong />}</Pick> : <Name text={value} strong={directed(groupBy)} />}
+          <div className={css.name}>
+            {i === 0 ? <Pick {...props}>{<Name text={value} strong />}</Pick> : <Name text={value} strong={directed(groupBy)} />}
+            <Unnamed dim={groupBy[i] ?? ''} value={value} filter={all(props.filter, keysFilter(groupBy, [item.key]))} />
+          </div>
           {i === item.key.length - 1 && why && (
             <bdi className={css.why} title={why}>
               {why}
@@ -180,6 +189,13 @@ const Row = memo(function Row(props: RowProps) {
     </div>
   );
 });
+
+/** Beside an end that has no name: why not. */
+function Unnamed({ dim, value, filter }: { dim: string; value: string; filter: string | undefined }) {
+  const [end, field] = dim.split('.');
+  if (!field || (end !== 'source' && end !== 'dest') || !isUnnamed(value)) return null;
+  return <EndWhy end={end} name={value} filter={filter} />;
+}
 
 /** A line is coloured by its own value, not by what else is wrong with the edge. */
 const toneOf = (level: Level | undefined) => (level === 'bad' || level === 'warn' ? level : 'plain');

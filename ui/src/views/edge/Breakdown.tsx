@@ -50,7 +50,7 @@ export function Breakdown({ view, filter }: { view: View; filter: string | undef
       ) : list.length === 0 ? (
         <Nothing height={80}>Nothing in this range.</Nothing>
       ) : (
-        <Grid label={`By ${by}`} groupBy={group} items={list} sort={search.sort} onSort={(sort) => set({ sort })} />
+        <Grid label={`By ${by}`} groupBy={group} items={list} sort={search.sort} onSort={(sort) => set({ sort })} filter={filter} />
       )}
     </Card>
   );

@@ -13,6 +13,7 @@ import { instant } from '~/lib/time';
 import { plural } from '~/lib/units';
 import { ChartCard } from '~/parts/ChartCard';
 import type { Shade } from '~/parts/chart/types';
+import { EndWhy } from '~/parts/EndWhy';
 import { PAIR } from '~/parts/groups';
 import { HealthMark, Name, Tag } from '~/parts/marks';
 import { useShades } from '~/parts/shades';
@@ -41,9 +42,15 @@ export function Edge() {
       <header className={css.head}>
         <h1 className={css.title}>
           {item && <HealthMark level={item.health.level} why={item.health.why} size={20} />}
-          <Name text={source} />
+          <span className={css.end}>
+            <Name text={source} />
+            <EndWhy end="source" name={source} filter={filter} />
+          </span>
           <span className={css.arrow}>→</span>
-          <Name text={dest} />
+          <span className={css.end}>
+            <Name text={dest} />
+            <EndWhy end="dest" name={dest} filter={filter} />
+          </span>
         </h1>
         <Facts view={view} filter={filter} />
         <div className={css.links}>

@@ -81,6 +81,7 @@ export function Edges() {
             lit={lit?.name}
             onLit={setLitItem}
             onPick={onPick}
+            filter={view.filter}
             shade={shade}
           />
         )}

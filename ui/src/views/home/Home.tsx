@@ -69,6 +69,7 @@ export function Home() {
               label="Health of edges"
               groupBy={PAIR}
               items={list}
+              filter={view.filter}
               sort={search.sort}
               onSort={(sort) => set({ sort })}
               reasons

@@ -104,7 +104,7 @@ pub fn resolution_type(found_by: &str) -> String {
         "process" | "systemd" => "PROCESS",
         "loopback" => "LOCALHOST",
         "k8s" | "kubernetes" | "pod" => "K8S_CONTAINER",
-        "container" | "docker" | "containerd" | "cri" | "ecs" => "CONTAINER",
+        "container" | "docker" | "podman" | "containerd" | "cri" | "ecs" => "CONTAINER",
         "nomad" => "NOMAD",
         other => return other.to_uppercase(),
     };

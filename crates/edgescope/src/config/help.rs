@@ -50,6 +50,15 @@ const MEANINGS: &[(&str, &str)] = &[
         "Count requests and answers of HTTP/1 in clear text, by status class, with their times; at the same place, and nothing of their content",
     ),
     ("agent.nat", "Name the real ends of connections whose addresses this node translates, as its connection tracking tells"),
+    (
+        "agent.runtimes",
+        "Who is asked about containers and tasks, on the node alone: auto (everybody that is there), off, or some of cri, docker, podman, containerd, nomad, ecs, \
+         the first four perhaps with a socket (docker:/run/docker.sock); comma-separated",
+    ),
+    (
+        "agent.cloud",
+        "Whose metadata is asked for zone and region, where those are not given: auto (the cloud that the machine's firmware names), off, aws, gcp or azure",
+    ),
     ("agent.metrics_listen", "Loopback address of a page with the agent's own numbers (/metrics); default: none"),
     ("agent.limits.flows_max", "Most flows with counters of their own"),
     ("agent.limits.datagrams_max", "Most UDP flows with counters of their own"),

@@ -1,5 +1,7 @@
 //! The agent's configuration: the `agent` section, with the rules of `identity`.
 
+use crate::cloud::CloudConfig;
+use crate::runtimes::RuntimesConfig;
 use crate::spool;
 use edgescope_identity::local::Place;
 use edgescope_identity::rules::{Rule, RuleError, Rules};
@@ -54,6 +56,10 @@ pub struct AgentConfig {
     pub names: bool,
     /// Name the real ends of connections whose addresses this node translates, as its connection tracking tells.
     pub nat: bool,
+    /// Who is asked about containers: `auto` is everybody whose socket is there.
+    pub runtimes: RuntimesConfig,
+    /// Which cloud is asked for zone and region, where those are not given: `auto` is the one that the firmware names.
+    pub cloud: CloudConfig,
     pub limits: Limits,
     /// Address of a page with the agent's own numbers (`/metrics`); loopback only. Default: none.
     pub metrics_listen: Option<SocketAddr>,
@@ -121,6 +127,8 @@ impl Default for AgentConfig {
             http2: true,
             names: true,
             nat: true,
+            runtimes: RuntimesConfig::Auto,
+            cloud: CloudConfig::Auto,
             limits: Limits::default(),
             metrics_listen: None,
             clock_skew: 0,
@@ -317,9 +325,17 @@ mod tests {
                 && !config.scope.has_namespace(Some("ab"))
                 && !config.scope.has_namespace(None)
         );
+        // As readers of YAML hand out `off`.
+        let off: AgentConfig = serde_json::from_str(r#"{"runtimes": false, "cloud": false}"#).unwrap();
+        assert_eq!((off.runtimes, off.cloud), (RuntimesConfig::Off, CloudConfig::Off));
         let again: AgentConfig = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
         assert_eq!(again, config);
-        for (text, expected) in [(r#"{"scope": "some"}"#, "write all, netns:"), (r#"{"interval": "10"}"#, "10s"), (r#"{"sever": "x"}"#, "sever")] {
+        for (text, expected) in [
+            (r#"{"scope": "some"}"#, "write all, netns:"),
+            (r#"{"interval": "10"}"#, "10s"),
+            (r#"{"sever": "x"}"#, "sever"),
+            (r#"{"cloud": true}"#, "agent.cloud 'on': write auto"),
+        ] {
             let message = serde_json::from_str::<AgentConfig>(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }

@@ -85,7 +85,7 @@ impl Source for ModelSource {
 
     fn look_around(&mut self) -> Result<Areas, ProbeError> {
         let [namespaces_left_out, addresses_left_out, _] = self.0.lock().unwrap().beyond;
-        let areas = vec![Area { inode: 1, name: None, addresses: vec![[10, 0, 0, 1].into()], pod_uid: None }];
+        let areas = vec![Area { inode: 1, name: None, addresses: vec![[10, 0, 0, 1].into()], container: None }];
         Ok(Areas { areas, namespaces_left_out, addresses_left_out, ..Areas::default() })
     }
 

@@ -28,6 +28,9 @@ numbers! {
         BatchesShipped = "edgescope_agent_batches_shipped_total", "batches that a server has acknowledged";
         BatchesRefused = "edgescope_agent_batches_refused_total", "batches that a server refused for good";
         ShipRetries = "edgescope_agent_ship_retries_total", "batches sent again";
+        RuntimeQuestions = "edgescope_agent_runtime_questions_total", "questions about containers";
+        RuntimeFailures = "edgescope_agent_runtime_failures_total", "questions about containers that a runtime did not answer";
+        CloudFailures = "edgescope_agent_cloud_failures_total", "questions to the cloud's metadata that got no answer";
         Connections = "edgescope_agent_connections_total", "connections to a server";
         ConnectionsFailed = "edgescope_agent_connections_failed_total", "connections that failed or broke";
     }
@@ -39,6 +42,7 @@ numbers! {
         Flows = "edgescope_agent_flows", "flows in the kernel's maps";
         Sockets = "edgescope_agent_sockets", "established sockets in scope";
         Endpoints = "edgescope_agent_endpoints", "addresses and ports told to the server";
+        Containers = "edgescope_agent_containers", "containers and tasks that have the names of their runtimes";
         Translations = "edgescope_agent_translations", "connections that the node translates, as far as known";
         Names = "edgescope_agent_names", "addresses and ports of which a name was heard";
         SpoolBatches = "edgescope_agent_spool_batches", "batches that wait for their acknowledgement";

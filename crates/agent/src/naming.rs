@@ -1,17 +1,24 @@
 //! Names for sockets' owners: what the kernel says of a socket (namespace, cgroup, process name) looked up and handed to the rules.
 
 use crate::inventory::can_be_owned_whole;
+use crate::runtimes::Desk;
 use crate::source::Area;
 use edgescope_identity::cgroup::PodRef;
+use edgescope_identity::container::{Contained, Kind};
 use edgescope_identity::found_by;
-use edgescope_identity::local::{Facts, Local, Namer};
+use edgescope_identity::local::{Facts, Local, Namer, Place};
+use edgescope_identity::runtime::Named;
 use edgescope_probe::Comm;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Most names remembered; above, they are looked up again.
 const REMEMBERED_MAX: usize = 16_384;
+/// How long a window waits for the names of containers that are new in it. All has been read by then, so that this costs the window nothing but its time of
+/// leaving; a runtime answers in milliseconds, and one that is silent is left alone for a while.
+const NAMES_WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Question {
@@ -29,12 +36,18 @@ pub struct Naming {
     /// The agent sees only a part of each node: it speaks for no whole address.
     part: bool,
     names: HashMap<u32, String>,
-    /// Uids of the pods whose networks namespaces are.
-    pods: HashMap<u32, String>,
+    /// The containers and pods whose networks namespaces are.
+    networks: HashMap<u32, Contained>,
     cgroups: HashMap<u64, String>,
     remembered: HashMap<Question, Arc<Local>>,
     holder: Arc<Local>,
     unknown_cgroups: bool,
+    /// Cgroups of sockets since the last question about containers.
+    needed: HashSet<u64>,
+    desk: Option<Arc<Desk>>,
+    /// What runtimes call containers, by the paths of their cgroups.
+    containers: HashMap<String, Arc<Named>>,
+    containers_version: u64,
 }
 
 impl Naming {
@@ -44,20 +57,39 @@ impl Naming {
             namer,
             part,
             names: HashMap::new(),
-            pods: HashMap::new(),
+            networks: HashMap::new(),
             cgroups: HashMap::new(),
             remembered: HashMap::new(),
             holder,
             unknown_cgroups: false,
+            needed: HashSet::new(),
+            desk: None,
+            containers: HashMap::new(),
+            containers_version: 0,
+        }
+    }
+
+    /// Has runtimes asked about containers.
+    #[must_use]
+    pub fn with_desk(self, desk: Option<Arc<Desk>>) -> Self {
+        Self { desk, ..self }
+    }
+
+    /// Says where the node is.
+    pub fn set_place(&mut self, place: Place) {
+        if *self.namer.place() != place {
+            self.namer.set_place(place);
+            self.holder = Arc::new(Local { dims: self.namer.holder(), pod: PodRef::default() });
+            self.remembered.clear();
         }
     }
 
     /// Takes in the namespaces there are.
     pub fn look(&mut self, areas: &[Area]) {
         let names: HashMap<u32, String> = areas.iter().filter_map(|area| Some((area.inode, area.name.clone()?))).collect();
-        let pods: HashMap<u32, String> = areas.iter().filter_map(|area| Some((area.inode, area.pod_uid.clone()?))).collect();
-        if names != self.names || pods != self.pods {
-            (self.names, self.pods) = (names, pods);
+        let networks: HashMap<u32, Contained> = areas.iter().filter_map(|area| Some((area.inode, area.container.clone()?))).collect();
+        if names != self.names || networks != self.networks {
+            (self.names, self.networks) = (names, networks);
             self.remembered.clear();
         }
     }
@@ -67,6 +99,29 @@ impl Naming {
         self.cgroups = cgroups;
         self.unknown_cgroups = false;
         self.remembered.clear();
+        if let Some(desk) = &self.desk {
+            let there: HashSet<&str> = self.cgroups.values().map(String::as_str).chain(self.networks.values().map(|one| one.path.as_str())).collect();
+            desk.retain(|path| there.contains(path));
+        }
+    }
+
+    /// Asks runtimes about the containers that are new, waits a little for their answers, and takes what is there. Returns how many could not be asked about.
+    pub fn ask_runtimes(&mut self) -> u64 {
+        let Some(desk) = self.desk.clone() else { return 0 };
+        let of_sockets = self.needed.drain().filter_map(|id| Contained::of(self.cgroups.get(&id)?));
+        let asked: HashSet<Contained> = of_sockets.chain(self.networks.values().cloned()).collect();
+        let refused = desk.ask(asked, Instant::now());
+        desk.wait(NAMES_WAIT);
+        if let Some((version, containers)) = desk.names(self.containers_version) {
+            (self.containers_version, self.containers) = (version, containers);
+            self.remembered.clear();
+        }
+        refused
+    }
+
+    /// Containers that have the names of their runtimes.
+    pub fn containers(&self) -> usize {
+        self.containers.len()
     }
 
     /// Whether a cgroup was asked for that is not known: one made since the last look.
@@ -77,13 +132,19 @@ impl Naming {
     /// Marks a cgroup as asked for.
     pub fn needs_cgroup(&mut self, id: u64) {
         self.unknown_cgroups |= id != 0 && !self.cgroups.contains_key(&id);
+        self.needed.insert(id);
     }
 
-    /// Who holds addresses of a namespace that several workloads share: the node, with the pod whose network it is. `None` if the agent speaks for no whole
-    /// address.
+    /// Who holds addresses of a namespace that several workloads share: the node, or the pod or container whose network it is. `None` if the agent speaks for no
+    /// whole address.
     pub fn holder(&self, netns: u32) -> Option<Arc<Local>> {
-        let of_pod = |uid: &String| Arc::new(Local { dims: self.holder.dims.clone(), pod: PodRef { pod_uid: uid.clone(), ..PodRef::default() } });
-        (!self.part).then(|| self.pods.get(&netns).map_or_else(|| Arc::clone(&self.holder), of_pod))
+        let of_network = |network: &Contained| {
+            let named = self.containers.get(&network.path);
+            let dims = named.map_or_else(|| self.holder.dims.clone(), |named| self.namer.container_holder(named));
+            let pod_uid = pod_uid_of(network, named.map(Arc::as_ref));
+            Arc::new(Local { dims, pod: PodRef { pod_uid, ..PodRef::default() } })
+        };
+        (!self.part).then(|| self.networks.get(&netns).map_or_else(|| Arc::clone(&self.holder), of_network))
     }
 
     /// The node itself: owner of last resort.
@@ -107,14 +168,20 @@ impl Naming {
             return Arc::clone(known);
         }
         let process = printable(comm);
+        let cgroup = self.cgroups.get(&cgroup).map_or("", String::as_str);
+        let contained = self.contained(netns, cgroup);
+        let named = contained.as_ref().and_then(|contained| self.containers.get(&contained.path)).map(Arc::as_ref);
         let facts = Facts {
             netns: self.names.get(&netns).map(String::as_str),
             address,
             port,
             process: &process,
-            cgroup: self.cgroups.get(&cgroup).map_or("", String::as_str),
+            cgroup,
+            container: named,
+            has_own_network: self.networks.get(&netns).is_some_and(|network| self.containers.contains_key(&network.path)),
         };
-        let owner = Arc::new(Local { dims: self.namer.owner(&facts), pod: self.pod(netns, facts.cgroup) });
+        let pod = contained.as_ref().map(|contained| PodRef { pod_uid: pod_uid_of(contained, named), ..contained.pod_ref() }).unwrap_or_default();
+        let owner = Arc::new(Local { dims: self.namer.owner(&facts), pod });
         if self.remembered.len() >= REMEMBERED_MAX {
             self.remembered.clear();
         }
@@ -124,14 +191,31 @@ impl Naming {
 }
 
 impl Naming {
-    /// The pod whose network it is goes before that of the cgroup: far ends know the address alone.
-    fn pod(&self, netns: u32, cgroup: &str) -> PodRef {
-        let pod = PodRef::of(cgroup).unwrap_or_default();
-        match self.pods.get(&netns) {
-            Some(uid) if pod.pod_uid != *uid => PodRef { pod_uid: uid.clone(), container_id: String::new() },
-            _ => pod,
+    /// The container that a socket is in. The pod whose network it is goes before that of the cgroup: far ends know the address alone. A container whose network
+    /// others share does not, but for sockets that are of no container as far as their cgroup says, as everywhere with version 1.
+    fn contained(&self, netns: u32, cgroup: &str) -> Option<Contained> {
+        let own = Contained::of(cgroup);
+        let network = self.networks.get(&netns);
+        match (own, network) {
+            (own, Some(network)) if !network.pod_uid.is_empty() && own.as_ref().is_none_or(|own| own.pod_uid != network.pod_uid) => {
+                Some(of_its_pod(network))
+            }
+            (Some(own), Some(network)) if !own.is_sure() && network.is_sure() => Some(network.clone()),
+            (None, network) => network.cloned(),
+            (own, _) => own,
         }
     }
+}
+
+/// The pod alone: which of its containers it is, its network does not say.
+fn of_its_pod(network: &Contained) -> Contained {
+    Contained { kind: Kind::Pod, ..network.clone() }
+}
+
+/// What the path says of the pod goes before what its runtime says.
+fn pod_uid_of(contained: &Contained, named: Option<&Named>) -> String {
+    let told = named.map_or("", |named| named.pod_uid.as_str());
+    if contained.pod_uid.is_empty() { told } else { contained.pod_uid.as_str() }.to_owned()
 }
 
 /// Whether nothing is known of the owner.
@@ -151,7 +235,8 @@ mod tests {
     const UID: &str = "1b3c5d7e-0a2b-4c6d-8e0f-123456789abc";
 
     fn area(inode: u32, pod_uid: Option<&str>) -> Area {
-        Area { inode, name: None, addresses: Vec::new(), pod_uid: pod_uid.map(str::to_owned) }
+        let container = pod_uid.and_then(|uid| Contained::of(&format!("/kubepods/pod{uid}/{}", "5".repeat(64))));
+        Area { inode, name: None, addresses: Vec::new(), container }
     }
 
     #[test]

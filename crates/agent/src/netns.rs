@@ -32,7 +32,12 @@ pub fn addresses_in(namespaces: Vec<Namespace>) -> Found {
             match addresses_at(&namespace) {
                 Ok(addresses) => {
                     found.addresses_left_out += addresses.left_out;
-                    found.areas.push(Area { inode: namespace.inode, name: namespace.name, addresses: addresses.found, pod_uid: namespace.pod_uid });
+                    found.areas.push(Area {
+                        inode: namespace.inode,
+                        name: namespace.name,
+                        addresses: addresses.found,
+                        container: namespace.container,
+                    });
                 }
                 // Its last process has ended, or its name was taken away: it is no more.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -85,7 +90,7 @@ mod tests {
         let own = host::own_namespace().unwrap();
         // A thread's own path means another namespace in another thread.
         let own = Namespace { path: format!("/proc/{}/ns/net", std::process::id()).into(), ..own };
-        let gone = Namespace { inode: 1, name: None, path: "/run/netns/there-is-none-of-this-name".into(), pod_uid: None };
+        let gone = Namespace { inode: 1, name: None, path: "/run/netns/there-is-none-of-this-name".into(), container: None };
         let Found { areas, failed, addresses_left_out } = addresses_in(vec![own.clone(), gone]);
         assert!(failed.is_empty() && addresses_left_out == 0, "{failed:?}");
         assert_eq!(areas.len(), 1);

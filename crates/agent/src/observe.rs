@@ -227,7 +227,7 @@ mod tests {
     fn claimed(local: &str, counter: Counter) -> Vec<IpAddr> {
         let rule = Rule { when: Match { netns: Some("web-1".into()), ..Match::default() }, workload: Some("web".into()), ..Rule::default() };
         let mut naming = Naming::new(Namer::new(Rules::new(vec![rule]).unwrap(), Place::default()), false);
-        naming.look(&[Area { inode: 1, name: Some("web-1".into()), addresses: Vec::new(), pod_uid: None }]);
+        naming.look(&[Area { inode: 1, name: Some("web-1".into()), addresses: Vec::new(), container: None }]);
         let mut totals = Totals::default();
         totals.0[counter as usize] = 1;
         let key = edgescope_probe::FlowKey { local: local.parse().unwrap(), protocol: Protocol::Udp, ..key(7) };

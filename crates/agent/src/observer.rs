@@ -11,6 +11,7 @@ use crate::observe::{Owners, Window};
 use crate::source::{Areas, Source};
 use crate::spool::{Checkpoint, Spool, SpoolError};
 use edgescope_identity::directory::Span;
+use edgescope_identity::local::Place;
 use edgescope_model::wire::{self, Drops, Endpoint, Owner};
 use edgescope_probe::{FlowKey, Losses, Pass, ProbeError};
 use std::collections::{BTreeMap, HashSet};
@@ -137,6 +138,8 @@ impl<S: Source> Observer<S> {
         }
         self.tell_return();
         let areas = self.source.look_around()?;
+        // The sockets that are there already, so that their containers have names when the first window ends.
+        pass.flows.iter().for_each(|flow| self.naming.needs_cgroup(flow.key.cgroup));
         self.name_around(&areas, &pass, &[]);
         self.inventory.look(&areas.areas, &pass.listeners, &[], &mut self.naming, now);
         Ok(())
@@ -176,6 +179,11 @@ impl<S: Source> Observer<S> {
             Ok(()) => addresses.clone_into(&mut self.split),
             Err(error) => tracing::warn!(%error, "cannot split addresses by port"),
         }
+    }
+
+    /// Says where the node is, from the next window on.
+    pub fn set_place(&mut self, place: Place) {
+        self.naming.set_place(place);
     }
 
     /// Takes in what has happened since the window began: names that were heard, before their ring is full, and namespaces that have come, so that their sockets
@@ -306,6 +314,8 @@ impl<S: Source> Observer<S> {
             self.cgroups_left_out = cgroups.left_out;
             self.naming.set_cgroups(cgroups.found);
         }
+        self.metrics.lost("containers_not_asked", self.naming.ask_runtimes());
+        self.metrics.set(Gauge::Containers, self.naming.containers() as u64);
     }
 
     /// Everything lost since the last window, by reason.

@@ -1,22 +1,25 @@
 //! Runs an agent: a reader on window boundaries in server time, and a shipper beside it.
 
 use crate::clock::{LocalClock, window_start_us};
+use crate::cloud::{self, Cloud, CloudConfig};
 use crate::config::{AgentConfig, ConfigError};
 use crate::metrics::{Gauge, Metrics, Total};
 use crate::naming::Naming;
 use crate::observer::{Observer, Returned, WindowError};
 use crate::rebase::UNKNOWN_OFFSET_US;
-use crate::shared::Shared;
+use crate::runtimes::{Asker, Desk, RuntimesConfig};
+use crate::shared::{Placed, Shared};
 use crate::ship::{Identity, Shipper};
 use crate::source::{KernelSource, Source};
 use crate::spool::{Spool, SpoolError};
 use edgescope_identity::directory::Span;
 use edgescope_identity::host;
-use edgescope_identity::local::Namer;
+use edgescope_identity::local::{Namer, Place};
 use edgescope_identity::rules::Rules;
 use edgescope_probe::{Probe, ProbeError, RemoveReport};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -86,11 +89,19 @@ pub async fn run_source(
     if let Some(stored) = stored.as_ref().filter(|stored| stored.clock_offset_us != UNKNOWN_OFFSET_US) {
         shared.assume_offset(stored.clock_offset_us);
     }
+    shared.set_place(Placed { place: config.place(), cloud: "" });
     let page = match config.metrics_listen {
         Some(address) => Some(TcpListener::bind(address).await.map_err(|source| AgentError::Listen { address, source })?),
         None => None,
     };
-    let naming = Naming::new(Namer::new(Rules::new(config.rules.clone()).map_err(ConfigError::from)?, config.place()), config.scope.is_part());
+    let mut beside = JoinSet::new();
+    let desk = (config.runtimes != RuntimesConfig::Off).then(|| {
+        let (desk, questions) = Desk::new();
+        beside.spawn(Asker::new(&config.runtimes, Arc::clone(&metrics)).serve(Arc::clone(&desk), questions));
+        desk
+    });
+    let namer = Namer::new(Rules::new(config.rules.clone()).map_err(ConfigError::from)?, config.place());
+    let naming = Naming::new(namer, config.scope.is_part()).with_desk(desk);
     let interval_us = i64::try_from(config.interval.as_micros()).unwrap_or(i64::MAX);
     let counted = Arc::clone(&metrics);
     let (now, idle_windows) = (span_of(shared.server_now_us(), interval_us), config.limits.idle_windows);
@@ -98,9 +109,12 @@ pub async fn run_source(
     tell_return(observer.returned(), shared.server_now_us());
     shared.set_facts(observer.facts());
     shared.show_spool();
+    let (config_place, config_cloud) = (config.place(), config.cloud);
     let shipper = Shipper::new(config, Identity::read(observer.hooks()), Arc::clone(&shared));
-    let mut beside = JoinSet::new();
     beside.spawn(shipper.clone().run());
+    if let Some(cloud) = wanted_cloud(&config_place, config_cloud) {
+        beside.spawn(follow_cloud(cloud, Arc::clone(&shared)));
+    }
     if let Some(listener) = page {
         beside.spawn(crate::page::serve(listener, counted));
     }
@@ -118,6 +132,20 @@ pub async fn run_source(
     // Work on files that was handed to other threads may still be under way: the next agent must not find it there.
     shared.spool().close();
     died.map_or(Ok(()), |why| Err(AgentError::Died(why)))
+}
+
+/// The cloud to ask, if it could add anything to what the configuration says.
+fn wanted_cloud(configured: &Place, config: CloudConfig) -> Option<Cloud> {
+    let is_open = configured.zone.is_empty() || configured.region.is_empty();
+    config.chosen(Path::new("/")).filter(|_| is_open)
+}
+
+/// Puts the node where its cloud says. Windows that end before it answers go without; it never ends, as all beside the work.
+async fn follow_cloud(cloud: Cloud, shared: Arc<Shared>) {
+    let told = cloud::find(cloud, &shared.metrics).await;
+    let place = cloud::place(&shared.placed().place, &told);
+    shared.set_place(Placed { place, cloud: cloud.as_str() });
+    std::future::pending().await
 }
 
 /// Until the spool is empty.
@@ -184,9 +212,10 @@ async fn observe(mut observer: Observer<impl Source>, shared: Arc<Shared>, inter
             shared.metrics.add(Total::WindowsLate, 1);
         }
         let offset_us = shared.clock_offset_known_us().unwrap_or(UNKNOWN_OFFSET_US);
-        let split = shared.split();
+        let (split, place) = (shared.split(), shared.placed().place);
         let (returned, told) = blocking(move || {
             observer.split(&split);
+            observer.set_place(place);
             let told = observer.window(window, offset_us);
             (observer, told)
         })

@@ -5,10 +5,20 @@ use crate::metrics::{Gauge, Metrics};
 use crate::observer::Facts;
 use crate::spool::Spool;
 use edgescope_identity::address;
+use edgescope_identity::local::Place;
 use edgescope_model::wire::ServerClock;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+
+/// Where the node is, and who says so.
+#[derive(Debug, Clone, Default)]
+pub struct Placed {
+    pub place: Place,
+    /// The cloud that told zone or region; empty: the configuration did, or nobody.
+    pub cloud: &'static str,
+}
 
 /// Shared state. No lock is held over another, nor over an await.
 #[derive(Debug)]
@@ -19,6 +29,9 @@ pub struct Shared {
     offset: Mutex<Offset>,
     facts: Mutex<Facts>,
     split: Mutex<Vec<IpAddr>>,
+    place: Mutex<Placed>,
+    /// The server is to be greeted again: something of the greeting has changed.
+    is_greeting_old: AtomicBool,
     /// There is something to ship.
     pub ready: Notify,
     /// A batch has come to its end.
@@ -36,6 +49,8 @@ impl Shared {
             offset: Mutex::default(),
             facts: Mutex::default(),
             split: Mutex::default(),
+            place: Mutex::default(),
+            is_greeting_old: AtomicBool::new(false),
             ready: Notify::new(),
             shipped: Notify::new(),
             met: Notify::new(),
@@ -105,6 +120,22 @@ impl Shared {
             self.metrics.lost("split_addresses_cut", addresses.len().saturating_sub(told.len()) as u64);
             *split = told;
         }
+    }
+
+    pub fn placed(&self) -> Placed {
+        lock(&self.place).clone()
+    }
+
+    /// Tells where the node is, from now on.
+    pub fn set_place(&self, placed: Placed) {
+        *lock(&self.place) = placed;
+        self.is_greeting_old.store(true, Ordering::Relaxed);
+        self.ready.notify_one();
+    }
+
+    /// Whether a greeting is due on a connection that has been greeted before. Asked by who greets: the answer is given once.
+    pub fn takes_greeting(&self) -> bool {
+        self.is_greeting_old.swap(false, Ordering::Relaxed)
     }
 
     pub fn spool(&self) -> MutexGuard<'_, Spool> {

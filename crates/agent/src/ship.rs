@@ -7,7 +7,7 @@ use crate::backoff::Backoff;
 use crate::config::AgentConfig;
 use crate::metrics::{Gauge, Total};
 use crate::rebase::rebase;
-use crate::shared::Shared;
+use crate::shared::{Placed, Shared};
 use crate::spool::SpoolError;
 use edgescope_identity::host;
 use edgescope_model::wire::intake_client::IntakeClient;
@@ -155,6 +155,9 @@ impl Shipper {
         (*said, *backoff) = (None, Backoff::default());
         loop {
             let ready = self.shared.ready.notified();
+            if self.shared.takes_greeting() {
+                self.hello(&mut client).await?;
+            }
             match self.next().await? {
                 None => ready.await,
                 Some(batch) => self.ship(&mut client, batch, backoff).await?,
@@ -198,19 +201,23 @@ impl Shipper {
 
     /// Says who this is and what it owns, learns what the server has and what time it is.
     async fn hello(&self, client: &mut Client) -> Result<(), SessionError> {
-        let facts = self.shared.facts();
+        // What comes from now on is not in this greeting.
+        self.shared.takes_greeting();
+        let (facts, Placed { place, cloud }) = (self.shared.facts(), self.shared.placed());
+        let mut hooks = self.identity.hooks.clone();
+        hooks.extend((!cloud.is_empty()).then(|| format!("place: told by {cloud}")));
         let (sent_us, sent_wall_us) = (self.shared.clock.now_us(), self.shared.clock.wall_us());
         let request = HelloRequest {
             agent_id: self.config.id.clone(),
             boot_id: self.identity.boot_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: self.identity.kernel.clone(),
-            node: self.config.node.clone(),
-            zone: self.config.zone.clone(),
-            region: self.config.region.clone(),
-            environment: self.config.environment.clone(),
+            node: place.node,
+            zone: place.zone,
+            region: place.region,
+            environment: place.environment,
             interval_ms: u32::try_from(self.config.interval.as_millis()).unwrap_or(u32::MAX),
-            hooks: self.identity.hooks.clone(),
+            hooks,
             owners: facts.owners,
             endpoints: facts.endpoints,
             scope: self.config.scope.to_string(),

@@ -4,6 +4,7 @@ use crate::config::{AgentConfig, ScopeConfig};
 use crate::http2;
 use crate::nat::{Changes, Watch};
 use crate::netns::{Found, addresses_in};
+use edgescope_identity::container::Contained;
 use edgescope_identity::host::{self, Listing, Namespace};
 use edgescope_probe::{FlowKey, FlowReading, Heard, HookState, HookStatus, KeptBound, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
 use std::collections::{BTreeMap, HashMap};
@@ -18,8 +19,8 @@ pub struct Area {
     pub inode: u32,
     pub name: Option<String>,
     pub addresses: Vec<IpAddr>,
-    /// The pod whose network it is.
-    pub pod_uid: Option<String>,
+    /// The container or pod whose network it is.
+    pub container: Option<Contained>,
 }
 
 /// What the node looks like now.

@@ -41,9 +41,10 @@ fn documented(command: Command, keys: &[String]) -> Command {
 #[test]
 fn contract_command_reference() {
     let keys: Vec<String> = config::reference().into_iter().map(|key| key.key).collect();
-    let mut text = "# Commands\n\nWhat `edgescope COMMAND --help` says; written by `make contracts`. `up`, `agent`, `server` and `config` also take \
+    let mut text =
+        "# Commands\n\nWhat `edgescope COMMAND --help` says; written by `make contracts`. `up`, `agent`, `server`, `config` and `doctor` also take \
         every\nconfiguration key as a flag: [configuration.md](configuration.md) lists them.\n"
-        .to_owned();
+            .to_owned();
     pages(documented(command_line(), &keys), "", &mut text);
     is_current("cli.md", &text);
 }

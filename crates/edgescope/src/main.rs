@@ -74,7 +74,7 @@ Examples:
 }
 
 /// Commands that take configuration keys as flags.
-const CONFIGURED: &[&str] = &["up", "agent", "server", "config"];
+const CONFIGURED: &[&str] = &["up", "agent", "server", "config", "doctor"];
 
 fn command_line() -> clap::Command {
     let mut command = Cli::command();
@@ -128,7 +128,7 @@ fn run(cli: Cli, keys: &ArgMatches) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => return commands::replay::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args)?,
         Command::Config(args) => commands::config::run(&args, keys)?,
-        Command::Doctor(args) => return commands::doctor::run(&args),
+        Command::Doctor(args) => return commands::doctor::run(&args, &config::load(keys)?),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "edgescope", &mut script);

@@ -30,21 +30,26 @@ impl PodRef {
 }
 
 /// The uid of the outermost pod: what lies further in is made by the pod itself, which could call it after another.
-fn pod_uid(cgroup: &str) -> Option<String> {
+pub(crate) fn pod_uid(cgroup: &str) -> Option<String> {
     let mut below_kubepods = false;
     for part in cgroup.split('/') {
         below_kubepods |= part.contains("kubepods");
         if !below_kubepods {
             continue;
         }
-        let part = part.split(':').next().unwrap_or_default();
-        let systemd = part.strip_suffix(".slice").and_then(|name| name.rsplit_once("-pod")).map(|(_, uid)| uid.replace('_', "-"));
-        let uid = systemd.or_else(|| part.strip_prefix("pod").map(str::to_owned));
-        if let Some(uid) = uid.filter(|uid| is_uid(uid)) {
+        if let Some(uid) = pod_uid_of(part) {
             return Some(uid);
         }
     }
     None
+}
+
+/// The uid in the name of a pod's cgroup.
+pub(crate) fn pod_uid_of(part: &str) -> Option<String> {
+    let part = part.split(':').next().unwrap_or_default();
+    let systemd = part.strip_suffix(".slice").and_then(|name| name.rsplit_once("-pod")).map(|(_, uid)| uid.replace('_', "-"));
+    let uid = systemd.or_else(|| part.strip_prefix("pod").map(str::to_owned));
+    uid.filter(|uid| is_uid(uid))
 }
 
 fn is_uid(text: &str) -> bool {
@@ -53,10 +58,13 @@ fn is_uid(text: &str) -> bool {
 
 /// The id of the outermost container, whole.
 pub fn container_id(cgroup: &str) -> Option<&str> {
-    cgroup.split('/').find_map(|part| {
-        let id = part.strip_suffix(".scope").unwrap_or(part).rsplit(['-', ':']).next()?;
-        (id.len() == CONTAINER_DIGITS && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
-    })
+    cgroup.split('/').find_map(container_id_of)
+}
+
+/// The id in the name of a container's cgroup.
+pub(crate) fn container_id_of(part: &str) -> Option<&str> {
+    let id = part.strip_suffix(".scope").unwrap_or(part).rsplit(['-', ':']).next()?;
+    (id.len() == CONTAINER_DIGITS && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Facts of this node, read from `/proc`, `/run/netns` and the cgroup file system. The only I/O of the crate; every listing has a bound, and says what was
 //! beyond it.
 
-use crate::cgroup::PodRef;
-use std::collections::{HashMap, HashSet};
+use crate::container::Contained;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,10 @@ pub const NAMESPACES_MAX: usize = 4_096;
 pub const CGROUPS_MAX: usize = 65_536;
 /// Deepest cgroup looked at.
 const CGROUP_DEPTH_MAX: usize = 32;
+/// Most cgroups looked into for one process of a task: its own has one, as a rule.
+const PROCESS_LOOKS_MAX: usize = 64;
+/// Most of an environment read, in bytes: an orchestrator's variables are among some kilobytes of others; the kernel allows megabytes.
+const ENVIRONMENT_BYTES_MAX: u64 = 256 << 10;
 
 /// What was found up to a bound, and how much more there was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,8 +35,8 @@ pub struct Namespace {
     pub name: Option<String>,
     /// A file that opens it.
     pub path: PathBuf,
-    /// The uid of the pod whose network this is, by the cgroup of a process in it.
-    pub pod_uid: Option<String>,
+    /// Whose network this is, by the cgroup of a process in it.
+    pub container: Option<Contained>,
 }
 
 /// The namespace of the calling thread.
@@ -41,7 +45,7 @@ pub struct Namespace {
 /// If `/proc/thread-self/ns/net` cannot be read.
 pub fn own_namespace() -> io::Result<Namespace> {
     let path = PathBuf::from("/proc/thread-self/ns/net");
-    Ok(Namespace { inode: inode_of(&path)?, name: None, path, pod_uid: None })
+    Ok(Namespace { inode: inode_of(&path)?, name: None, path, container: None })
 }
 
 /// The namespaces that are wanted, by their name if they have one: the named ones first, then those that a process is in. Processes that end meanwhile are
@@ -55,7 +59,7 @@ pub fn namespaces(is_wanted: impl Fn(Option<&str>) -> bool) -> Listing<Vec<Names
         if let Ok(inode) = inode_of(&path).and_then(|inode| is_namespace(&path).map(|yes| yes.then_some(inode))) {
             let Some(inode) = inode else { continue };
             if is_wanted(Some(&name)) {
-                distinct.take(Namespace { inode, name: Some(name), path, pod_uid: None });
+                distinct.take(Namespace { inode, name: Some(name), path, container: None });
             } else {
                 unwanted.push(inode);
             }
@@ -63,7 +67,7 @@ pub fn namespaces(is_wanted: impl Fn(Option<&str>) -> bool) -> Listing<Vec<Names
     }
     // Processes are in them, too: they do not come in by that door.
     distinct.seen.extend(unwanted);
-    let mut pods = Pods::new();
+    let mut holders = Holders::new();
     let unnamed = if is_wanted(None) { entries(Path::new("/proc")) } else { Vec::new() };
     for entry in unnamed {
         if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
@@ -71,44 +75,43 @@ pub fn namespaces(is_wanted: impl Fn(Option<&str>) -> bool) -> Listing<Vec<Names
         }
         let path = entry.path().join("ns/net");
         if let Ok(inode) = inode_of(&path) {
-            distinct.take(Namespace { inode, name: None, path, pod_uid: None });
-            pods.look(inode, &entry.path());
+            distinct.take(Namespace { inode, name: None, path, container: None });
+            holders.look(inode, &entry.path());
         }
     }
     for namespace in &mut distinct.kept.found {
-        namespace.pod_uid = pods.uids.remove(&namespace.inode).flatten();
+        namespace.container = holders.found.remove(&namespace.inode).flatten();
     }
     distinct.kept.found.sort_by_key(|namespace| namespace.inode);
     distinct.kept
 }
 
-/// Finds out whose network a namespace is. All processes of a pod's own network are the pod's; the host's holds those of many.
-struct Pods {
+/// Finds out whose network a namespace is. All processes of a pod's own network are the pod's; a container's may be shared by others that were put into it; the
+/// host's holds those of many.
+struct Holders {
     /// Inode of the host's network namespace.
     host: Option<u32>,
-    /// By inode; `None` where processes disagree, or are of no pod. As many as there are namespaces.
-    uids: HashMap<u32, Option<String>>,
+    /// By inode; `None` where the first process is of no container. As many as there are namespaces.
+    found: HashMap<u32, Option<Contained>>,
 }
 
-impl Pods {
+impl Holders {
     fn new() -> Self {
-        Self { host: inode_of(Path::new("/proc/1/ns/net")).ok(), uids: HashMap::new() }
+        Self { host: inode_of(Path::new("/proc/1/ns/net")).ok(), found: HashMap::new() }
     }
 
     /// Looks at one process of a namespace: the first tells, since it costs a read each. A debugger that entered a pod's network is in another cgroup, but
     /// the pod's own first process is older and so has the lower number; after a wrap of numbers the address alone is left to name it.
     fn look(&mut self, inode: u32, process: &Path) {
         if Some(inode) != self.host {
-            self.uids.entry(inode).or_insert_with(|| pod_uid_of(process));
+            self.found.entry(inode).or_insert_with(|| container_of(process));
         }
     }
 }
 
-/// The line of version 2 comes last, as `0::/path`; with version 1 every hierarchy has the same path for a pod.
-fn pod_uid_of(process: &Path) -> Option<String> {
-    let text = fs::read_to_string(process.join("cgroup")).ok()?;
-    let uid_in = |line: &str| PodRef::of(line.splitn(3, ':').nth(2)?).map(|pod| pod.pod_uid).filter(|uid| !uid.is_empty());
-    text.lines().rev().find_map(uid_in)
+/// Also on hosts with version 1 alone: there every hierarchy has the same path for a container.
+fn container_of(process: &Path) -> Option<Contained> {
+    Contained::of_process(&fs::read_to_string(process.join("cgroup")).ok()?)
 }
 
 /// Keeps each namespace once, up to a bound, and counts the others.
@@ -163,6 +166,37 @@ fn cgroups_up_to(root: &Path, count_max: usize, depth_max: usize) -> Listing<Has
         open.extend(children.map(|entry| (entry.path(), depth + 1)));
     }
     Listing { found: paths, left_out }
+}
+
+/// A process in a cgroup, or in one below it. `None` where there is none, or nobody may look.
+pub fn process_in(cgroup: &Path) -> Option<u32> {
+    let mut open = std::collections::VecDeque::from([cgroup.to_owned()]);
+    for _ in 0..PROCESS_LOOKS_MAX {
+        let directory = open.pop_front()?;
+        let listed = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        // 0 is a process of another namespace of process ids.
+        if let Some(process) = listed.lines().find_map(|line| line.parse().ok().filter(|pid| *pid != 0)) {
+            return Some(process);
+        }
+        open.extend(entries(&directory).into_iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+    }
+    None
+}
+
+/// Variables of a process's environment, of the names given; all else of it is passed over and not kept. A process may have changed its environment since it
+/// was started.
+///
+/// # Errors
+/// If `/proc/PID/environ` cannot be read: that takes `CAP_SYS_PTRACE`.
+pub fn environment(process: u32, names: &[&str]) -> io::Result<BTreeMap<String, String>> {
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{process}/environ"))?.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(variables_in(&bytes, names))
+}
+
+fn variables_in(environment: &[u8], names: &[&str]) -> BTreeMap<String, String> {
+    let pairs = environment.split(|byte| *byte == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+    pairs.filter(|(name, _)| names.contains(name)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// Identifies this boot of the node.
@@ -240,19 +274,37 @@ mod tests {
         };
         let (v2, v1) = (process(&format!("0::/kubepods/pod{uid}/x\n")), process(&format!("9:cpu:/kubepods/pod{uid}/x\n1:name=systemd:/\n0::/\n")));
         let (host, other) = (process("0::/system.slice/kubelet.service\n"), process("0::/kubepods/podffffffff-0000-4000-8000-000000000000/x\n"));
-        let mut pods = Pods { host: Some(1), uids: HashMap::new() };
+        let mut holders = Holders { host: Some(1), found: HashMap::new() };
         for (inode, process) in [(1, &v2), (2, &v2), (2, &other), (3, &v1), (4, &host)] {
-            pods.look(inode, process.path());
+            holders.look(inode, process.path());
         }
-        let uid_of = |inode| pods.uids.get(&inode).cloned().flatten();
+        let uid_of = |inode| holders.found.get(&inode).cloned().flatten().map(|container| container.pod_uid);
         assert_eq!([1, 2, 3, 4].map(uid_of), [None, Some(uid.to_owned()), Some(uid.to_owned()), None]);
+    }
+
+    #[test]
+    fn of_an_environment_only_what_is_asked_for_is_kept() {
+        let found = variables_in(b"PASSWORD=secret\0NOMAD_JOB_NAME=shop=1\0NOMAD_JOB_NAMES=x\0\xff\xfe=\0NOMAD", &["NOMAD_JOB_NAME", "PATH"]);
+        assert_eq!(found, BTreeMap::from([("NOMAD_JOB_NAME".to_owned(), "shop=1".to_owned())]));
+        let process = std::process::id();
+        assert!(environment(process, &["PATH"]).unwrap().len() <= 1 && environment(u32::MAX, &["PATH"]).is_err());
+    }
+
+    #[test]
+    fn a_process_is_found_in_a_cgroup_below() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(process_in(root.path()), None);
+        fs::create_dir_all(root.path().join("inner")).unwrap();
+        fs::write(root.path().join("cgroup.procs"), "0\n").unwrap();
+        fs::write(root.path().join("inner/cgroup.procs"), "41\n42\n").unwrap();
+        assert_eq!(process_in(root.path()), Some(41));
     }
 
     #[test]
     fn namespaces_beyond_the_bound_are_counted_once_each() {
         let mut distinct = Distinct::new(2);
         for inode in [1, 2, 1, 3, 4, 3] {
-            distinct.take(Namespace { inode, name: None, path: PathBuf::new(), pod_uid: None });
+            distinct.take(Namespace { inode, name: None, path: PathBuf::new(), container: None });
         }
         assert_eq!((distinct.kept.found.len(), distinct.kept.left_out), (2, 2));
     }

@@ -1,7 +1,7 @@
 //! Who an address was at a time.
 //!
-//! Two sides use this crate. An **agent** asks [`local`] who owns a socket on its node: static [`rules`] first, then the systemd unit, then the
-//! process; the answer says by which way it was found. A **server** keeps a [`directory`] of what every agent said of its addresses, with times, and
+//! Two sides use this crate. An **agent** asks [`local`] who owns a socket on its node: static [`rules`] first, then the [`container`] and what its
+//! [`runtime`] says of it, then the systemd unit, then the process; the answer says by which way it was found. A **server** keeps a [`directory`] of what every agent said of its addresses, with times, and
 //! lets [`resolve`] turn a batch of observations into rows of edges: both ends named as of the window, and the merged column of each signal
 //! filled exactly once, by the end that stands for the edge. [`kubernetes`] names what the Kubernetes API tells of, [`networks`] what lies outside. In flow wire messages, objects and facts read
 //! from `/proc`; out flow names and [`edgescope_model::fact::FactRow`]s. Both sides use [`nat`] where addresses are translated on the way. Everything but
@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod cgroup;
+pub mod container;
 pub mod directory;
 pub mod host;
 pub mod kubernetes;
@@ -18,6 +19,7 @@ pub mod nat;
 pub mod networks;
 pub mod resolve;
 pub mod rules;
+pub mod runtime;
 
 use cgroup::PodRef;
 use edgescope_model::dims::{EndDims, VALUE_BYTES_MAX, shortened};
@@ -33,6 +35,18 @@ pub mod found_by {
     pub const KUBERNETES_NODE: &str = "kubernetes_node";
     /// A static rule of the configuration.
     pub const RULE: &str = "rule";
+    /// A runtime of Kubernetes, asked on the node (CRI).
+    pub const CRI: &str = "cri";
+    /// Docker, asked on the node.
+    pub const DOCKER: &str = "docker";
+    /// Podman, asked on the node.
+    pub const PODMAN: &str = "podman";
+    /// containerd, asked on the node by its own language.
+    pub const CONTAINERD: &str = "containerd";
+    /// Nomad, by what it gave its task.
+    pub const NOMAD: &str = "nomad";
+    /// Amazon's ECS, by the labels or the metadata of its task.
+    pub const ECS: &str = "ecs";
     /// The systemd unit of the socket's cgroup.
     pub const UNIT: &str = "systemd";
     /// The name of the process.

@@ -1,7 +1,9 @@
 //! Who owns a socket on this node: the strongest source that knows, and by which way it was found.
 
 use crate::cgroup::{PodRef, container_id};
+use crate::container::Contained;
 use crate::rules::{Rules, Subject};
+use crate::runtime::Named;
 use crate::{found_by, owner_of};
 use edgescope_model::dims::EndDims;
 use edgescope_model::wire::Owner;
@@ -28,6 +30,10 @@ pub struct Facts<'a> {
     pub process: &'a str,
     /// Path of its cgroup below the root of the hierarchy; empty if unknown.
     pub cgroup: &'a str,
+    /// What a runtime says of its container, where there is one.
+    pub container: Option<&'a Named>,
+    /// The address is one container's, or one pod's, by its network: then the process is left out, so that far ends, who know the address alone, say the same.
+    pub has_own_network: bool,
 }
 
 /// Who owns a socket, as its node sees it: the names, and the pod by which a server may find better ones.
@@ -82,6 +88,22 @@ impl Namer {
         self.rules.name_by_address(netns, address)
     }
 
+    /// Puts the node elsewhere than the configuration says.
+    pub fn set_place(&mut self, place: Place) {
+        self.place = place;
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Who holds an address that is a container's by its network: the container, though others may share its network.
+    pub fn container_holder(&self, container: &Named) -> EndDims {
+        let mut dims = self.placed();
+        container.apply(&mut dims);
+        dims
+    }
+
     /// Who holds an address that several workloads share: the node.
     pub fn holder(&self) -> EndDims {
         EndDims { workload: self.place.node.clone(), resolution_type: found_by::NODE.to_owned(), ..self.placed() }
@@ -94,6 +116,13 @@ impl Namer {
 
     fn name_by_process(&self, dims: &mut EndDims, facts: &Facts<'_>, unit: Option<&str>) {
         dims.process = facts.process.to_owned();
+        if let Some(container) = facts.container {
+            if facts.has_own_network {
+                dims.process.clear();
+            }
+            container.apply(dims);
+            return;
+        }
         let (workload, found) = match unit {
             Some(unit) => (workload_of_unit(unit), found_by::UNIT),
             None if !facts.process.is_empty() => (facts.process.to_owned(), found_by::PROCESS),
@@ -106,9 +135,16 @@ impl Namer {
     }
 }
 
-/// The systemd service that a cgroup path leads through, the innermost; scopes and slices name no workload.
+/// The systemd service that a cgroup path leads through, the innermost; scopes and slices name no workload. A service that a container lies in is its
+/// runtime's, not the container's; and a user's manager is not what its user runs.
 pub fn unit_of(cgroup: &str) -> Option<&str> {
-    cgroup.rsplit('/').find(|part| part.len() > ".service".len() && part.ends_with(".service"))
+    let within = match Contained::of(cgroup).filter(Contained::is_sure) {
+        Some(contained) => cgroup.get(contained.path.len()..).unwrap_or_default(),
+        None => cgroup,
+    };
+    let unit = within.rsplit('/').find(|part| part.len() > ".service".len() && part.ends_with(".service"))?;
+    let is_users_manager = unit.strip_prefix("user@").and_then(|rest| rest.strip_suffix(".service")).is_some_and(|uid| uid.parse::<u32>().is_ok());
+    (!is_users_manager || within.ends_with("/init.scope")).then_some(unit)
 }
 
 /// `nginx.service` → `nginx`; `worker@3.service` → `worker`, since instances of a template are one workload.
@@ -135,7 +171,15 @@ mod tests {
     }
 
     fn facts<'a>() -> Facts<'a> {
-        Facts { netns: None, address: "10.0.0.1".parse().unwrap(), port: None, process: "nginx", cgroup: "/system.slice/web@2.service" }
+        Facts {
+            netns: None,
+            address: "10.0.0.1".parse().unwrap(),
+            port: None,
+            process: "nginx",
+            cgroup: "/system.slice/web@2.service",
+            container: None,
+            has_own_network: false,
+        }
     }
 
     #[test]
@@ -158,5 +202,44 @@ mod tests {
         // A container below containerd.service is not that service: its own scope is not a unit, but the innermost service wins.
         assert_eq!(unit_of("/system.slice/a.service/b.service"), Some("b.service"));
         assert_eq!(unit_of("/.service"), None);
+        let user = "/user.slice/user-1000.slice/user@1000.service";
+        assert_eq!(unit_of(&format!("{user}/app.slice/syncthing.service")), Some("syncthing.service"));
+        assert_eq!(unit_of(&format!("{user}/app.slice/app-firefox-1.scope")), None, "named by the process");
+        assert_eq!(unit_of(&format!("{user}/init.scope")), Some("user@1000.service"));
+    }
+
+    #[test]
+    fn a_container_is_not_the_service_that_runs_it() {
+        let id = "0123456789abcdef".repeat(4);
+        // What a kubelet and a runtime with different cgroup drivers make of a pod.
+        let mixed = format!("/system.slice/containerd.service/kubepods-burstable-pod1b3c5d7e_0a2b_4c6d_8e0f_123456789abc.slice:cri-containerd:{id}");
+        assert_eq!(unit_of(&mixed), None);
+        assert_eq!(unit_of(&format!("/docker/{id}/system.slice/sshd.service")), Some("sshd.service"), "a whole system in a container");
+        let silent = namer().owner(&Facts { cgroup: &mixed, ..facts() });
+        assert_eq!((silent.workload.as_str(), silent.pod.as_str(), silent.resolution_type.as_str()), ("nginx", "0123456789ab@n1", "process"));
+    }
+
+    #[test]
+    fn a_runtimes_word_goes_before_unit_and_process_and_after_rules() {
+        let named = Named {
+            workload: "web".into(),
+            namespace: "blog".into(),
+            pod: "blog-web-1".into(),
+            is_local: true,
+            resolution_type: "docker",
+            ..Named::default()
+        };
+        let of = |has_own_network, port| namer().owner(&Facts { container: Some(&named), has_own_network, port, ..facts() });
+        let own = of(true, None);
+        assert_eq!((own.workload.as_str(), own.namespace.as_str(), own.pod.as_str(), own.process.as_str()), ("web", "blog", "blog-web-1@n1", ""));
+        assert_eq!(
+            (of(false, None).process.as_str(), own.resolution_type.as_str()),
+            ("nginx", "docker"),
+            "on the node's network the process tells more"
+        );
+        let ruled = of(true, Some(5432));
+        assert_eq!((ruled.workload.as_str(), ruled.resolution_type.as_str(), ruled.namespace.as_str()), ("postgres", "rule", "blog"));
+        let holder = namer().container_holder(&named);
+        assert_eq!((holder.workload, holder.pod, holder.node), (own.workload, own.pod, own.node), "far ends say the same");
     }
 }

@@ -2,6 +2,8 @@
 //! columns equal what the sockets' owners wrote, byte by byte, also of what happened while no agent ran.
 
 use crate::support::{Fake, Life, wait};
+use edgescope_agent::cloud::CloudConfig;
+use edgescope_agent::runtimes::RuntimesConfig;
 use edgescope_agent::{AgentConfig, Metrics, ScopeConfig};
 use edgescope_identity::directory::{Directory, Limits};
 use edgescope_identity::resolve::resolve;
@@ -57,7 +59,7 @@ impl Lab {
     }
 
     /// A server in namespace b that takes `request` bytes and answers with `response` bytes, again and again on each connection.
-    fn serve(&self, address: SocketAddr, request: usize, response: usize) {
+    pub fn serve(&self, address: SocketAddr, request: usize, response: usize) {
         let listener = self.within("b", move || TcpListener::bind(address).unwrap()).join().unwrap();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -74,11 +76,11 @@ impl Lab {
         });
     }
 
-    fn connect(&self, address: SocketAddr) -> TcpStream {
+    pub fn connect(&self, address: SocketAddr) -> TcpStream {
         self.within("a", move || TcpStream::connect(address).unwrap()).join().unwrap()
     }
 
-    fn config(&self, life: &Life, rules: Vec<Rule>) -> AgentConfig {
+    pub fn config(&self, life: &Life, rules: Vec<Rule>) -> AgentConfig {
         AgentConfig {
             server: format!("http://{}", life.address),
             id: self.name.clone(),
@@ -86,12 +88,15 @@ impl Lab {
             scope: ScopeConfig::Namespaces(vec![format!("{}-*", self.name)]),
             state_dir: self.state.path().to_owned(),
             node: "n1".into(),
+            // The machine that tests run on has its own.
+            runtimes: RuntimesConfig::Off,
+            cloud: CloudConfig::Off,
             rules,
             ..AgentConfig::default()
         }
     }
 
-    fn rule(&self, end: &str, port: Option<u16>, workload: &str) -> Rule {
+    pub fn rule(&self, end: &str, port: Option<u16>, workload: &str) -> Rule {
         Rule { when: Match { netns: Some(self.netns(end)), port, ..Match::default() }, workload: Some(workload.to_owned()), ..Rule::default() }
     }
 }
@@ -156,7 +161,7 @@ pub async fn run_while(config: &AgentConfig, work: impl Future<Output = ()>) {
 }
 
 /// Waits for the programs of this run to be there: traffic before them is nobody's.
-async fn greeted(fake: &Fake, times: usize) {
+pub async fn greeted(fake: &Fake, times: usize) {
     wait(|| fake.book().hellos.len() >= times).await;
 }
 

@@ -1,5 +1,7 @@
 //! A node that translates addresses as kube-proxy does, with pods behind it and hosts beyond it.
 
+use edgescope_agent::cloud::CloudConfig;
+use edgescope_agent::runtimes::RuntimesConfig;
 use edgescope_agent::{AgentConfig, ScopeConfig};
 use edgescope_identity::rules::{Match, Rule};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -154,6 +156,9 @@ impl NatLab {
             scope: ScopeConfig::Namespaces(hosts.iter().map(|host| self.netns(host)).collect()),
             state_dir: self.state.path().to_owned(),
             node: id.to_owned(),
+            // The machine that tests run on has its own.
+            runtimes: RuntimesConfig::Off,
+            cloud: CloudConfig::Off,
             // The node's own addresses are shared by what runs on it.
             rules: hosts.iter().filter(|host| **host != "node").map(rule).collect(),
             ..AgentConfig::default()

@@ -1,6 +1,8 @@
 //! A whole agent on a simulated node, against an intake that loses acknowledgements, asks for patience, refuses and goes away.
 
 use crate::support::{Fake, Life, Mood, wait};
+use edgescope_agent::cloud::CloudConfig;
+use edgescope_agent::runtimes::RuntimesConfig;
 use edgescope_agent::sim::{SimEnd, Talk, World};
 use edgescope_agent::source::Area;
 use edgescope_agent::{AgentConfig, Metrics, run_source};
@@ -21,7 +23,7 @@ fn world() -> (World, Vec<Area>) {
         rtt_us: 800,
         kept_open: 4,
     };
-    let areas = [1u8, 2].map(|n| Area { inode: u32::from(n), name: Some(format!("ns-{n}")), addresses: vec![[10, 0, 0, n].into()], pod_uid: None });
+    let areas = [1u8, 2].map(|n| Area { inode: u32::from(n), name: Some(format!("ns-{n}")), addresses: vec![[10, 0, 0, n].into()], container: None });
     (World::new(vec![talk], 7), areas.to_vec())
 }
 
@@ -42,6 +44,8 @@ impl Node {
             id: "sim-1".into(),
             interval: Duration::from_secs(1),
             state_dir: state.path().to_owned(),
+            runtimes: RuntimesConfig::Off,
+            cloud: CloudConfig::Off,
             ..AgentConfig::default()
         };
         Self { world, areas, config, metrics: Arc::new(Metrics::default()), _state: state }

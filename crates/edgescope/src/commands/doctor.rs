@@ -1,19 +1,25 @@
 //! `edgescope doctor`: what this host offers, what is missing, and what to do.
 
+mod cgroups;
+mod names;
+
+use crate::config::Config;
 use crate::show;
 use clap::Args;
 use edgescope_agent::nat::{Tracking, tracking};
 use edgescope_probe::{HookState, HookStatus, KernelReport, ProbeError, Tier};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Check this host: kernel, BTF, capabilities, cgroups, what works and what is lost.
+/// Check this host: kernel, BTF, capabilities, cgroups, container runtimes, what works and what is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   edgescope doctor            what works here, what is lost, what to do about it
   edgescope doctor --json     for scripts
+  edgescope doctor --config /etc/edgescope/agent.yaml    with the runtimes and the cloud that an agent is told to ask
 
 Exit code: 0 if an agent can run here, 1 if not.")]
 pub struct DoctorArgs {
@@ -29,7 +35,14 @@ struct Check {
     state: State,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<&'static str>,
+    remedy: Option<Cow<'static, str>>,
+}
+
+impl Check {
+    /// The remedy is said only where something is amiss.
+    fn new(check: &'static str, state: State, found: impl Into<String>, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self { check, state, found: found.into(), remedy: (state != State::Ok).then(|| remedy.into()) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -43,10 +56,12 @@ enum State {
 }
 
 /// Runs the command.
-pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: &DoctorArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let mut checks = checks(&edgescope_probe::kernel_report());
     checks.push(hooks(edgescope_probe::hook_report()));
     checks.push(translation(tracking()));
+    checks.extend(cgroups::checks(Path::new("/")));
+    checks.extend(names::checks(&config.agent)?);
     let able = checks.iter().all(|c| c.state != State::Missing);
     if args.json {
         show::out(&(serde_json::to_string_pretty(&serde_json::json!({ "able": able, "checks": checks }))? + "\n"))?;
@@ -65,7 +80,7 @@ fn as_text(checks: &[Check], able: bool) -> String {
             State::Missing => "MISSING",
         };
         out += &format!("{word:<8} {:<14} {}\n", check.check, check.found);
-        if let Some(remedy) = check.remedy {
+        if let Some(remedy) = &check.remedy {
             out += &format!("{:<8} {:<14} → {remedy}\n", "", "");
         }
     }
@@ -73,7 +88,7 @@ fn as_text(checks: &[Check], able: bool) -> String {
 }
 
 fn checks(report: &KernelReport) -> Vec<Check> {
-    let check = |check, state, found: String, remedy: &'static str| Check { check, state, found, remedy: (state != State::Ok).then_some(remedy) };
+    let check = |check, state, found: String, remedy: &'static str| Check::new(check, state, found, remedy);
     let kernel = match report.tier {
         Tier::Full => State::Ok,
         Tier::Basic => State::Reduced,
@@ -168,7 +183,7 @@ fn hooks(tried: Result<Vec<HookStatus>, ProbeError>) -> Check {
     let hooks = match tried {
         Ok(hooks) => hooks,
         Err(error) => {
-            return Check { check: "hooks", state: State::Missing, found: error.to_string(), remedy: Some("no agent can load its programs here") };
+            return Check::new("hooks", State::Missing, error.to_string(), "no agent can load its programs here");
         }
     };
     let refused = hooks.iter().filter_map(|hook| match &hook.state {
@@ -177,10 +192,9 @@ fn hooks(tried: Result<Vec<HookStatus>, ProbeError>) -> Check {
     });
     let refused: Vec<String> = refused.collect();
     if refused.is_empty() {
-        return Check { check: "hooks", state: State::Ok, found: format!("all {} attach", hooks.len()), remedy: None };
+        return Check::new("hooks", State::Ok, format!("all {} attach", hooks.len()), "");
     }
-    let remedy = Some("an agent runs without them; a newer kernel takes them all");
-    Check { check: "hooks", state: State::Reduced, found: format!("refused: {}", refused.join("; ")), remedy }
+    Check::new("hooks", State::Reduced, format!("refused: {}", refused.join("; ")), "an agent runs without them; a newer kernel takes them all")
 }
 
 /// Whether the real ends of translated connections can be told.
@@ -192,7 +206,7 @@ fn translation(found: Tracking) -> Check {
     };
     let remedy =
         "sysctl net.netfilter.nf_conntrack_events=1: without it short connections to services and from masqueraded pods keep their virtual addresses";
-    Check { check: "translation", state, found: found.to_owned(), remedy: (state != State::Ok).then_some(remedy) }
+    Check::new("translation", state, found, remedy)
 }
 
 /// What keeps an agent from running here, in words; empty if nothing does.

@@ -58,6 +58,15 @@ const MEANINGS: &[(&str, &str)] = &[
         "Learn names of far ends from the answers of DNS and the greetings of TLS that this node's clients get and send; where agent.dns and agent.http look",
     ),
     ("agent.nat", "Name the real ends of connections whose addresses this node translates, as its connection tracking tells"),
+    (
+        "agent.runtimes",
+        "Who is asked about containers and tasks, on the node alone: auto (everybody that is there), off, or some of cri, docker, podman, containerd, nomad, ecs, \
+         the first four perhaps with a socket (docker:/run/docker.sock); comma-separated",
+    ),
+    (
+        "agent.cloud",
+        "Whose metadata is asked for zone and region, where those are not given: auto (the cloud that the machine's firmware names), off, aws, gcp or azure",
+    ),
     ("agent.metrics_listen", "Loopback address of a page with the agent's own numbers (/metrics); default: none"),
     ("agent.limits.flows_max", "Most flows with counters of their own"),
     ("agent.limits.datagrams_max", "Most UDP flows with counters of their own"),

@@ -63,6 +63,9 @@ pub fn agent_config(id: &str, node: &NodeInfo, home: &Path, intake: SocketAddr) 
             "scope": format!("netns:{}", node.pods.iter().map(|p| p.netns.as_str()).collect::<Vec<_>>().join(",")),
             "node": node.name,
             "zone": node.zone,
+            // The host of the demo has containers and a cloud of its own.
+            "runtimes": "off",
+            "cloud": "off",
         },
         "identity": { "rules": rules },
     })

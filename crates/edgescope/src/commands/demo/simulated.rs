@@ -178,7 +178,7 @@ fn pod_of(end: &SimEnd) -> usize {
 }
 
 fn area(index: usize, pod: &Pod) -> Area {
-    Area { inode: namespace_of(index), name: Some(pod.name.clone()), addresses: vec![pod.ipv4.into(), pod.ipv6.into()], pod_uid: None }
+    Area { inode: namespace_of(index), name: Some(pod.name.clone()), addresses: vec![pod.ipv4.into(), pod.ipv6.into()], container: None }
 }
 
 fn node_info(topology: &Topology, index: usize) -> NodeInfo {

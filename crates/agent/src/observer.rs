@@ -6,6 +6,7 @@ use crate::metrics::{Gauge, Metrics, Total};
 use crate::naming::Naming;
 use crate::nat::Ledger;
 use crate::observe::{Owners, Window};
+use crate::proxies::{Proxies, Undone};
 use crate::source::{Areas, Source};
 use crate::spool::{Checkpoint, Spool, SpoolError};
 use edgescope_identity::directory::Span;
@@ -66,6 +67,7 @@ pub struct Observer<S> {
     unlisted: bool,
     split: Vec<IpAddr>,
     nat: Ledger,
+    proxies: Proxies,
     /// Damaged files of the spool that a batch has told of.
     corrupt_told: u64,
     /// Cgroups that the look for this window's names left out; 0 where all names were known without one.
@@ -105,6 +107,7 @@ impl<S: Source> Observer<S> {
             unlisted: true,
             split: Vec::new(),
             nat: Ledger::default(),
+            proxies: Proxies::default(),
             corrupt_told: 0,
             cgroups_left_out: 0,
         };
@@ -132,6 +135,8 @@ impl<S: Source> Observer<S> {
         self.tell_return();
         let areas = self.source.look_around()?;
         self.name_around(&areas, &pass, &[]);
+        let undone = self.undo_proxies(&mut Vec::new(), &pass, &areas);
+        undone.losses.iter().for_each(|(reason, count)| self.metrics.lost(reason, *count));
         self.inventory.look(&areas.areas, &pass.listeners, &[], &mut self.naming, now);
         Ok(())
     }
@@ -192,6 +197,7 @@ impl<S: Source> Observer<S> {
         // A copy: should the spool refuse it, the rest is told with the next window.
         told.flows.extend(self.rest.iter().cloned());
         self.name_around(&areas, &pass, &told.flows);
+        let undone = self.undo_proxies(&mut told.flows, &pass, &areas);
         // What has not been told reaches back to the last window that was.
         let reach = Span { from_us: self.checkpoint.window_end_us.min(now.from_us), ..now };
         // After the reading: of every connection that it holds the beginning has been heard.
@@ -202,7 +208,7 @@ impl<S: Source> Observer<S> {
         let corrupt = self.lock_spool().corrupt();
         let mut lost = self.lost(&pass, &areas, told.restarted, window.unnamed);
         count(&mut lost, "spool_files_damaged", corrupt - self.corrupt_told);
-        nat_losses.into_iter().for_each(|(reason, more)| count(&mut lost, reason, more));
+        nat_losses.into_iter().chain(undone.losses).for_each(|(reason, more)| count(&mut lost, reason, more));
         count(&mut lost, "nat_ambiguous", window.ambiguous);
         let local: HashSet<IpAddr> = areas.areas.iter().flat_map(|area| &area.addresses).copied().collect();
         let (translations, translations_cut) = self.nat.for_others(reach, &local);
@@ -253,6 +259,8 @@ impl<S: Source> Observer<S> {
         self.metrics.set(Gauge::Flows, pass.flows.len() as u64);
         self.metrics.set(Gauge::Sockets, pass.sockets);
         self.metrics.set(Gauge::Translations, self.nat.known() as u64);
+        self.metrics.set(Gauge::Proxies, self.proxies.len() as u64);
+        self.metrics.add(Total::FlowsProxied, undone.inner);
         self.metrics.set(Gauge::Endpoints, self.inventory.len() as u64);
         self.metrics.set(Gauge::ReadMicroseconds, u64::try_from(pass.took.as_micros()).unwrap_or(u64::MAX));
         self.forget_idle()
@@ -283,6 +291,12 @@ impl<S: Source> Observer<S> {
             self.cgroups_left_out = cgroups.left_out;
             self.naming.set_cgroups(cgroups.found);
         }
+    }
+
+    fn undo_proxies(&mut self, flows: &mut Vec<Delta>, pass: &Pass, areas: &Areas) -> Undone {
+        let source = &mut self.source;
+        let read = |tgid| source.proxy_arguments(tgid);
+        self.proxies.undo(flows, (&pass.listeners, &pass.flows), &areas.areas, &mut self.naming, read)
     }
 
     /// Everything lost since the last window, by reason.

@@ -4,8 +4,10 @@ use crate::config::{AgentConfig, ScopeConfig};
 use crate::nat::{Changes, Watch};
 use crate::netns::{Found, addresses_in};
 use edgescope_identity::host::{self, Listing, Namespace};
+use edgescope_identity::nat::Proxy;
 use edgescope_probe::{FlowKey, FlowReading, HookState, HookStatus, KeptBound, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -74,6 +76,10 @@ pub trait Source: Send + 'static {
     /// What the node's translation of addresses has done since the last time, up to now.
     fn translations(&mut self) -> Changes {
         Changes::default()
+    }
+    /// The arguments of a process that is a userland proxy by its name, as `/proc` has them; `None` if they are not to be undone.
+    fn proxy_arguments(&mut self, _tgid: u32) -> Option<io::Result<Vec<u8>>> {
+        None
     }
     /// Paths of cgroups by id, as they are now.
     fn cgroups(&mut self) -> Listing<HashMap<u64, String>>;
@@ -219,6 +225,10 @@ impl Source for KernelSource {
 
     fn translations(&mut self) -> Changes {
         self.nat.as_mut().map(Watch::changes).unwrap_or_default()
+    }
+
+    fn proxy_arguments(&mut self, tgid: u32) -> Option<io::Result<Vec<u8>>> {
+        self.nat.as_ref().map(|_| host::arguments(tgid, Proxy::PROCESS))
     }
 
     fn cgroups(&mut self) -> Listing<HashMap<u64, String>> {

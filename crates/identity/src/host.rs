@@ -4,7 +4,7 @@
 use crate::cgroup::PodRef;
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ pub const NAMESPACES_MAX: usize = 4_096;
 pub const CGROUPS_MAX: usize = 65_536;
 /// Deepest cgroup looked at.
 const CGROUP_DEPTH_MAX: usize = 32;
+
+/// Most bytes of a process' arguments: ten short words are 200.
+pub const ARGUMENTS_BYTES_MAX: u64 = 4_096;
 
 /// What was found up to a bound, and how much more there was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -189,6 +192,21 @@ pub fn kernel() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned())
 }
 
+/// The arguments of a process, each with a zero byte behind it, if it has this name; at most [`ARGUMENTS_BYTES_MAX`] of them.
+///
+/// # Errors
+/// If it has ended, has another name, or may not be looked at.
+pub fn arguments(pid: u32, name: &str) -> io::Result<Vec<u8>> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let found = fs::read_to_string(process.join("comm"))?;
+    if found.trim_end_matches('\n') != name {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("process {pid} is not {name} any more")));
+    }
+    let mut arguments = Vec::new();
+    fs::File::open(process.join("cmdline"))?.take(ARGUMENTS_BYTES_MAX).read_to_end(&mut arguments)?;
+    Ok(arguments)
+}
+
 /// Inode numbers of namespaces are 32 bits wide.
 fn inode_of(path: &Path) -> io::Result<u32> {
     let inode = fs::metadata(path)?.ino();
@@ -216,6 +234,14 @@ mod tests {
         assert!(all.found.iter().any(|n| n.inode == own.inode) && all.left_out == 0, "{all:?}");
         assert!(namespaces(|name| name.is_some()).found.iter().all(|n| n.name.is_some()));
         assert!(!boot_id().unwrap().is_empty() && !hostname().unwrap().is_empty() && kernel().unwrap().contains('.'));
+    }
+
+    #[test]
+    fn arguments_are_those_of_the_named_process_alone() {
+        let (pid, name) = (std::process::id(), fs::read_to_string("/proc/self/comm").unwrap());
+        let own = arguments(pid, name.trim_end()).unwrap();
+        assert!(own.ends_with(&[0]) && own.starts_with(std::env::args().next().unwrap().as_bytes()), "{own:?}");
+        assert_eq!(arguments(pid, "another").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -4,5 +4,6 @@
 mod kernel;
 mod nat;
 mod nat_lab;
+mod proxies;
 mod ship;
 mod support;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::types::{Comm, Counters, FlowKey, Hist, Listener, Losses, Protocol, Role};
 
 /// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 8;
 pub const BUCKETS: usize = 200;
 
 const ROLE_CLIENT: u8 = 1;

@@ -28,6 +28,7 @@ pub struct Maps {
     pub scope: MapHandle,
     pub split: MapHandle,
     pub translations: MapHandle,
+    pub newcomers: MapHandle,
     pub drops: MapHandle,
     pub control: MapHandle,
     pub tallies: MapHandle,
@@ -35,7 +36,7 @@ pub struct Maps {
 }
 
 /// What outlives the process, by name in the object and in the pin directory.
-pub const PINNED: [&str; 16] = [
+pub const PINNED: [&str; 17] = [
     "flows",
     "datagrams",
     "others",
@@ -49,6 +50,7 @@ pub const PINNED: [&str; 16] = [
     "scope",
     "split",
     "translations",
+    "newcomers",
     "drops",
     "control",
     "losses",
@@ -71,6 +73,7 @@ impl Maps {
             &self.scope,
             &self.split,
             &self.translations,
+            &self.newcomers,
             &self.drops,
             &self.control,
             &self.losses,

@@ -9,9 +9,10 @@
 //! Parts: `layout` mirrors the structs of `bpf/edgescope.h`, `types` is what callers see, `load` opens, adopts and attaches,
 //! `pins` is the directory in bpffs, `maps` reads maps in batches, `mark` finds sockets older than the probe, `reasons` names why packets were
 //! dropped, `report` tells what this kernel can do, `translate` puts
-//! translated connections into maps. All `unsafe` code of the project is here.
+//! translated connections into maps, `foreign` reads tables that other programs have pinned. All `unsafe` code of the project is here.
 
 mod error;
+mod foreign;
 mod layout;
 mod load;
 mod maps;
@@ -25,6 +26,7 @@ mod translate;
 mod types;
 
 pub use error::ProbeError;
+pub use foreign::ForeignMap;
 pub use pins::RemoveReport;
 pub use probe::Probe;
 pub use report::{KernelReport, Tier, hook_report, kernel_report};

@@ -7,6 +7,7 @@
 //! two connections what translation does by one. Pure: pairs and times come
 //! as arguments; bounded, and what finds no room is counted.
 
+pub mod cilium;
 mod proxy;
 mod table;
 mod view;

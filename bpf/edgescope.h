@@ -34,7 +34,7 @@ struct flow_key {
 	__u64 cgroup;
 	__u32 netns;
 	__u16 service_port;
-	/* 0 unless the remote address is in the `split` set. With it a flow is one connection. */
+	/* 0 unless the remote address is in the `split` set or new, see nat.bpf.h. With it a flow is one connection. */
 	__u16 client_port;
 	__u8 local[ADDRESS_LEN];
 	__u8 remote[ADDRESS_LEN];

@@ -8,6 +8,7 @@
 #define SCOPE_MAX 4096	  /* network namespaces of one scope */
 #define SPLIT_MAX 4096	  /* addresses that stand for several ends: shared or virtual ones */
 #define TRANSLATIONS_MAX 32768 /* translated connections; user space makes room for new ones */
+#define NEWCOMERS_MAX 16384 /* 36 B of key and value each: remote addresses; the least used makes room, and is new again when it returns */
 #define DROPS_MAX 4096	  /* (namespace, reason): some 40 namespaces with 100 reasons each */
 
 #define QUESTIONS_MAX 16384 /* 88 B each, when used: 3,000 questions a second that wait for 5 s */
@@ -280,6 +281,27 @@ struct {
 	__type(key, struct connection);
 	__type(value, struct real_end);
 } translations SEC(".maps");
+
+/* The far end of sockets of one role. */
+struct newcomer_key {
+	u8 address[ADDRESS_LEN];
+	u8 role;
+	u8 unused[3];
+};
+
+/* Since when an address is talked to, and how often a flow was chosen for it since; see nat.bpf.h. */
+struct newcomer {
+	u64 since_ms;
+	u32 chosen;
+	u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, NEWCOMERS_MAX);
+	__type(key, struct newcomer_key);
+	__type(value, struct newcomer);
+} newcomers SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -412,7 +412,7 @@ int BPF_PROG(on_retransmit_synack, struct sock *sk, struct request_sock *req)
 	key = s->key;
 	fill_key(&key, &req->__req_common, ROLE_SERVER);
 	key.flags = 0;
-	place(&key, ctl, bpf_ntohs(req->__req_common.skc_dport));
+	place_end(&key, ctl, bpf_ntohs(req->__req_common.skc_dport), false);
 	flow = bpf_map_lookup_elem(&flows, &key);
 	if (!flow)
 		flow = other_flow(&key);

@@ -9,7 +9,7 @@ use edgescope_identity::address::{is_node_local, to_bytes};
 use edgescope_identity::directory::Span;
 use edgescope_identity::local::Local;
 use edgescope_model::wire::Endpoint;
-use edgescope_probe::Listener;
+use edgescope_probe::{Listener, Protocol};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -107,16 +107,21 @@ fn claims(areas: &[Area], listeners: &[Listener], naming: &mut Naming) -> Vec<Cl
     let mut claims = Vec::new();
     for area in areas {
         for &address in &area.addresses {
+            let here = listeners.iter().filter(|listener| listener.netns == area.inode && listener.addr.is_none_or(|at| at == address));
+            let lent = |listener: &Listener, naming: &Naming| naming.lent(area.inode, address, listener.port, Protocol::Tcp, &listener.comm);
             if naming.by_address(area.inode, address) {
                 claims.push(Claim { address, port: 0, owner: naming.owner_by_address(area.inode, address), shared: false });
+                // A proxy's port is its container's all the same.
+                let lent = here.filter_map(|listener| Some(Claim { address, port: listener.port, owner: lent(listener, naming)?, shared: false }));
+                claims.extend(lent);
                 continue;
             }
             if let Some(holder) = naming.holder(area.inode) {
                 claims.push(Claim { address, port: 0, owner: holder, shared: true });
             }
-            let here = listeners.iter().filter(|listener| listener.netns == area.inode && listener.addr.is_none_or(|at| at == address));
             for listener in here {
-                let owner = naming.owner(area.inode, address, Some(listener.port), &listener.comm, listener.cgroup);
+                let owner =
+                    lent(listener, naming).unwrap_or_else(|| naming.owner(area.inode, address, Some(listener.port), &listener.comm, listener.cgroup));
                 claims.push(Claim { address, port: listener.port, owner, shared: false });
             }
         }

@@ -25,6 +25,7 @@ numbers! {
         WindowsLate = "edgescope_agent_windows_late_total", "windows read more than a second after their end";
         Observations = "edgescope_agent_observations_total", "observations in batches";
         FlowsForgotten = "edgescope_agent_flows_forgotten_total", "idle flows dropped from the kernel's maps";
+        FlowsProxied = "edgescope_agent_flows_proxied_total", "flows between a userland proxy and its container, left out since the proxy's other side is told as the container's";
         BatchesShipped = "edgescope_agent_batches_shipped_total", "batches that a server has acknowledged";
         BatchesRefused = "edgescope_agent_batches_refused_total", "batches that a server refused for good";
         ShipRetries = "edgescope_agent_ship_retries_total", "batches sent again";
@@ -45,6 +46,7 @@ numbers! {
         Containers = "edgescope_agent_containers", "containers and tasks that have the names of their runtimes";
         Translations = "edgescope_agent_translations", "connections that the node translates, as far as known";
         Names = "edgescope_agent_names", "addresses and ports of which a name was heard";
+        Proxies = "edgescope_agent_proxies", "userland proxies whose ports are told as their containers'";
         SpoolBatches = "edgescope_agent_spool_batches", "batches that wait for their acknowledgement";
         SpoolBytes = "edgescope_agent_spool_bytes", "bytes of the spool";
         ReadMicroseconds = "edgescope_agent_read_microseconds", "time that the last reading took";

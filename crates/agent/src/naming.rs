@@ -1,14 +1,16 @@
 //! Names for sockets' owners: what the kernel says of a socket (namespace, cgroup, process name) looked up and handed to the rules.
 
 use crate::inventory::can_be_owned_whole;
+use crate::proxies::{LentPorts, lent_to};
 use crate::runtimes::Desk;
 use crate::source::Area;
 use edgescope_identity::cgroup::PodRef;
 use edgescope_identity::container::{Contained, Kind};
 use edgescope_identity::found_by;
 use edgescope_identity::local::{Facts, Local, Namer, Place};
+use edgescope_identity::nat::Proxy;
 use edgescope_identity::runtime::Named;
-use edgescope_probe::Comm;
+use edgescope_probe::{Comm, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -48,6 +50,8 @@ pub struct Naming {
     /// What runtimes call containers, by the paths of their cgroups.
     containers: HashMap<String, Arc<Named>>,
     containers_version: u64,
+    /// Ports at which proxies accept for others.
+    lent: LentPorts,
 }
 
 impl Naming {
@@ -66,6 +70,7 @@ impl Naming {
             desk: None,
             containers: HashMap::new(),
             containers_version: 0,
+            lent: LentPorts::new(),
         }
     }
 
@@ -159,6 +164,18 @@ impl Naming {
 
     pub fn owner_by_address(&mut self, netns: u32, address: IpAddr) -> Arc<Local> {
         self.owner(netns, address, None, &Comm::default(), 0)
+    }
+
+    /// Takes in whose the ports are at which userland proxies accept.
+    pub fn lend(&mut self, lent: LentPorts) {
+        self.lent = lent;
+    }
+
+    /// Whose a served port is that a proxy, by its process' name `comm`, accepts at.
+    pub fn lent(&self, netns: u32, local: IpAddr, port: u16, protocol: Protocol, comm: &Comm) -> Option<Arc<Local>> {
+        let lent = self.lent.get(&(netns, port, protocol))?;
+        let is_proxy = [Proxy::PROCESS, Proxy::LENDER].into_iter().any(|name| *comm == Comm::new(name));
+        lent_to(lent, local).filter(|_| is_proxy).map(Arc::clone)
     }
 
     /// Owner of a socket; `port` is the one that it serves.

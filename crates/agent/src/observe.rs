@@ -61,9 +61,11 @@ impl Window {
         for delta in deltas {
             let key = &delta.key;
             let server = key.role == Role::Server;
-            let owner = naming.owner(key.netns, key.local, server.then_some(key.service_port), &key.comm, key.cgroup);
+            let lent = if server { naming.lent(key.netns, key.local, key.service_port, key.protocol, &key.comm) } else { None };
+            let is_lent = lent.is_some();
+            let owner = lent.unwrap_or_else(|| naming.owner(key.netns, key.local, server.then_some(key.service_port), &key.comm, key.cgroup));
             window.unnamed += u64::from(is_unknown(&owner));
-            window.claim(delta, &owner, naming);
+            window.claim(delta, &owner, is_lent, naming);
             let far = nat.far(&seen(key));
             window.ambiguous += u64::from(far.is_ambiguous);
             let is_others = !far.is_found && split.contains(&key.remote);
@@ -90,14 +92,15 @@ impl Window {
     }
 
     /// What a socket does is the agent's to report, so its address is too, though the socket and its namespace may be gone by the time of the look around.
-    fn claim(&mut self, delta: &Delta, owner: &Arc<Local>, naming: &Naming) {
+    /// Of a port that a proxy lends it (`is_lent`) its owner has no more than that.
+    fn claim(&mut self, delta: &Delta, owner: &Arc<Local>, is_lent: bool, naming: &Naming) {
         let (address, key) = (delta.key.local, &delta.key);
         if address.is_unspecified() || is_group(address) {
             return;
         }
         // What a datagram was sent to may be the broadcast address of its network.
         let speaks = key.protocol == Protocol::Tcp || delta.counted.totals.get(Counter::segs_sent) > 0;
-        if naming.by_address(key.netns, address) {
+        if naming.by_address(key.netns, address) && !is_lent {
             if !speaks {
                 return;
             }

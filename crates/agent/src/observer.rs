@@ -8,6 +8,7 @@ use crate::metrics::{Gauge, Metrics, Total};
 use crate::naming::Naming;
 use crate::nat::Ledger;
 use crate::observe::{Owners, Window};
+use crate::proxies::{Proxies, Undone};
 use crate::source::{Areas, Source};
 use crate::spool::{Checkpoint, Spool, SpoolError};
 use edgescope_identity::directory::Span;
@@ -71,6 +72,7 @@ pub struct Observer<S> {
     nat: Ledger,
     names: Names,
     asked: Asked,
+    proxies: Proxies,
     /// Damaged files of the spool that a batch has told of.
     corrupt_told: u64,
     /// Cgroups that the look for this window's names left out; 0 where all names were known without one.
@@ -112,6 +114,7 @@ impl<S: Source> Observer<S> {
             nat: Ledger::default(),
             names: Names::default(),
             asked: Asked::default(),
+            proxies: Proxies::default(),
             corrupt_told: 0,
             cgroups_left_out: 0,
         };
@@ -141,6 +144,8 @@ impl<S: Source> Observer<S> {
         // The sockets that are there already, so that their containers have names when the first window ends.
         pass.flows.iter().for_each(|flow| self.naming.needs_cgroup(flow.key.cgroup));
         self.name_around(&areas, &pass, &[]);
+        let undone = self.undo_proxies(&mut Vec::new(), &pass, &areas);
+        undone.losses.iter().for_each(|(reason, count)| self.metrics.lost(reason, *count));
         self.inventory.look(&areas.areas, &pass.listeners, &[], &mut self.naming, now);
         Ok(())
     }
@@ -215,6 +220,7 @@ impl<S: Source> Observer<S> {
         // A copy: should the spool refuse it, the rest is told with the next window.
         told.flows.extend(self.rest.iter().cloned());
         self.name_around(&areas, &pass, &told.flows);
+        let undone = self.undo_proxies(&mut told.flows, &pass, &areas);
         // What has not been told reaches back to the last window that was.
         let reach = Span { from_us: self.checkpoint.window_end_us.min(now.from_us), ..now };
         // After the reading: of every connection that it holds the beginning has been heard.
@@ -228,7 +234,7 @@ impl<S: Source> Observer<S> {
         let corrupt = self.lock_spool().corrupt();
         let mut lost = self.lost(&pass, &areas, told.restarted, window.unnamed);
         count(&mut lost, "spool_files_damaged", corrupt - self.corrupt_told);
-        nat_losses.into_iter().for_each(|(reason, more)| count(&mut lost, reason, more));
+        nat_losses.into_iter().chain(undone.losses).for_each(|(reason, more)| count(&mut lost, reason, more));
         self.names.lost().into_iter().for_each(|(reason, more)| count(&mut lost, reason, more));
         count(&mut lost, "nat_ambiguous", window.ambiguous);
         let (questions, questions_left_out) = self.asked.take(&mut self.naming);
@@ -284,6 +290,8 @@ impl<S: Source> Observer<S> {
         self.metrics.set(Gauge::Sockets, pass.sockets);
         self.metrics.set(Gauge::Translations, self.nat.known() as u64);
         self.metrics.set(Gauge::Names, self.names.len() as u64);
+        self.metrics.set(Gauge::Proxies, self.proxies.len() as u64);
+        self.metrics.add(Total::FlowsProxied, undone.inner);
         self.metrics.set(Gauge::Endpoints, self.inventory.len() as u64);
         self.metrics.set(Gauge::ReadMicroseconds, u64::try_from(pass.took.as_micros()).unwrap_or(u64::MAX));
         self.forget_idle()
@@ -316,6 +324,12 @@ impl<S: Source> Observer<S> {
         }
         self.metrics.lost("containers_not_asked", self.naming.ask_runtimes());
         self.metrics.set(Gauge::Containers, self.naming.containers() as u64);
+    }
+
+    fn undo_proxies(&mut self, flows: &mut Vec<Delta>, pass: &Pass, areas: &Areas) -> Undone {
+        let source = &mut self.source;
+        let read = |tgid| source.proxy_arguments(tgid);
+        self.proxies.undo(flows, (&pass.listeners, &pass.flows), &areas.areas, &mut self.naming, read)
     }
 
     /// Everything lost since the last window, by reason.

@@ -6,8 +6,10 @@ use crate::nat::{Changes, Watch};
 use crate::netns::{Found, addresses_in};
 use edgescope_identity::container::Contained;
 use edgescope_identity::host::{self, Listing, Namespace};
+use edgescope_identity::nat::Proxy;
 use edgescope_probe::{FlowKey, FlowReading, Heard, HookState, HookStatus, KeptBound, MarkReport, Pass, Probe, ProbeConfig, ProbeError, Scope};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -83,6 +85,10 @@ pub trait Source: Send + 'static {
     /// If the source has failed; nothing but names is lost then.
     fn heard(&mut self) -> Result<Vec<Heard>, ProbeError> {
         Ok(Vec::new())
+    }
+    /// The arguments of a process that is a userland proxy by its name, as `/proc` has them; `None` if they are not to be undone.
+    fn proxy_arguments(&mut self, _tgid: u32) -> Option<io::Result<Vec<u8>>> {
+        None
     }
     /// Paths of cgroups by id, as they are now.
     fn cgroups(&mut self) -> Listing<HashMap<u64, String>>;
@@ -239,6 +245,10 @@ impl Source for KernelSource {
 
     fn heard(&mut self) -> Result<Vec<Heard>, ProbeError> {
         self.probe.heard()
+    }
+
+    fn proxy_arguments(&mut self, tgid: u32) -> Option<io::Result<Vec<u8>>> {
+        self.nat.as_ref().map(|_| host::arguments(tgid, Proxy::PROCESS))
     }
 
     fn cgroups(&mut self) -> Listing<HashMap<u64, String>> {

@@ -44,7 +44,7 @@ pub struct Limits {
     pub claims_per_address_max: usize,
     /// Most agents.
     pub agents_max: usize,
-    /// Most translated connections: 200,000 × about 250 bytes is 50 MB; a node tells of 8,000 a window at most, and they stay for ten minutes.
+    /// Most translated connections: 200,000 take 62 MB; a node tells of 8,000 a window at most, and they stay for ten minutes.
     pub translations_max: usize,
     /// How long closed claims stay, in microseconds: late data is named for so long.
     pub linger_us: i64,

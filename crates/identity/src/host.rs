@@ -19,6 +19,9 @@ const PROCESS_LOOKS_MAX: usize = 64;
 /// Most of an environment read, in bytes: an orchestrator's variables are among some kilobytes of others; the kernel allows megabytes.
 const ENVIRONMENT_BYTES_MAX: u64 = 256 << 10;
 
+/// Most bytes of a process' arguments: ten short words are 200.
+pub const ARGUMENTS_BYTES_MAX: u64 = 4_096;
+
 /// What was found up to a bound, and how much more there was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing<T> {
@@ -223,6 +226,21 @@ pub fn kernel() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned())
 }
 
+/// The arguments of a process, each with a zero byte behind it, if it has this name; at most [`ARGUMENTS_BYTES_MAX`] of them.
+///
+/// # Errors
+/// If it has ended, has another name, or may not be looked at.
+pub fn arguments(pid: u32, name: &str) -> io::Result<Vec<u8>> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let found = fs::read_to_string(process.join("comm"))?;
+    if found.trim_end_matches('\n') != name {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("process {pid} is not {name} any more")));
+    }
+    let mut arguments = Vec::new();
+    fs::File::open(process.join("cmdline"))?.take(ARGUMENTS_BYTES_MAX).read_to_end(&mut arguments)?;
+    Ok(arguments)
+}
+
 /// Inode numbers of namespaces are 32 bits wide.
 fn inode_of(path: &Path) -> io::Result<u32> {
     let inode = fs::metadata(path)?.ino();
@@ -250,6 +268,14 @@ mod tests {
         assert!(all.found.iter().any(|n| n.inode == own.inode) && all.left_out == 0, "{all:?}");
         assert!(namespaces(|name| name.is_some()).found.iter().all(|n| n.name.is_some()));
         assert!(!boot_id().unwrap().is_empty() && !hostname().unwrap().is_empty() && kernel().unwrap().contains('.'));
+    }
+
+    #[test]
+    fn arguments_are_those_of_the_named_process_alone() {
+        let (pid, name) = (std::process::id(), fs::read_to_string("/proc/self/comm").unwrap());
+        let own = arguments(pid, name.trim_end()).unwrap();
+        assert!(own.ends_with(&[0]) && own.starts_with(std::env::args().next().unwrap().as_bytes()), "{own:?}");
+        assert_eq!(arguments(pid, "another").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -194,6 +194,15 @@ fn losses_match_the_object() {
     assert_eq!(size_of::<Losses>(), ours.len() * 8);
 }
 
+/// What decision 004 says of them.
+#[test]
+fn the_sizes_of_what_is_kept() {
+    let flow = size_of::<RawKey>() + size_of::<Counters>();
+    let (histogram, translation) = (size_of::<RawHistogram>(), size_of::<RawConnection>() + size_of::<RawRealEnd>());
+    println!("a flow: {flow} bytes, each of its histograms: {histogram}, a translation: {translation}");
+    assert_eq!((flow, histogram, translation), (408, 1_632, 64));
+}
+
 #[test]
 fn keys_survive_the_way_to_the_kernel_and_back() {
     let key = FlowKey {

@@ -9,10 +9,11 @@
 //! Parts: `layout` mirrors the structs of `bpf/edgescope.h`, `types` is what callers see, `load` opens, adopts and attaches,
 //! `pins` is the directory in bpffs, `maps` reads maps in batches, `mark` finds sockets older than the probe, `reasons` names why packets were
 //! dropped, `report` tells what this kernel can do, `translate` puts
-//! translated connections into maps, `http2` hands out what connections of HTTP/2 say and takes back what was found in it, `verified` asks what the verifier
+//! translated connections into maps, `http2` hands out what connections of HTTP/2 say and takes back what was found in it, `foreign` reads tables that other programs have pinned, `verified` asks what the verifier
 //! says of each program. All `unsafe` code of the project is here.
 
 mod error;
+mod foreign;
 mod http2;
 mod layout;
 mod load;
@@ -29,6 +30,7 @@ mod types;
 mod verified;
 
 pub use error::ProbeError;
+pub use foreign::ForeignMap;
 pub use http2::{Http2Alarm, Http2Count, Http2Counter, Http2Event, Http2Reader, Http2Record};
 pub use pins::RemoveReport;
 pub use probe::Probe;

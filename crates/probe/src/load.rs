@@ -360,6 +360,7 @@ fn take_maps(object: &Object) -> Result<Maps, ProbeError> {
         scope: take("scope")?,
         split: take("split")?,
         translations: take("translations")?,
+        newcomers: take("newcomers")?,
         drops: take("drops")?,
         control: take("control")?,
         losses: take("losses")?,

@@ -34,6 +34,7 @@ pub struct Maps {
     pub scope: MapHandle,
     pub split: MapHandle,
     pub translations: MapHandle,
+    pub newcomers: MapHandle,
     pub drops: MapHandle,
     pub control: MapHandle,
     pub tallies: MapHandle,
@@ -41,7 +42,7 @@ pub struct Maps {
 }
 
 /// What outlives the process, by name in the object and in the pin directory.
-pub const PINNED: [&str; 19] = [
+pub const PINNED: [&str; 20] = [
     "flows",
     "datagrams",
     "others",
@@ -58,6 +59,7 @@ pub const PINNED: [&str; 19] = [
     "scope",
     "split",
     "translations",
+    "newcomers",
     "drops",
     "control",
     "losses",
@@ -83,6 +85,7 @@ impl Maps {
             &self.scope,
             &self.split,
             &self.translations,
+            &self.newcomers,
             &self.drops,
             &self.control,
             &self.losses,
@@ -170,7 +173,13 @@ pub fn delete(map: &MapHandle, name: &'static str, key: &[u8]) -> Result<(), Pro
 
 /// Calls `each` with the raw key and value of every entry of a hash map. Entries made or removed meanwhile may be missed, none
 /// comes twice.
-pub fn for_each(map: &MapHandle, name: &'static str, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), ProbeError> {
+pub fn for_each(map: &MapHandle, name: &'static str, each: impl FnMut(&[u8], &[u8])) -> Result<(), ProbeError> {
+    for_each_up_to(map, name, usize::MAX, each).map(|_| ())
+}
+
+/// The same with the first `max` entries; whether these were all.
+pub fn for_each_up_to(map: &MapHandle, name: &'static str, max: usize, mut each: impl FnMut(&[u8], &[u8])) -> Result<bool, ProbeError> {
+    let mut left = max;
     let (key_size, value_size) = (map.key_size() as usize, map.value_size() as usize);
     let mut room = (BATCH_BYTES / (key_size + value_size)).max(64);
     let mut keys = vec![0u8; room * key_size];
@@ -205,11 +214,15 @@ pub fn for_each(map: &MapHandle, name: &'static str, mut each: impl FnMut(&[u8],
             None | Some(libc::ENOENT) => {}
             Some(_) => return Err(error(name, "read")),
         }
-        for at in 0..count as usize {
+        for at in 0..left.min(count as usize) {
             each(&keys[at * key_size..][..key_size], &values[at * value_size..][..value_size]);
         }
+        if left < count as usize {
+            return Ok(false);
+        }
+        left -= count as usize;
         if kind.is_some() {
-            return Ok(());
+            return Ok(true);
         }
         position = next;
         started = true;

@@ -6,6 +6,7 @@ mod support;
 use edgescope_probe::{FlowReading, Pass, Protocol, RealEnd, Role, SocketSide};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 use support::{CLIENT4, Net, SERVER4, addr, read_until};
 
 const PORT: u16 = 80;
@@ -46,7 +47,6 @@ fn a_translation_counts_from_when_it_is_known() {
     let pass = read_until(&mut probe, "the bytes", |pass| sum(&of(pass, &net, Role::Client)) == 100);
     let [flow] = of(&pass, &net, Role::Client).try_into().unwrap();
     assert_eq!((flow.key.remote, flow.key.service_port, flow.key.client_port, flow.key.masked), (virtual_end.ip(), PORT, port, false));
-    assert!(of(&pass, &net, Role::Server).iter().all(|flow| flow.key.client_port == 0), "only clients look a virtual address up");
     // Known: under its real end, which another connection of the same two does not take over.
     let side = SocketSide { role: Role::Client, protocol: Protocol::Tcp, client: SocketAddr::new(client_end, port), server: virtual_end };
     let real = RealEnd { address: "10.99.0.7".parse().unwrap(), service_port: 8_080, masked: true };
@@ -60,9 +60,10 @@ fn a_translation_counts_from_when_it_is_known() {
     let pass = read_until(&mut probe, "the bytes", |pass| (bytes_to(pass, 8_080), bytes_to(pass, PORT)) == (50, 107));
     let translated = pass.flows.iter().find(|flow| flow.key.service_port == 8_080).unwrap();
     assert_eq!((translated.key.remote, translated.key.client_port, translated.key.masked), (real.address, 0, true));
-    // Taken out again: by connection as before, and without the address under what the socket talks to.
+    // Taken out again, and nothing more is looked up: under what the socket talks to.
     translator.remove(&side).unwrap();
     translator.clear().unwrap();
+    probe.set_nat(false).unwrap();
     exchange(&mut client, &mut server, 3);
     let plain = |pass: &Pass| {
         pass.flows
@@ -70,4 +71,39 @@ fn a_translation_counts_from_when_it_is_known() {
             .any(|flow| flow.key.role == Role::Client && flow.key.service_port == PORT && flow.key.client_port == 0 && flow.counters.bytes_sent == 3)
     };
     read_until(&mut probe, "the bytes", plain);
+}
+
+/// Whether an address is a virtual one is heard of after its first connections, which may be over by then.
+#[test]
+fn the_first_connections_to_an_address_are_kept_apart() {
+    let net = Net::new();
+    let mut probe = net.probe();
+    probe.set_nat(true).unwrap();
+    let far = addr(SERVER4, PORT);
+    let listener = net.server.run(move || TcpListener::bind(far).unwrap());
+    let talk = |bytes: usize| {
+        let mut client = net.client.run(move || TcpStream::connect(far).unwrap());
+        exchange(&mut client, &mut listener.accept().unwrap().0, bytes);
+        client.local_addr().unwrap().port()
+    };
+    let ports = [talk(100), talk(70)];
+    let sent_by = |pass: &Pass, port: u16| -> u64 {
+        let flows = pass.flows.iter().filter(|flow| flow.key.role == Role::Client && flow.key.client_port == port);
+        flows.map(|flow| flow.counters.bytes_sent).sum()
+    };
+    let pass = read_until(&mut probe, "the bytes", |pass| ports.map(|port| sent_by(pass, port)) == [100, 70]);
+    assert_eq!(sent_by(&pass, 0), 0);
+    let at_server = of(&pass, &net, Role::Server).iter().map(|flow| flow.key.client_port).collect::<Vec<_>>();
+    assert!(ports.iter().all(|port| at_server.contains(port)), "the client's address is new to the server as well: {at_server:?}");
+    // It is as known as it will be after some seconds: then one flow is enough.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        talk(1);
+        let pass = probe.read(1).unwrap();
+        if sent_by(&pass, 0) > 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "still new: {:?}", pass.flows.iter().map(|flow| flow.key).collect::<Vec<_>>());
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -8,7 +8,7 @@ use edgescope_model::wire;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
-/// Most translations known, of about 250 bytes: 16 MB. One stays for as long as the kernel tracks it, two minutes after a TCP connection's end.
+/// Most translations known: 24 MB, with their indices. One stays for as long as the kernel tracks it, two minutes after a TCP connection's end.
 const KNOWN_MAX: usize = 65_536;
 /// Most translations told in a window: 60 bytes each, 100 with IPv6, beside the observations of a batch that a server takes.
 const TOLD_MAX: usize = 8_000;

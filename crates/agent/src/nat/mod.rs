@@ -1,8 +1,11 @@
 //! Which connections this node translates: the kernel's connection tracking, heard of by netlink in every namespace in scope.
 //!
+//! Where Cilium translates, its own tables are read as well (`cilium`).
+//!
 //! [`ctnetlink`] is the language, `reader` the thread that listens and tells the kernel side at once (`mirror`), [`Watch`] follows the namespaces. Out flow
 //! [`Changes`], of which the observer keeps a [`Ledger`] that it asks when it names far ends.
 
+mod cilium;
 pub mod ctnetlink;
 mod ledger;
 mod mirror;
@@ -16,7 +19,7 @@ use edgescope_identity::nat::Translation;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Something that became of a translation, or of a list of them. `place` is the inode of a network namespace.
+/// Something that became of a translation, or of a list of them. `place` is the inode of a network namespace, or 0: Cilium's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// `is_early`: heard of no later than its addresses were kept apart, so that its socket may have counted without its port.

@@ -2,6 +2,7 @@
 //! the kernel side at once and to the observer's next window.
 
 use super::Change;
+use super::cilium::Cilium;
 use super::ctnetlink::{GROUPS, Said, list_request, read};
 use super::mirror::Mirror;
 use edgescope_identity::nat::Translation;
@@ -28,6 +29,9 @@ const CHANGES_MAX: usize = 200_000;
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// The two kinds of translation, listed one after the other.
 const LISTED: [Status; 2] = [Status::SrcNat, Status::DstNat];
+
+/// The place of Cilium's tables: no namespace has this inode.
+const CILIUM: u32 = 0;
 
 /// What the reader is asked to do.
 pub(super) enum Order {
@@ -97,6 +101,7 @@ struct Followed {
 pub(super) struct Reader {
     shared: Arc<Shared>,
     mirror: Mirror,
+    cilium: Cilium,
     followed: BTreeMap<u32, Followed>,
     buffer: Vec<u8>,
     listed: Instant,
@@ -105,8 +110,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub fn new(shared: Arc<Shared>, mirror: Mirror) -> Self {
-        Self { shared, mirror, followed: BTreeMap::new(), buffer: vec![0; DATAGRAM_BYTES_MAX], listed: Instant::now(), must_list: false }
+    pub fn new(shared: Arc<Shared>, mirror: Mirror, cilium: Cilium) -> Self {
+        Self { shared, mirror, cilium, followed: BTreeMap::new(), buffer: vec![0; DATAGRAM_BYTES_MAX], listed: Instant::now(), must_list: false }
     }
 
     /// Until it is told to end.
@@ -220,8 +225,21 @@ impl Reader {
             }
             self.hear(place);
         }
+        self.list_cilium();
         self.shared.lock().settled = number;
         self.shared.settled.notify_all();
+    }
+
+    /// Its tables send no news.
+    fn list_cilium(&mut self) {
+        let listed = self.cilium.list();
+        listed.losses.into_iter().for_each(|(reason, count)| self.shared.lose(reason, count));
+        self.push(Change::ListBegins { place: CILIUM });
+        listed.translations.into_iter().for_each(|translation| self.opened(CILIUM, translation));
+        if listed.is_whole {
+            self.push(Change::ListEnds { place: CILIUM });
+        }
+        self.mirror.settle();
     }
 
     /// Takes in all that waits at a socket.

@@ -1,6 +1,7 @@
 //! Follows the namespaces in scope, and asks the reader for what it heard.
 
 use super::Changes;
+use super::cilium::{Cilium, DIRECTORY};
 use super::mirror::Mirror;
 use super::reader::{Order, Reader, Shared};
 use edgescope_identity::host::Namespace;
@@ -11,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -35,6 +36,9 @@ pub struct Watch {
     followed: BTreeSet<u32>,
     settles: u64,
     left_out: u64,
+    /// Where Cilium's tables would be, and whether they are.
+    cilium: PathBuf,
+    has_cilium: bool,
 }
 
 impl Watch {
@@ -43,6 +47,11 @@ impl Watch {
     /// # Errors
     /// If the kernel side refuses, or the system has no room for it.
     pub fn start(translator: Option<Translator>) -> Result<Self, ProbeError> {
+        Self::start_at(translator, Path::new(DIRECTORY))
+    }
+
+    /// As [`Watch::start`], with Cilium's tables looked for in a directory of a test's.
+    fn start_at(translator: Option<Translator>, cilium: &Path) -> Result<Self, ProbeError> {
         let mirror = Mirror::new(translator)?;
         let no_room = |source| ProbeError::Read { path: "the news of connection tracking".into(), source };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| no_room(error.into()))?;
@@ -50,17 +59,29 @@ impl Watch {
         let shared = Arc::new(Shared::default());
         let (orders, inbox) = sync_channel(ORDERS_MAX);
         let (woken, told) = (Arc::clone(&wake), Arc::clone(&shared));
+        let tables = Cilium::new(cilium);
         let listen = move || {
             // Whoever waits is let go however the thread ends.
             let _ended = Ended(Arc::clone(&told));
-            Reader::new(told, mirror).run(&inbox, &woken);
+            Reader::new(told, mirror, tables).run(&inbox, &woken);
         };
         let reader = std::thread::Builder::new().name("nat".to_owned()).spawn(listen).map_err(no_room)?;
-        Ok(Self { orders, wake, shared, reader: Some(reader), followed: BTreeSet::new(), settles: 0, left_out: 0 })
+        Ok(Self {
+            orders,
+            wake,
+            shared,
+            reader: Some(reader),
+            followed: BTreeSet::new(),
+            settles: 0,
+            left_out: 0,
+            cilium: cilium.to_owned(),
+            has_cilium: false,
+        })
     }
 
-    /// Listens in these namespaces and no others. Without connection tracking in the kernel nothing is translated, and nothing is done.
+    /// Listens in these namespaces and no others. Without connection tracking in the kernel these translate nothing, and nothing is done.
     pub fn follow<'a>(&mut self, namespaces: impl Iterator<Item = &'a Namespace>) {
+        self.has_cilium = Cilium::is_there(&self.cilium);
         let mut wanted: Vec<&Namespace> = if Path::new(TRACKING).exists() { namespaces.collect() } else { Vec::new() };
         let node = std::fs::metadata("/proc/1/ns/net").map_or(0, |of_first| of_first.ino());
         wanted.sort_by_key(|namespace| u64::from(namespace.inode) != node);
@@ -84,9 +105,9 @@ impl Watch {
         self.followed = now;
     }
 
-    /// Whether anything is listened to.
+    /// Whether anything is listened to, or read.
     pub fn is_on(&self) -> bool {
-        !self.followed.is_empty()
+        self.has_cilium || !self.followed.is_empty()
     }
 
     /// All that the kernel has told until now, since the last time.

@@ -7,5 +7,6 @@ mod http2;
 mod kernel;
 mod nat;
 mod nat_lab;
+mod proxies;
 mod ship;
 mod support;

@@ -3,12 +3,16 @@
 //! A translated connection has two forms: as its client opened it (**original**: client → virtual address) and as it goes on (**translated**: the node's
 //! address → real server). A client's socket knows the first, a server's the second. [`Table`] keeps the pairs with the times in which they held, and goes from
 //! one form to the other: forward to the real server (service addresses, node ports), backward to the real client (masquerade), through a chain of nodes or
-//! namespaces where there is one. [`View`] answers for the flows of a window, also for those that are not told apart by connection. Pure: pairs and times come
+//! namespaces where there is one. [`View`] answers for the flows of a window, also for those that are not told apart by connection. [`Proxy`] is a process that does by
+//! two connections what translation does by one. Pure: pairs and times come
 //! as arguments; bounded, and what finds no room is counted.
 
+pub mod cilium;
+mod proxy;
 mod table;
 mod view;
 
+pub use proxy::Proxy;
 pub use table::{Answer, Table};
 pub use view::{Far, Seen, View};
 

@@ -59,7 +59,7 @@ impl Numbers {
     }
 }
 
-/// Translations of one node, or all that a server heard of. About 250 bytes each.
+/// Translations of one node, or all that a server heard of. 360 bytes each when full, as hash tables double; see the test of its size.
 #[derive(Debug)]
 pub struct Table {
     max: usize,
@@ -249,6 +249,38 @@ fn take(index: &mut HashMap<Connection, Numbers>, connection: &Connection, numbe
             if all.is_empty() {
                 index.remove(connection);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nat::Door;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    /// Bytes of a full table: what decision 004 says of it.
+    fn bytes_full(max: usize) -> usize {
+        let mut table = Table::new(max);
+        for n in 0..max as u32 {
+            let door = |net: u8, port: u16| Door::new(IpAddr::V4(Ipv4Addr::from([net, (n >> 16) as u8, (n >> 8) as u8, n as u8])), port);
+            let connection = |server| Connection { client: door(10, 40_000), server, is_udp: false };
+            table.open(Translation { original: connection(door(11, 80)), translated: connection(door(12, 8_080)) }, 1, 0, false);
+        }
+        assert_eq!((table.len(), table.evicted()), (max, 0));
+        let index = |map: &HashMap<Connection, Numbers>| {
+            // Seven eighths of the buckets are its capacity; each has a byte beside its entry.
+            (map.capacity() * 8 / 7).next_power_of_two() * (size_of::<(Connection, Numbers)>() + 1)
+        };
+        table.held.capacity() * size_of::<Option<Held>>() + index(&table.by_original) + index(&table.by_translated)
+    }
+
+    #[test]
+    fn the_size_of_a_full_table() {
+        for (max, bytes_max) in [(65_536, 24_000_000), (200_000, 62_000_000)] {
+            let bytes = bytes_full(max);
+            println!("{max} translations: {bytes} bytes");
+            assert!(bytes <= bytes_max, "{max}: {bytes}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::ProbeConfig;
 use crate::types::{Comm, Counters, FlowKey, Heard, Hist, Listener, Losses, Protocol, Role, Said};
 
 /// `EDGESCOPE_LAYOUT`: pinned maps with another number are replaced.
@@ -17,11 +18,19 @@ const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
 /// `enum packets`.
-pub const PACKETS_UDP: u32 = 1;
-pub const PACKETS_DNS: u32 = 2;
-pub const PACKETS_HTTP: u32 = 4;
-pub const PACKETS_HTTP2: u32 = 8;
-pub const PACKETS_NAMES: u32 = 16;
+const PACKETS_UDP: u32 = 1;
+const PACKETS_DNS: u32 = 2;
+const PACKETS_HTTP: u32 = 4;
+const PACKETS_HTTP2: u32 = 8;
+const PACKETS_NAMES: u32 = 16;
+
+/// What the programs look for in packets.
+pub fn packets(config: &ProbeConfig) -> u32 {
+    let names = config.names && (config.dns || config.http || config.http2);
+    let wanted =
+        [(config.udp, PACKETS_UDP), (config.dns, PACKETS_DNS), (config.http, PACKETS_HTTP), (config.http2, PACKETS_HTTP2), (names, PACKETS_NAMES)];
+    wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, packets)| packets).sum()
+}
 
 const HEARD_ANSWER: u32 = 1;
 const HEARD_GREETING: u32 = 2;

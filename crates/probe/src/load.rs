@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, ProgramMut};
 
 use crate::http2::{self, Http2Parts};
-use crate::layout::{LAYOUT, PACKETS_DNS, PACKETS_HTTP, PACKETS_HTTP2, PACKETS_NAMES, PACKETS_UDP, Plain, RawControl};
+use crate::layout::{LAYOUT, Plain, RawControl, packets};
 use crate::maps::{Maps, PINNED};
 use crate::messages::{self, reason};
 use crate::pins::Pins;
@@ -54,14 +54,6 @@ const DROPS: &str = "on_drop";
 /// Whether questions wait for answers.
 fn asks(config: &ProbeConfig) -> bool {
     config.dns
-}
-
-/// What the programs look for in packets.
-fn packets(config: &ProbeConfig) -> u32 {
-    let names = config.names && (config.dns || config.http || config.http2);
-    let wanted =
-        [(config.udp, PACKETS_UDP), (config.dns, PACKETS_DNS), (config.http, PACKETS_HTTP), (config.http2, PACKETS_HTTP2), (names, PACKETS_NAMES)];
-    wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, packets)| packets).sum()
 }
 
 /// The map with the constant that tells the programs their build.

@@ -66,7 +66,7 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let area = |inode, address| Area { inode, name: None, addresses: vec![ip(address), ip("127.0.0.1")], pod_uid: None };
+        let area = |inode, address| Area { inode, name: None, addresses: vec![ip(address), ip("127.0.0.1")], container: None };
         Self {
             proxies: Proxies::default(),
             naming: Naming::new(Namer::default(), false),
@@ -171,7 +171,7 @@ fn a_proxy_that_comes_anew_has_its_new_container() {
     assert_eq!(node.window(&[outer(), near, far]).0, [outer()]);
     // The old process' flows are not forgotten yet; another container has another address.
     node.listeners = vec![listener(NODE, "docker-proxy", 8_080, PROXY + 1), listener(3, "api", 80, 8)];
-    node.areas.push(Area { inode: 3, name: None, addresses: vec![ip("172.17.0.3")], pod_uid: None });
+    node.areas.push(Area { inode: 3, name: None, addresses: vec![ip("172.17.0.3")], container: None });
     node.line = Ok(b"docker-proxy\0-host-port\08080\0-container-ip\0172.17.0.3\0-container-port\080\0");
     node.window(&[near]);
     assert_eq!((node.lent("docker-proxy", "192.0.2.1", 8_080, Protocol::Tcp), node.proxies.len()), (Some("api".into()), 2));

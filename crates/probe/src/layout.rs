@@ -21,7 +21,7 @@ const IPPROTO_UDP: u8 = 17;
 const PACKETS_UDP: u32 = 1;
 const PACKETS_DNS: u32 = 2;
 const PACKETS_HTTP: u32 = 4;
-const PACKETS_HTTP2: u32 = 8;
+pub const PACKETS_HTTP2: u32 = 8;
 const PACKETS_NAMES: u32 = 16;
 
 /// What the programs look for in packets.

@@ -143,7 +143,6 @@ fn mirrors_match_the_object() {
             pass_us,
             drops,
             http2_reader,
-            unused,
         }
     );
     compare!(btf, "tally", RawTally { swept, marked_owners, marked_listeners, marked_sockets, marked_without_rtt });

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, ProgramMut};
 
 use crate::http2::{self, Http2Parts};
-use crate::layout::{LAYOUT, Plain, RawControl, packets};
+use crate::layout::{LAYOUT, PACKETS_HTTP2, Plain, RawControl, packets};
 use crate::maps::{Maps, PINNED};
 use crate::messages::{self, reason};
 use crate::pins::Pins;

@@ -20,7 +20,9 @@ fn rows(fakes: &[&Fake]) -> (Directory, Vec<FactRow>) {
     let books: Vec<_> = fakes.iter().map(|fake| fake.book()).collect();
     let books: Vec<&Book> = books.iter().map(|book| &**book).collect();
     for (book, fake) in books.iter().zip(fakes) {
-        book.hellos.iter().for_each(|hello| directory.list(&hello.agent_id, &hello.owners, &hello.endpoints, fake.now_us()));
+        // A greeting is older than the first window: what it lists may be over by now.
+        let greeted_us = book.batches.first().map_or_else(|| fake.now_us(), |batch| batch.window_start_us);
+        book.hellos.iter().for_each(|hello| directory.list(&hello.agent_id, &hello.owners, &hello.endpoints, greeted_us));
     }
     books.iter().flat_map(|book| &book.batches).for_each(|batch| directory.list_of_batch(batch));
     let rows = books.iter().flat_map(|book| &book.batches).flat_map(|batch| resolve(batch, &directory).rows).collect();

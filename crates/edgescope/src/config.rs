@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 /// Largest configuration file read, in bytes: ten thousand identity rules of 100 bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What reading a configuration may hold of the heap, for each byte of the file: its tree is held twice, and its parser's words beside.
-pub const HEAP_PER_BYTE_MAX: usize = 400;
+pub const HEAP_PER_BYTE_MAX: usize = 200;
 /// What it may hold beside: the tree of all defaults.
 pub const HEAP_BYTES_MIN: usize = 256 << 10;
 /// Environment variables that are not configuration keys.
@@ -207,7 +207,8 @@ fn in_line(text: &str) -> String {
 
 /// The tree as the types want it; errors name the path.
 fn typed(tree: &Value) -> anyhow::Result<Config> {
-    serde_path_to_error::deserialize(tree).map_err(|e| anyhow!("configuration key {}: {}", e.path(), e.inner()))
+    serde_path_to_error::deserialize(tree)
+        .map_err(|e| anyhow!("configuration key {}: {}", in_line(&e.path().to_string()), in_line(&e.inner().to_string())))
 }
 
 /// A configuration file.

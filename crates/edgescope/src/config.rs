@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 /// Largest configuration file read, in bytes: ten thousand identity rules of 100 bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What reading a configuration may hold of the heap, for each byte of the file: its tree is held twice, and its parser's words beside.
-pub const HEAP_PER_BYTE_MAX: usize = 400;
+pub const HEAP_PER_BYTE_MAX: usize = 200;
 /// What it may hold beside: the tree of all defaults.
 pub const HEAP_BYTES_MIN: usize = 256 << 10;
 /// Environment variables that are not configuration keys.
@@ -156,12 +156,12 @@ pub fn assemble(
     let mut given = Vec::new();
     for (key, variable) in &*KEYS {
         if let Some(text) = variable_of(variable) {
-            let from = format!("environment variable {variable} is '{text}'");
+            let from = format!("environment variable {variable} is '{}'", in_line(&text));
             set(&mut tree, key, &text).with_context(|| from.clone())?;
             given.push((key.clone(), from));
         }
         if let Some(text) = flag_of(key) {
-            let from = format!("flag {} is '{text}'", flag(key));
+            let from = format!("flag {} is '{}'", flag(key), in_line(&text));
             set(&mut tree, key, &text).with_context(|| from.clone())?;
             given.push((key.clone(), from));
         }
@@ -189,7 +189,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
 
 /// A wrong value with the place that it came from. Such errors begin with the key.
 fn placed(error: &anyhow::Error, given: &[(String, String)], file: Option<&File>) -> anyhow::Error {
-    let said = error.to_string();
+    let said = in_line(&error.to_string());
     let key = said.split(|c: char| c.is_whitespace() || c == ':').next().unwrap_or_default();
     if let Some((_, from)) = given.iter().rfind(|(name, _)| name == key) {
         return anyhow!("{from}: {said}");
@@ -200,9 +200,15 @@ fn placed(error: &anyhow::Error, given: &[(String, String)], file: Option<&File>
     }
 }
 
+/// A text that may hold anything, in one line of a refusal.
+fn in_line(text: &str) -> String {
+    text.chars().map(|sign| if sign.is_control() { char::REPLACEMENT_CHARACTER } else { sign }).collect()
+}
+
 /// The tree as the types want it; errors name the path.
 fn typed(tree: &Value) -> anyhow::Result<Config> {
-    serde_path_to_error::deserialize(tree).map_err(|e| anyhow!("configuration key {}: {}", e.path(), e.inner()))
+    serde_path_to_error::deserialize(tree)
+        .map_err(|e| anyhow!("configuration key {}: {}", in_line(&e.path().to_string()), in_line(&e.inner().to_string())))
 }
 
 /// A configuration file.
@@ -370,6 +376,8 @@ mod tests {
         let (_dir, path) = file("agent:\n  id: a\n  server: nowhere\n");
         let said = refusal(&["--config", &path]);
         assert!(said.contains("e.yaml: line 3: agent.server 'nowhere'"), "{said}");
+        let said = refusal(&["--config", &path, "--agent-server", "some\nwhere"]);
+        assert!(!said.contains('\n'), "one line, whatever the value holds: {said}");
         let said = refusal(&["--config", &path, "--agent-server", "somewhere"]);
         assert!(said.starts_with("flag --agent-server is 'somewhere': agent.server 'somewhere'"), "{said}");
     }

@@ -1,4 +1,6 @@
 //! A million hostile configuration files, and as many values of variables and flags: each is taken, or refused in one readable line; within time and memory.
+//!
+//! A file costs 0.1 ms in the build of the tests (YAML is read into the types and into a tree), a value 0.04 ms: a million of each take two minutes and less than one.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

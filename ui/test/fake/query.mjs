@@ -185,7 +185,8 @@ export function parseFilter(text, known) {
   return whole;
 }
 
-const isMeasure = (name) => /^(tcp|udp|dns|http|grpc|kernel)\.[a-z_]+(\dxx|\.duration)?(\.(sent|received))?(\.(rate|count|p\d\d?))?$/.test(name);
+const isMeasure = (name) =>
+  /^(tcp|udp|dns|http|grpc|kernel)\.[a-z_]+(\dxx|\.duration)?(\.(sent|received))?(\.(rate|count|p\d\d?))?$/.test(name);
 
 /** Columns behind some measures. */
 function columnsOf(measures) {

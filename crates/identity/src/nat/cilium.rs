@@ -78,7 +78,7 @@ impl Services {
 
 /// The translation that an entry of one of the other tables tells of; `None` if it is of another kind of connection, translates nothing, or has another size.
 pub fn translation(layout: &Layout, key: &[u8], value: &[u8], services: &Services) -> Option<Translation> {
-    if (key.len(), value.len()) != layout.sizes() {
+    if layout.kind == Kind::Services || (key.len(), value.len()) != layout.sizes() {
         return None;
     }
     let address = layout.address_bytes();

@@ -28,8 +28,12 @@ static __always_inline void hear(struct __sk_buff *ctx, const struct control *ct
 		return;
 	if (bytes > room)
 		bytes = room;
+	/* For the verifier of Linux 6.12: two comparisons of what is read, not one of something made of both. */
 	barrier_var(bytes);
-	if (!bytes || bytes > room)
+	if (!bytes)
+		return;
+	barrier_var(bytes);
+	if (bytes > room)
 		return;
 	heard = bpf_ringbuf_reserve(&names, sizeof(*heard) + room, 0);
 	if (!heard) {

@@ -12,6 +12,8 @@ use std::sync::Arc;
 const PAIRS_MAX: usize = 4_096;
 /// Most of them told: the most frequent; the others' sums are told without a name.
 const TOLD_MAX: usize = 256;
+/// Owners of such sums beyond those; a server takes 5,000 questions in all, and would refuse the whole batch.
+const SUMS_MAX: usize = 1_024;
 /// Stands for the names that are not told apart.
 const OTHERS: &str = "";
 
@@ -81,7 +83,7 @@ impl Asked {
         self.counts.entry(pair).or_default().add(answers);
     }
 
-    /// The window's questions by owner, the most frequent first, and how many answers were left out; begins anew.
+    /// The window's questions by owner, sums without a name first, then the most frequent, and how many answers were left out; begins anew.
     pub fn take(&mut self, naming: &mut Naming) -> (Vec<Question>, u64) {
         let mut by_owner: BTreeMap<(Arc<Local>, Arc<str>), Answers> = BTreeMap::new();
         for ((client, name), answers) in self.counts.drain() {
@@ -93,9 +95,11 @@ impl Asked {
         told.sort_by_key(|question| (&*question.name != OTHERS, std::cmp::Reverse(question.answers.all)));
         let rest = told.split_off(told.len().min(TOLD_MAX));
         for question in rest {
+            let is_full = told.len() >= TOLD_MAX + SUMS_MAX;
             match told.iter_mut().find(|told| told.owner == question.owner && &*told.name == OTHERS) {
                 Some(others) => others.answers.add(question.answers),
-                None => told.push(Question { name: OTHERS.into(), ..question }),
+                None if !is_full => told.push(Question { name: OTHERS.into(), ..question }),
+                None => self.left_out += question.answers.all,
             }
         }
         (told, std::mem::take(&mut self.left_out))
@@ -150,6 +154,17 @@ mod tests {
         assert_eq!(all, 2 * FLOOD);
         assert_eq!(told.iter().find(|(name, _)| name == "often.test").unwrap().1.all, FLOOD);
         assert_eq!(told.iter().map(|(_, answers)| answers.nxdomain).sum::<u64>(), FLOOD);
+    }
+
+    #[test]
+    fn a_flood_of_owners_stays_within_what_a_server_takes() {
+        let mut asked = Asked::default();
+        for n in 0..PAIRS_MAX {
+            asked.count(&FlowKey { comm: Comm::new(&format!("p{n}")), ..key(1) }, &message("a.test", 0));
+        }
+        let (told, left_out) = asked.take(&mut naming());
+        assert!(told.len() <= TOLD_MAX + SUMS_MAX && left_out > 0, "{} told", told.len());
+        assert_eq!(told.iter().map(|question| question.answers.all).sum::<u64>() + left_out, PAIRS_MAX as u64);
     }
 
     #[test]
